@@ -1,0 +1,328 @@
+//! What a content payload can say. Unknown kinds are kept and shown as such; a known kind that does not read is false.
+
+use crate::codec::{Canonical, CodecError, Reader, Writer, decode, encode};
+use crate::id::{EventId, UserId};
+use crate::limits::{IMPORT_LABEL_LEN_MAX, MENTIONS_MAX, NAME_LEN_MAX, PAYLOAD_LEN_MAX, REACTION_LEN_MAX};
+
+/// Numbers of content kinds, for a header's `kind`.
+pub mod kind {
+    /// A message.
+    pub const TEXT: u16 = 1;
+    /// A message that answers another.
+    pub const REPLY: u16 = 2;
+    /// New text for one of the author's own messages.
+    pub const EDIT: u16 = 3;
+    /// An emoji put to a message, or taken back.
+    pub const REACTION: u16 = 4;
+    /// A message from elsewhere, vouched for by who imported it.
+    pub const IMPORTED: u16 = 6;
+    /// What people should call the author in this room.
+    pub const PROFILE: u16 = 7;
+}
+
+/// A content payload, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// A message.
+    Text(Text),
+    /// A message that answers `target` in the thread that `root` began.
+    Reply {
+        /// The message answered.
+        target: EventId,
+        /// The first message of the thread.
+        root: EventId,
+        /// What it says.
+        text: Text,
+    },
+    /// `target`, a message of the same user, should read so.
+    Edit {
+        /// The message changed.
+        target: EventId,
+        /// What it says now.
+        text: Text,
+    },
+    /// An emoji at a message; the newest of a user for one emoji counts.
+    Reaction {
+        /// The message reacted to.
+        target: EventId,
+        /// One emoji or short word.
+        emoji: String,
+        /// Taken back.
+        removed: bool,
+    },
+    /// A message from elsewhere.
+    Imported(Imported),
+    /// What people should call the author's user in this room.
+    Profile {
+        /// The display name.
+        name: String,
+    },
+    /// A kind of a later version: kept, and shown as unknown.
+    Unknown {
+        /// Its number.
+        kind: u16,
+    },
+}
+
+/// Text in the Markdown subset, and whom it mentions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    /// As typed.
+    pub body: String,
+    /// Ascending.
+    pub mentions: Vec<UserId>,
+}
+
+impl From<&str> for Text {
+    fn from(body: &str) -> Self {
+        Text { body: body.to_owned(), mentions: Vec::new() }
+    }
+}
+
+/// A message from elsewhere: who is said to have written it, when, and how to know it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imported {
+    /// The name of the place it comes from.
+    pub source: String,
+    /// The claimed author.
+    pub author: String,
+    /// The claimed time, Unix milliseconds.
+    pub ms: u64,
+    /// Which of the source's records of this millisecond it is: 0, 1, 2, ...
+    pub order: u32,
+    /// Which of the source's records with this author, time and text it is: real logs repeat themselves.
+    pub occurrence: u32,
+    /// What it says.
+    pub text: String,
+}
+
+impl Imported {
+    /// What makes two imports the same record, whoever imported them.
+    pub fn source_id(&self) -> [u8; 32] {
+        let mut w = Writer::default();
+        w.text(&self.source);
+        w.text(&self.author);
+        w.u64(self.ms);
+        w.text(&self.text);
+        w.u32(self.occurrence);
+        blake3::derive_key(SOURCE_ID_CONTEXT, &w.into_bytes())
+    }
+}
+
+impl Content {
+    /// The number for a header's `kind`.
+    pub fn kind(&self) -> u16 {
+        match self {
+            Content::Text(_) => kind::TEXT,
+            Content::Reply { .. } => kind::REPLY,
+            Content::Edit { .. } => kind::EDIT,
+            Content::Reaction { .. } => kind::REACTION,
+            Content::Imported(_) => kind::IMPORTED,
+            Content::Profile { .. } => kind::PROFILE,
+            Content::Unknown { kind } => *kind,
+        }
+    }
+
+    /// Whether this stands in the timeline by itself, rather than changing how another message looks.
+    pub fn is_message(&self) -> bool {
+        matches!(self, Content::Text(_) | Content::Reply { .. } | Content::Imported(_) | Content::Unknown { .. })
+    }
+
+    /// The message whose looks this changes.
+    pub fn target(&self) -> Option<EventId> {
+        match self {
+            Content::Edit { target, .. } | Content::Reaction { target, .. } => Some(*target),
+            _ => None,
+        }
+    }
+
+    /// The payload's canonical bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::default();
+        match self {
+            Content::Text(text) => text.write(&mut w),
+            Content::Reply { target, root, text } => {
+                target.write(&mut w);
+                root.write(&mut w);
+                text.write(&mut w);
+            }
+            Content::Edit { target, text } => {
+                target.write(&mut w);
+                text.write(&mut w);
+            }
+            Content::Reaction { target, emoji, removed } => {
+                target.write(&mut w);
+                w.text(emoji);
+                w.u8(u8::from(*removed));
+            }
+            Content::Imported(imported) => imported.write(&mut w),
+            Content::Profile { name } => w.text(name),
+            Content::Unknown { .. } => {}
+        }
+        w.into_bytes()
+    }
+
+    /// Reads the payload of a content event.
+    ///
+    /// # Errors
+    /// `CodecError` when the bytes are not canonically of that kind. An unknown kind is no error.
+    pub fn decode(kind: u16, bytes: &[u8]) -> Result<Self, CodecError> {
+        match kind {
+            kind::TEXT => decode(bytes, PAYLOAD_LEN_MAX).map(Content::Text),
+            kind::REPLY => decode::<Targeted<(EventId, Text)>>(bytes, PAYLOAD_LEN_MAX).map(|t| Content::Reply {
+                target: t.target,
+                root: t.what.0,
+                text: t.what.1,
+            }),
+            kind::EDIT => decode::<Targeted<Text>>(bytes, PAYLOAD_LEN_MAX)
+                .map(|t| Content::Edit { target: t.target, text: t.what }),
+            kind::REACTION => decode::<Targeted<Emoji>>(bytes, PAYLOAD_LEN_MAX).map(|t| Content::Reaction {
+                target: t.target,
+                emoji: t.what.0,
+                removed: t.what.1,
+            }),
+            kind::IMPORTED => decode(bytes, PAYLOAD_LEN_MAX).map(Content::Imported),
+            kind::PROFILE => decode::<Name>(bytes, PAYLOAD_LEN_MAX).map(|n| Content::Profile { name: n.0 }),
+            kind => Ok(Content::Unknown { kind }),
+        }
+    }
+}
+
+impl Canonical for Text {
+    fn write(&self, w: &mut Writer) {
+        w.text(&self.body);
+        w.list(&self.mentions);
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(Text { body: r.text(PAYLOAD_LEN_MAX)?, mentions: r.sorted(MENTIONS_MAX)? })
+    }
+}
+
+impl Canonical for Imported {
+    fn write(&self, w: &mut Writer) {
+        w.text(&self.source);
+        w.text(&self.author);
+        w.u64(self.ms);
+        w.u32(self.order);
+        w.u32(self.occurrence);
+        w.text(&self.text);
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(Imported {
+            source: r.text(IMPORT_LABEL_LEN_MAX)?,
+            author: r.text(IMPORT_LABEL_LEN_MAX)?,
+            ms: r.u64()?,
+            order: r.u32()?,
+            occurrence: r.u32()?,
+            text: r.text(PAYLOAD_LEN_MAX)?,
+        })
+    }
+}
+
+struct Targeted<T> {
+    target: EventId,
+    what: T,
+}
+
+impl<T: Canonical> Canonical for Targeted<T> {
+    fn write(&self, w: &mut Writer) {
+        self.target.write(w);
+        self.what.write(w);
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(Targeted { target: EventId::read(r)?, what: T::read(r)? })
+    }
+}
+
+impl Canonical for (EventId, Text) {
+    fn write(&self, w: &mut Writer) {
+        self.0.write(w);
+        self.1.write(w);
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok((EventId::read(r)?, Text::read(r)?))
+    }
+}
+
+struct Emoji(String, bool);
+
+impl Canonical for Emoji {
+    fn write(&self, w: &mut Writer) {
+        w.text(&self.0);
+        w.u8(u8::from(self.1));
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        let emoji = r.text(REACTION_LEN_MAX)?;
+        match (emoji.is_empty(), r.u8()?) {
+            (false, n @ 0..=1) => Ok(Emoji(emoji, n == 1)),
+            _ => Err(CodecError::Invalid("reaction")),
+        }
+    }
+}
+
+struct Name(String);
+
+impl Canonical for Name {
+    fn write(&self, w: &mut Writer) {
+        w.text(&self.0);
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(Name(r.text(NAME_LEN_MAX)?))
+    }
+}
+
+/// The canonical bytes of text alone: what a message of this length will cost.
+pub fn text_len(text: &Text) -> usize {
+    encode(text).len()
+}
+
+const SOURCE_ID_CONTEXT: &str = "tidings/import source/1";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples() -> Vec<Content> {
+        let text = Text { body: "hi\u{1b}[2J".into(), mentions: vec![UserId([1; 32]), UserId([2; 32])] };
+        let imported = Imported {
+            source: "irc".into(),
+            author: "pupp".into(),
+            ms: 1_507_466_702_000,
+            order: 1,
+            occurrence: 0,
+            text: String::new(),
+        };
+        vec![
+            Content::Text(text.clone()),
+            Content::Reply { target: EventId([3; 32]), root: EventId([4; 32]), text: text.clone() },
+            Content::Edit { target: EventId([3; 32]), text },
+            Content::Reaction { target: EventId([3; 32]), emoji: "👍".into(), removed: true },
+            Content::Imported(imported),
+            Content::Profile { name: "Ada".into() },
+        ]
+    }
+
+    #[test]
+    fn every_kind_round_trips_and_trailing_bytes_do_not() {
+        for content in samples() {
+            let mut bytes = content.encode();
+            assert_eq!(Content::decode(content.kind(), &bytes), Ok(content.clone()));
+            bytes.push(0);
+            assert!(Content::decode(content.kind(), &bytes).is_err(), "{content:?}");
+        }
+    }
+
+    #[test]
+    fn a_later_kind_is_kept_unread() {
+        assert_eq!(Content::decode(999, b"anything"), Ok(Content::Unknown { kind: 999 }));
+    }
+
+    #[test]
+    fn the_same_record_has_one_source_id_and_a_repetition_another() {
+        let Some(Content::Imported(first)) = samples().into_iter().find(|c| c.kind() == kind::IMPORTED) else { return };
+        let again = Imported { order: 7, ..first.clone() };
+        let repeated = Imported { occurrence: 1, ..first.clone() };
+        assert_eq!(first.source_id(), again.source_id());
+        assert_ne!(first.source_id(), repeated.source_id());
+    }
+}

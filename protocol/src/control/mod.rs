@@ -1,0 +1,34 @@
+//! Room authority, rules 1: who may do what, as a pure function of the room's control events. Order of arrival cannot
+//! matter, because nothing here has any.
+//!
+//! `payload` is what control events say, `evaluate` decides which of them count, `state` is what follows for the room.
+
+pub mod evaluate;
+pub mod payload;
+pub mod rank;
+pub mod state;
+
+/// The rules that this version evaluates. A room under others is read-only here.
+pub const RULES: u16 = 1;
+
+/// Numbers of control kinds, for a header's `kind`.
+pub mod kind {
+    /// Begins a room.
+    pub const GENESIS: u16 = 1;
+    /// Gives a user a rank.
+    pub const GRANT: u16 = 2;
+    /// Opens an invitation for whoever holds its key.
+    pub const OPEN_INVITE: u16 = 3;
+    /// Takes an invitation up: grant and enrolment in one.
+    pub const JOIN: u16 = 4;
+    /// Begins the control log of a device under a grant of its user.
+    pub const ENROL: u16 = 5;
+    /// From here only the joins listed count.
+    pub const CLOSE_INVITE: u16 = 6;
+    /// Ends one's own log.
+    pub const LEAVE: u16 = 9;
+    /// Sets a name, topic or other setting.
+    pub const SET: u16 = 10;
+    /// Hides one content event and deletes its payload.
+    pub const ERASE: u16 = 11;
+}
