@@ -4,6 +4,7 @@
 use crate::codec::CodecError;
 use crate::content::Content;
 use crate::control::evaluate::{ControlSet, Void};
+use crate::control::kind;
 use crate::control::payload::{Control, ControlEvent};
 use crate::control::state::{NoContent, RoomState};
 use crate::event::{Body, Class, VerifiedEvent};
@@ -52,6 +53,7 @@ pub enum Rejection {
 /// Decides on a control event, and reads it.
 pub fn admit_control(event: &VerifiedEvent, set: &ControlSet) -> (Admission, Option<ControlEvent>) {
     match check_control(event, set) {
+        Ok(control) if is_later_genesis(&control, event) => (Admission::Admit, Some(control)),
         Ok(control) if set.is_allowed(&control) => (Admission::Admit, Some(control)),
         Ok(_) => (Admission::Void(Void::NotAllowed), None),
         Err(verdict) => (verdict, None),
@@ -71,6 +73,7 @@ fn check_control(event: &VerifiedEvent, set: &ControlSet) -> Result<ControlEvent
     match &read.control {
         Control::Genesis(_) if event.room() != read.id.into() => return Err(reject(Rejection::Misplaced)),
         Control::Genesis(_) => return Ok(read),
+        Control::Unknown { .. } if is_later_genesis(&read, event) => return Ok(read),
         Control::Join(join) => match &here(join.invite)?.control {
             Control::OpenInvite(invite) => join.verify(event.room(), invite.key).map_err(|e| reject(e.into()))?,
             _ => return Err(reject(Rejection::Misplaced)),
@@ -81,6 +84,11 @@ fn check_control(event: &VerifiedEvent, set: &ControlSet) -> Result<ControlEvent
         here(read.prev)?;
     }
     Ok(read)
+}
+
+/// A genesis under rules of a later version: kept, so that the room can say that it needs that version.
+fn is_later_genesis(read: &ControlEvent, event: &VerifiedEvent) -> bool {
+    read.control == Control::Unknown { kind: kind::GENESIS } && event.room() == read.id.into()
 }
 
 /// Decides on a content event, and reads it; `None` where its payload was erased.

@@ -73,6 +73,16 @@ pub struct Text {
     pub mentions: Vec<UserId>,
 }
 
+impl Text {
+    /// A text that mentions these people, in any order; those past the limit are not told.
+    pub fn new(body: String, mut mentions: Vec<UserId>) -> Self {
+        mentions.sort_unstable();
+        mentions.dedup();
+        mentions.truncate(MENTIONS_MAX);
+        Text { body, mentions }
+    }
+}
+
 impl From<&str> for Text {
     fn from(body: &str) -> Self {
         Text { body: body.to_owned(), mentions: Vec::new() }

@@ -4,7 +4,9 @@
 //! A `VerifiedEvent` exists only because its hash chain and signature were checked here, or because we signed it.
 
 use crate::codec::{Canonical, CodecError, Reader, Writer, decode, encode};
+use crate::content::Content;
 use crate::control::kind as control_kind;
+use crate::control::payload::Control;
 use crate::id::{DeviceId, EventId, RoomId};
 use crate::identity::{BadSignature, DeviceKey, Domain, Signature, verify};
 use crate::limits::{HEADER_LEN_MAX, PARENTS_MAX, PAYLOAD_LEN_MAX};
@@ -238,8 +240,9 @@ impl SignedEvent {
     /// Checks the payload's commitment and the signature.
     ///
     /// # Errors
-    /// `EventError::Payload` or `EventError::Signature`.
+    /// `EventError`.
     pub fn verify(self) -> Result<VerifiedEvent, EventError> {
+        self.header.check()?;
         let id = self.header.id();
         check_body(&self.header, &self.body)?;
         verify(self.header.author.as_bytes(), Domain::Event, id.as_bytes(), &self.signature)?;
@@ -352,15 +355,22 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Signs the draft.
-    pub fn sign(self, key: &DeviceKey) -> VerifiedEvent {
-        let mut event = self.link(key);
+    /// Signs the draft. What is signed here, everybody can read: limits and payload are checked first.
+    ///
+    /// # Errors
+    /// `CodecError` when a header or payload like this would be refused everywhere.
+    pub fn sign(self, key: &DeviceKey) -> Result<VerifiedEvent, CodecError> {
+        let mut event = self.link(key)?;
         event.signature = Some(key.sign(Domain::Event, event.id.as_bytes()));
-        event
+        Ok(event)
     }
 
     /// The event without a signature: only for a place in a range whose later event vouches for it.
-    pub(crate) fn link(self, key: &DeviceKey) -> VerifiedEvent {
+    pub(crate) fn link(self, key: &DeviceKey) -> Result<VerifiedEvent, CodecError> {
+        match self.class {
+            Class::Control => drop(Control::decode(self.kind, &self.payload.bytes)?),
+            Class::Content => drop(Content::decode(self.kind, &self.payload.bytes)?),
+        }
         let mut parents = self.parents;
         parents.sort_unstable();
         parents.dedup();
@@ -378,7 +388,8 @@ impl Draft {
             payload_len: u32::try_from(self.payload.bytes.len()).unwrap_or(u32::MAX),
             payload_commit: self.payload.commit(),
         };
-        VerifiedEvent { id: header.id(), header, signature: None, body: Body::Kept(self.payload) }
+        header.check()?;
+        Ok(VerifiedEvent { id: header.id(), header, signature: None, body: Body::Kept(self.payload) })
     }
 }
 
@@ -410,13 +421,13 @@ mod tests {
             prev: EventId::ZERO,
             parents: vec![EventId([9; 32]), EventId([3; 32]), EventId([9; 32])],
             hlc: Hlc::at_ms(1_700_000_000_000),
-            payload: Payload { salt: [4; 16], bytes: b"hello".to_vec() },
+            payload: Payload { salt: [4; 16], bytes: Content::Text("hello".into()).encode() },
         }
     }
 
     fn signed() -> SignedEvent {
         let key = DeviceKey::from_seed(&[7; 32]);
-        draft().sign(&key).to_signed().unwrap_or_else(|| unreachable!("it was signed"))
+        draft().sign(&key).ok().and_then(|e| e.to_signed()).unwrap_or_else(|| unreachable!("it was signed"))
     }
 
     #[test]
@@ -469,6 +480,21 @@ mod tests {
             let mut header = good.clone();
             change(&mut header);
             assert!(decode::<Header>(&encode(&header), HEADER_LEN_MAX).is_err(), "change {n}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_could_read_is_not_signed() {
+        let key = DeviceKey::from_seed(&[7; 32]);
+        let mut long = draft();
+        long.kind = 999;
+        long.payload.bytes = vec![0; PAYLOAD_LEN_MAX + 1];
+        let mut broken = draft();
+        broken.payload.bytes.push(0);
+        let mut nowhere = draft();
+        nowhere.seq = 0;
+        for draft in [long, broken, nowhere] {
+            assert!(draft.sign(&key).is_err());
         }
     }
 

@@ -134,9 +134,10 @@ impl UserKey {
         UserId(self.0.verifying_key().to_bytes())
     }
 
-    /// Certifies a device as this user's.
+    /// Certifies a device as this user's; a name over the limit is cut to it.
     pub fn certify(&self, device: DeviceId, name: &str, created_ms: u64) -> DeviceCertificate {
-        let claim = CertificateClaim { user: self.user(), device, name: name.to_owned(), created_ms };
+        let name = name[..name.floor_char_boundary(NAME_LEN_MAX)].to_owned();
+        let claim = CertificateClaim { user: self.user(), device, name, created_ms };
         let signature = sign(&self.0, Domain::Certificate, &encode(&claim));
         DeviceCertificate { claim, signature }
     }

@@ -200,7 +200,15 @@ pub fn signature_travels(class: Class, seq: u64) -> bool {
 /// Links and signs drafts that follow one another in one log: the last, and every 256th, get a signature.
 ///
 /// The drafts' `seq` and `prev` are set here, beginning at `first_seq` on `prev`.
-pub fn sign_run(key: &DeviceKey, first_seq: u64, prev: EventId, drafts: Vec<Draft>) -> Vec<VerifiedEvent> {
+///
+/// # Errors
+/// `CodecError` as `Draft::sign`; nothing was signed for others to see.
+pub fn sign_run(
+    key: &DeviceKey,
+    first_seq: u64,
+    prev: EventId,
+    drafts: Vec<Draft>,
+) -> Result<Vec<VerifiedEvent>, CodecError> {
     let count = drafts.len();
     let mut prev = prev;
     let mut events = Vec::with_capacity(count);
@@ -208,11 +216,11 @@ pub fn sign_run(key: &DeviceKey, first_seq: u64, prev: EventId, drafts: Vec<Draf
         draft.seq = seq;
         draft.prev = prev;
         let vouches = n + 1 == count || signature_travels(draft.class, seq);
-        let event = if vouches { draft.sign(key) } else { draft.link(key) };
+        let event = if vouches { draft.sign(key)? } else { draft.link(key)? };
         prev = event.id;
         events.push(event);
     }
-    events
+    Ok(events)
 }
 
 impl Canonical for Range {
@@ -288,6 +296,7 @@ const ZSTD_LEVEL: i32 = 3;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::content::Content;
     use crate::identity::BadSignature;
 
     const ROOM: RoomId = RoomId([1; 32]);
@@ -312,13 +321,16 @@ mod tests {
                 prev: EventId::ZERO,
                 parents: Vec::new(),
                 hlc: Hlc::at_ms(1000 + n as u64),
-                payload: Payload { salt: [n as u8; 16], bytes: format!("message {n}").into_bytes() },
+                payload: Payload {
+                    salt: [n as u8; 16],
+                    bytes: Content::Text(format!("message {n}").as_str().into()).encode(),
+                },
             })
             .collect()
     }
 
     fn range(n: usize) -> (Range, Tip) {
-        let events = sign_run(&key(), 1, EventId::ZERO, drafts(n));
+        let events = sign_run(&key(), 1, EventId::ZERO, drafts(n)).unwrap();
         let top = Tip { seq: n as u64, id: events[n - 1].id() };
         let rows = events.into_iter().map(|e| Row::new(e.header, e.body, e.signature)).collect();
         (Range { first_seq: 1, prev: EventId::ZERO, rows }, top)

@@ -1,1 +1,29 @@
-//! Stub.
+//! What a tidings node keeps: a content-addressed history in RocksDB, and what is derived from it.
+//!
+//! One `Store` is open per folder; anybody may read through it, one `Writer` writes, one `Batch` at a time, atomically.
+//! What can be derived is rebuilt from events, never repaired in place. This is the only crate that names rocksdb.
+
+mod append;
+mod batch;
+mod error;
+mod events;
+pub mod export;
+mod key;
+mod logs;
+pub mod proof;
+mod range;
+mod rooms;
+mod row;
+mod schema;
+mod store;
+mod timeline;
+
+pub use append::{Appended, Entry};
+pub use batch::{Batch, Durability, Writer};
+pub use error::{Damage, StorageError};
+pub use events::StoredEvent;
+pub use key::{Position, RoomNumber};
+pub use logs::{Agreement, LogRow};
+pub use rooms::{PendingJoin, RoomRow};
+pub use store::Store;
+pub use timeline::{Direction, TimelineEntry};

@@ -1,5 +1,6 @@
 //! What control events say. A kind that this version does not know makes the room read-only, not the event false.
 
+use super::RULES;
 use super::kind;
 use super::rank::Rank;
 use crate::codec::{Canonical, CodecError, Reader, Writer, decode};
@@ -36,8 +37,6 @@ impl RoomKind {
 /// What begins a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Genesis {
-    /// Which rules decide (`RULES`).
-    pub rules: u16,
     /// Who may see it.
     pub kind: RoomKind,
     /// Irrevocable owners, ascending.
@@ -218,6 +217,8 @@ impl Control {
     pub fn decode(kind: u16, bytes: &[u8]) -> Result<Self, CodecError> {
         let max = PAYLOAD_LEN_MAX;
         match kind {
+            // Later rules may lay it out otherwise: its first field tells.
+            kind::GENESIS if Reader::new(bytes).u16()? != RULES => Ok(Control::Unknown { kind }),
             kind::GENESIS => decode(bytes, max).map(Control::Genesis),
             kind::GRANT => decode(bytes, max).map(Control::Grant),
             kind::OPEN_INVITE => decode(bytes, max).map(Control::OpenInvite),
@@ -281,7 +282,7 @@ impl Canonical for RoomKind {
 
 impl Canonical for Genesis {
     fn write(&self, w: &mut Writer) {
-        w.u16(self.rules);
+        w.u16(RULES);
         self.kind.write(w);
         w.list(&self.founders);
         self.invite_rank.write(w);
@@ -289,8 +290,10 @@ impl Canonical for Genesis {
         self.certificate.write(w);
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        if r.u16()? != RULES {
+            return Err(CodecError::Invalid("rules"));
+        }
         Ok(Genesis {
-            rules: r.u16()?,
             kind: RoomKind::read(r)?,
             founders: r.sorted(FOUNDERS_MAX)?,
             invite_rank: Rank::read(r)?,

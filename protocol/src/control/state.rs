@@ -1,8 +1,7 @@
 //! What follows for a room from the control events that count: members, devices, invites, settings, erasures, and whose
 //! content may stand.
 
-use super::RULES;
-use super::evaluate::{ControlSet, Evaluation, Void};
+use super::evaluate::{Evaluation, Void};
 use super::payload::{Control, ControlEvent, RoomKind, Set};
 use super::rank::Rank;
 use crate::event::Class;
@@ -142,7 +141,6 @@ impl Evaluation<'_> {
         if let Some(genesis) = self.set.genesis() {
             state.kind = Some(genesis.kind);
             state.invite_rank = Some(genesis.invite_rank);
-            state.needs_newer = genesis.rules != RULES;
         }
         let mut sets: Vec<(Rank, &ControlEvent, &Set)> = Vec::new();
         for event in self.set.events() {

@@ -1,0 +1,227 @@
+//! Appending verified events to a log, with every index that they need, in the batch at hand.
+
+use crate::batch::Batch;
+use crate::error::StorageError;
+use crate::events::from_payload;
+use crate::key::{self, Position, RoomNumber};
+use crate::logs::LogRow;
+use crate::rooms::Profile;
+use crate::row::{EventRow, Prev, Remains};
+use crate::schema::Family;
+use crate::timeline::{claimed_clock, claimed_position};
+use tidings_protocol::content::{Content, kind};
+use tidings_protocol::event::{Body, Class, Hlc, VerifiedEvent};
+use tidings_protocol::id::{EventId, UserId};
+use tidings_protocol::limits::CLOCK_AHEAD_MAX_MS;
+use tidings_protocol::log::{Run, Tip};
+
+/// A verified and admitted event, and what reading it told.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// The event.
+    pub event: &'a VerifiedEvent,
+    /// What it says; `None` for control events and erased payloads.
+    pub content: Option<&'a Content>,
+    /// The user for whom its device speaks; needed for profiles.
+    pub user: Option<UserId>,
+    /// Its payload is to be left out: its user erased it.
+    pub erased: bool,
+}
+
+/// What became of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// New, under this local number.
+    Stored(u64),
+    /// Held already, under this one.
+    Known(u64),
+}
+
+impl Batch<'_> {
+    /// Appends consecutive events of one branch of one log, ascending. What is held already is passed over.
+    ///
+    /// # Errors
+    /// `Log` when the log takes no more branches, and what came before in `entries` is in the batch; otherwise `Rocks`, `Damaged`.
+    pub fn append(
+        &mut self,
+        room: RoomNumber,
+        entries: &[Entry<'_>],
+        now_ms: u64,
+    ) -> Result<Vec<Appended>, StorageError> {
+        let mut out = Vec::with_capacity(entries.len());
+        let mut run_start = 0;
+        for (n, entry) in entries.iter().enumerate() {
+            if let Some(number) = self.held_number(entry.event.id())? {
+                self.append_run(room, &entries[run_start..n], &mut out, now_ms)?;
+                out.push(Appended::Known(number));
+                run_start = n + 1;
+            }
+        }
+        self.append_run(room, &entries[run_start..], &mut out, now_ms)?;
+        Ok(out)
+    }
+
+    /// The number of an event in the store or in this batch; remembers what shares the beginning of its id.
+    fn held_number(&mut self, id: EventId) -> Result<Option<u64>, StorageError> {
+        if let Some(number) = self.new_events.get(&id) {
+            return Ok(Some(*number));
+        }
+        let Some(numbers) = self.store().find(Family::Id, &key::id(id))?.map(|b| key::to_numbers(&b, "id")) else {
+            return Ok(None);
+        };
+        let numbers = numbers?;
+        for number in &numbers {
+            if self.store().event_row(*number)?.is_some_and(|row| row.id == id) {
+                return Ok(Some(*number));
+            }
+        }
+        self.ids.entry(key::id(id)).or_insert(numbers);
+        Ok(None)
+    }
+
+    /// Appends entries none of which is held.
+    fn append_run(
+        &mut self,
+        room: RoomNumber,
+        entries: &[Entry<'_>],
+        out: &mut Vec<Appended>,
+        now_ms: u64,
+    ) -> Result<(), StorageError> {
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(()) };
+        let log = first.event.log();
+        let mut row = self.log_row(room, &log)?;
+        let prev = first.event.header().prev;
+        let prev_number = if prev == EventId::ZERO { None } else { self.held_number(prev)? };
+        let run = Run {
+            first_seq: first.event.header().seq,
+            prev,
+            prev_held: prev_number.is_some(),
+            top: Tip { seq: last.event.header().seq, id: last.event.id() },
+        };
+        row.state.insert(run, now_ms)?;
+        let mut before = match prev_number {
+            Some(number) => Prev::Number(number),
+            None if prev == EventId::ZERO => Prev::None,
+            None => Prev::Id(prev),
+        };
+        for entry in entries {
+            let number = self.next_number();
+            if before == Prev::Number(number - 1) {
+                before = Prev::Before;
+            }
+            row.hlc = row.hlc.max(entry.event.header().hlc);
+            self.put_event(room, entry, &row, number, before, now_ms)?;
+            before = Prev::Before;
+            out.push(Appended::Stored(number));
+        }
+        self.put_log_row(room, &log, row)
+    }
+
+    fn put_event(
+        &mut self,
+        room: RoomNumber,
+        entry: &Entry<'_>,
+        log: &LogRow,
+        number: u64,
+        prev: Prev,
+        now_ms: u64,
+    ) -> Result<(), StorageError> {
+        let header = entry.event.header();
+        let place = place(entry, now_ms);
+        let remains = Remains { len: header.payload_len, commit: header.payload_commit };
+        let kept = match entry.event.body() {
+            Body::Kept(payload) if !entry.erased => Some(payload),
+            _ => None,
+        };
+        let row = EventRow {
+            id: entry.event.id(),
+            kind: header.kind,
+            log: log.number,
+            seq: header.seq,
+            prev,
+            hlc: header.hlc,
+            parents: header.parents.clone(),
+            clock: (place.clock != header.hlc.0).then_some(place.clock),
+            signature: entry.event.signature().copied(),
+            erased: kept.is_none().then_some(remains),
+        };
+        self.put(Family::Event, &key::number(number), &row.to_bytes())?;
+        if let Some(payload) = kept {
+            self.put(Family::Payload, &key::number(number), &from_payload(payload))?;
+        }
+        self.new_events.insert(row.id, number);
+        self.ids.entry(key::id(row.id)).or_default().push(number);
+        self.put(Family::Log, &key::log(log.number, header.seq, number), &[])?;
+        match header.class {
+            Class::Control => self.put(Family::Control, &key::control(room, number), &[]),
+            Class::Content => self.index_content(room, entry, number, place),
+        }
+    }
+
+    fn index_content(
+        &mut self,
+        room: RoomNumber,
+        entry: &Entry<'_>,
+        number: u64,
+        place: Position,
+    ) -> Result<(), StorageError> {
+        if stands_in_timeline(entry) {
+            self.put_place(key::timeline(room, place), number)?;
+        }
+        match entry.content {
+            Some(Content::Imported(record)) if place.clock != claimed_clock(record) => {
+                self.put_place(key::claimed(room, claimed_position(record)), number)?;
+            }
+            Some(Content::Profile { name }) => {
+                if let Some(user) = entry.user {
+                    self.put_profile(room, user, Profile { hlc: entry.event.header().hlc, name: name.clone() })?;
+                }
+            }
+            _ => {}
+        }
+        match entry.content.and_then(Content::target) {
+            Some(target) => self.put(Family::Relation, &key::relation(room, target.as_bytes(), number), &[]),
+            None => Ok(()),
+        }
+    }
+
+    fn put_place(&mut self, place: [u8; 20], number: u64) -> Result<(), StorageError> {
+        if !self.places.contains_key(&place) {
+            let held = match self.store().find(Family::Timeline, &place)? {
+                Some(bytes) => key::to_numbers(&bytes, "timeline")?,
+                None => Vec::new(),
+            };
+            self.places.insert(place, held);
+        }
+        let numbers = self.places.entry(place).or_default();
+        if numbers.len() < SAME_PLACE_MAX {
+            numbers.push(number);
+        }
+        Ok(())
+    }
+}
+
+/// Whether an event is a message of its own. An erased one is told by its kind.
+fn stands_in_timeline(entry: &Entry<'_>) -> bool {
+    match entry.content {
+        Some(content) => content.is_message(),
+        None => !matches!(entry.event.header().kind, kind::EDIT | kind::REACTION | kind::PROFILE),
+    }
+}
+
+/// Where an event stands on screen: by its clock, by the time that an imported record claims, or, when its clock is far
+/// ahead of ours, where it arrived.
+fn place(entry: &Entry<'_>, now_ms: u64) -> Position {
+    let hlc = entry.event.header().hlc;
+    let ahead = hlc.ms() > now_ms.saturating_add(CLOCK_AHEAD_MAX_MS);
+    let clock = if ahead { Hlc::at_ms(now_ms).0 } else { hlc.0 };
+    match entry.content {
+        Some(Content::Imported(record)) => {
+            Position { clock: claimed_clock(record).min(clock), tie: key::prefix(&record.source_id()) }
+        }
+        _ => Position { clock, tie: key::id(entry.event.id()) },
+    }
+}
+
+/// Events that one place of the timeline lists: imports of the same record, or ids with the same beginning.
+const SAME_PLACE_MAX: usize = 8;

@@ -1,0 +1,303 @@
+//! Writing: one writer, one batch at a time; a batch carries events with all their indexes, or nothing.
+
+use crate::error::{Damage, StorageError};
+use crate::events::to_payload;
+use crate::key::{self, LogNumber, RoomNumber};
+use crate::logs::{Agreement, LogRow, NamedLog};
+use crate::rooms::{ErasedRow, Profile, RoomRow};
+use crate::row::Remains;
+use crate::schema::Family;
+use crate::store::Store;
+use rocksdb::{WriteBatch, WriteOptions};
+use std::collections::{BTreeMap, HashMap};
+use tidings_protocol::codec::{Canonical, CodecError, Reader, Writer as Bytes, encode};
+use tidings_protocol::event::Hlc;
+use tidings_protocol::id::{EventId, RoomId, UserId};
+use tidings_protocol::log::{Log, LogState};
+
+/// When a commit returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Once the write-ahead log is on disk: what may be acknowledged, announced, shown.
+    Synced,
+    /// Once it would survive the process; a later synced commit covers it.
+    Buffered,
+}
+
+/// The only one who writes the store.
+pub struct Writer {
+    store: Store,
+    counters: Counters,
+}
+
+/// What the next of each kind is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Counters {
+    event: u64,
+    log: u32,
+    room: u32,
+}
+
+impl Writer {
+    pub(crate) fn new(store: Store) -> Result<Self, StorageError> {
+        let counters = store.find_row(Family::Meta, key::META_NEXT, "counters")?;
+        Ok(Writer { store, counters: counters.unwrap_or(Counters { event: 1, log: 1, room: 1 }) })
+    }
+
+    /// Begins a batch. Dropped without `commit`, it leaves nothing.
+    pub fn begin(&mut self) -> Batch<'_> {
+        let counters = self.counters;
+        Batch {
+            writer: self,
+            rows: WriteBatch::default(),
+            counters,
+            new_events: HashMap::new(),
+            ids: HashMap::new(),
+            places: HashMap::new(),
+            logs: BTreeMap::new(),
+            rooms: BTreeMap::new(),
+        }
+    }
+
+    /// The store, for reading.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Puts everything committed so far on disk.
+    ///
+    /// # Errors
+    /// `DiskFull`, `Rocks`: the process must end, what the kernel kept is unknown.
+    pub fn sync(&mut self) -> Result<(), StorageError> {
+        Ok(self.store.db().flush_wal(true)?)
+    }
+}
+
+/// Changes that will be there together or not at all. Reads through the store do not see them yet.
+pub struct Batch<'w> {
+    writer: &'w mut Writer,
+    rows: WriteBatch,
+    counters: Counters,
+    /// Events of this batch, by id.
+    pub(crate) new_events: HashMap<EventId, u64>,
+    /// Rows of the `id` family that this batch writes.
+    pub(crate) ids: HashMap<[u8; 8], Vec<u64>>,
+    /// Timeline rows of this batch, by key.
+    pub(crate) places: HashMap<[u8; 20], Vec<u64>>,
+    logs: BTreeMap<(RoomNumber, Log), LogRow>,
+    rooms: BTreeMap<RoomNumber, RoomRow>,
+}
+
+impl Batch<'_> {
+    /// The store as it is without this batch.
+    pub fn store(&self) -> &Store {
+        &self.writer.store
+    }
+
+    /// Bytes to be written so far.
+    pub fn len_bytes(&self) -> usize {
+        self.rows.size_in_bytes()
+    }
+
+    /// Makes a room known.
+    ///
+    /// # Errors
+    /// `Rocks`.
+    pub fn add_room(&mut self, room: RoomRow) -> Result<RoomNumber, StorageError> {
+        let number = RoomNumber(self.counters.room);
+        self.counters.room += 1;
+        self.put(Family::Room, &key::room_by_id(room.room), &number.0.to_be_bytes())?;
+        if !room.alias.is_empty() {
+            self.put(Family::Room, &key::alias(&room.alias), &number.0.to_be_bytes())?;
+        }
+        self.rooms.insert(number, room);
+        Ok(number)
+    }
+
+    /// Changes what is local of a room.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn change_room(&mut self, number: RoomNumber, change: impl FnOnce(&mut RoomRow)) -> Result<(), StorageError> {
+        let mut row = self.room(number)?;
+        let (alias, id) = (row.alias.clone(), row.room);
+        change(&mut row);
+        row.room = id;
+        if row.alias != alias {
+            self.delete(Family::Room, &key::alias(&alias))?;
+            self.put(Family::Room, &key::alias(&row.alias), &number.0.to_be_bytes())?;
+        }
+        self.rooms.insert(number, row);
+        Ok(())
+    }
+
+    /// A room as this batch leaves it.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn room(&self, number: RoomNumber) -> Result<RoomRow, StorageError> {
+        match self.rooms.get(&number) {
+            Some(row) => Ok(row.clone()),
+            None => Ok(self.store().room(number)?.ok_or(Damage::Missing("a room"))?),
+        }
+    }
+
+    /// A room's number, in the store or made by this batch.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn room_number(&self, room: RoomId) -> Result<Option<RoomNumber>, StorageError> {
+        match self.rooms.iter().find(|(_, row)| row.room == room) {
+            Some((number, _)) => Ok(Some(*number)),
+            None => self.store().room_number(room),
+        }
+    }
+
+    /// Marks logs as moved, so that peers are told: what counts of them has changed.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn touch(&mut self, room: RoomNumber, logs: &[Log]) -> Result<(), StorageError> {
+        for log in logs {
+            let row = self.log_row(room, log)?;
+            self.put_log_row(room, log, row)?;
+        }
+        Ok(())
+    }
+
+    /// Hides a content event. With `due_ms` 0 its payload goes now, if it is held; otherwise it is due then.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn erase(&mut self, target: EventId, by: EventId, due_ms: u64) -> Result<(), StorageError> {
+        self.put(Family::Erased, target.as_bytes(), &encode(&ErasedRow { by, due_ms }))?;
+        let Some(number) = self.store().number_of(target)?.filter(|_| due_ms == 0) else { return Ok(()) };
+        let Some(mut row) = self.store().event_row(number)?.filter(|row| row.erased.is_none()) else { return Ok(()) };
+        let bytes = self.store().find(Family::Payload, &key::number(number))?.ok_or(Damage::Missing("a payload"))?;
+        let payload = to_payload(&bytes)?;
+        drop(bytes);
+        let len = u32::try_from(payload.bytes.len()).unwrap_or(u32::MAX);
+        row.erased = Some(Remains { len, commit: payload.commit() });
+        self.put(Family::Event, &key::number(number), &row.to_bytes())?;
+        self.delete(Family::Payload, &key::number(number))
+    }
+
+    /// Remembers what was agreed with a peer.
+    ///
+    /// # Errors
+    /// `Rocks`.
+    pub fn agree(&mut self, room: RoomNumber, peer: &[u8], agreement: Agreement) -> Result<(), StorageError> {
+        self.put(Family::Room, &key::agreement(room, peer), &encode(&agreement))
+    }
+
+    /// Puts an own event where it is kept until somebody was told of it.
+    ///
+    /// # Errors
+    /// `Rocks`.
+    pub fn put_outbox(&mut self, number: u64) -> Result<(), StorageError> {
+        self.put(Family::Outbox, &key::number(number), &[])
+    }
+
+    /// Somebody was told of it.
+    ///
+    /// # Errors
+    /// `Rocks`.
+    pub fn clear_outbox(&mut self, number: u64) -> Result<(), StorageError> {
+        self.delete(Family::Outbox, &key::number(number))
+    }
+
+    /// Keeps a small record of the node's own.
+    ///
+    /// # Errors
+    /// `Rocks`.
+    pub fn put_note(&mut self, name: &str, value: &[u8]) -> Result<(), StorageError> {
+        self.put(Family::Meta, &key::note(name), value)
+    }
+
+    /// Writes everything of this batch, atomically.
+    ///
+    /// # Errors
+    /// `DiskFull`, `Rocks`: nothing of it is there. After a failed sync the process must end.
+    pub fn commit(mut self, durability: Durability) -> Result<(), StorageError> {
+        for (number, row) in std::mem::take(&mut self.rooms) {
+            self.put(Family::Room, &key::room(number), &encode(&row))?;
+        }
+        for ((room, log), row) in std::mem::take(&mut self.logs) {
+            self.put(Family::Tips, &key::tips(room, &log), &encode(&row))?;
+        }
+        for (place, numbers) in std::mem::take(&mut self.places) {
+            self.put(Family::Timeline, &place, &key::numbers(&numbers))?;
+        }
+        for (id, numbers) in std::mem::take(&mut self.ids) {
+            self.put(Family::Id, &id, &key::numbers(&numbers))?;
+        }
+        let counters = self.counters;
+        self.put(Family::Meta, key::META_NEXT, &encode(&counters))?;
+        let mut options = WriteOptions::default();
+        options.set_sync(durability == Durability::Synced);
+        let rows = std::mem::take(&mut self.rows);
+        self.writer.store.db().write_opt(rows, &options)?;
+        self.writer.counters = self.counters;
+        Ok(())
+    }
+
+    pub(crate) fn next_number(&mut self) -> u64 {
+        let number = self.counters.event;
+        self.counters.event += 1;
+        number
+    }
+
+    pub(crate) fn put_profile(&mut self, room: RoomNumber, user: UserId, profile: Profile) -> Result<(), StorageError> {
+        let key_bytes = key::profile(room, user);
+        let held: Option<Profile> = self.store().find_row(Family::Room, &key_bytes, "profile")?;
+        match held {
+            Some(held) if held.hlc >= profile.hlc => Ok(()),
+            _ => self.put(Family::Room, &key_bytes, &encode(&profile)),
+        }
+    }
+
+    /// A log as this batch leaves it; a new one gets its number here.
+    pub(crate) fn log_row(&mut self, room: RoomNumber, log: &Log) -> Result<LogRow, StorageError> {
+        if let Some(row) = self.logs.get(&(room, *log)) {
+            return Ok(row.clone());
+        }
+        if let Some(row) = self.store().log(room, log)? {
+            return Ok(row);
+        }
+        let number = LogNumber(self.counters.log);
+        self.counters.log += 1;
+        self.put(Family::Meta, &key::log_by_number(number), &encode(&NamedLog { room, log: *log }))?;
+        Ok(LogRow { number, moved: 0, hlc: Hlc(0), state: LogState::default() })
+    }
+
+    /// Takes a log's new state; it has moved with the room's next change.
+    pub(crate) fn put_log_row(&mut self, room: RoomNumber, log: &Log, mut row: LogRow) -> Result<(), StorageError> {
+        let mut known = self.room(room)?;
+        known.change += 1;
+        row.moved = known.change;
+        self.rooms.insert(room, known);
+        self.logs.insert((room, *log), row);
+        Ok(())
+    }
+
+    pub(crate) fn put(&mut self, family: Family, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
+        self.rows.put_cf(self.writer.store.family(family)?, key, value);
+        Ok(())
+    }
+
+    pub(crate) fn delete(&mut self, family: Family, key: &[u8]) -> Result<(), StorageError> {
+        self.rows.delete_cf(self.writer.store.family(family)?, key);
+        Ok(())
+    }
+}
+
+impl Canonical for Counters {
+    fn write(&self, w: &mut Bytes) {
+        w.u64(self.event);
+        w.u32(self.log);
+        w.u32(self.room);
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(Counters { event: r.u64()?, log: r.u32()?, room: r.u32()? })
+    }
+}

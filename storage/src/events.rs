@@ -1,0 +1,276 @@
+//! Reading events back: by number, by id, in order of arrival, and what changes how a message looks.
+
+use crate::error::{Damage, StorageError};
+use crate::key::{self, Position, RoomNumber};
+use crate::row::{EventRow, Prev};
+use crate::schema::Family;
+use crate::store::Store;
+use tidings_protocol::event::{Body, Class, Header, Hlc, Payload, SignedEvent};
+use tidings_protocol::id::{EventId, RoomId};
+use tidings_protocol::identity::Signature;
+use tidings_protocol::log::Log;
+
+/// An event as the store has it. It was verified before it came here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Its local number: ascends in order of arrival, never reused. The cursor of every stream.
+    pub number: u64,
+    /// Its id.
+    pub id: EventId,
+    /// Its room.
+    pub room: RoomNumber,
+    /// Its log.
+    pub log: Log,
+    /// The header's kind.
+    pub kind: u16,
+    /// The header's seq.
+    pub seq: u64,
+    /// The header's clock.
+    pub hlc: Hlc,
+    /// The clock by which it stands on screen.
+    pub clock: u64,
+    /// The header's parents.
+    pub parents: Vec<EventId>,
+    /// Its own signature, where kept.
+    pub signature: Option<Signature>,
+    /// Its payload, or that it was erased.
+    pub body: Body,
+    prev: Prev,
+    remains: Option<(u32, [u8; 32])>,
+}
+
+impl Store {
+    /// The local number of an event that is held.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn number_of(&self, id: EventId) -> Result<Option<u64>, StorageError> {
+        let Some(numbers) = self.find(Family::Id, &key::id(id))? else { return Ok(None) };
+        for number in key::to_numbers(&numbers, "id")? {
+            if self.event_row(number)?.is_some_and(|row| row.id == id) {
+                return Ok(Some(number));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether an event is held.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn holds(&self, id: EventId) -> Result<bool, StorageError> {
+        Ok(self.number_of(id)?.is_some())
+    }
+
+    /// The event of a local number.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn event(&self, number: u64) -> Result<Option<StoredEvent>, StorageError> {
+        match self.event_row(number)? {
+            Some(row) => self.with_body(number, row).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The event of an id.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn event_by_id(&self, id: EventId) -> Result<Option<StoredEvent>, StorageError> {
+        match self.number_of(id)? {
+            Some(number) => self.event(number),
+            None => Ok(None),
+        }
+    }
+
+    /// Ids of held events whose text form begins so, at most `max`.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn ids_beginning(&self, text: &str, max: usize) -> Result<Vec<EventId>, StorageError> {
+        let Some((from, shared)) = base32_prefix(text) else { return Ok(Vec::new()) };
+        let mut out = Vec::new();
+        for entry in self.scan(Family::Id, &shared, &from)? {
+            let (key_bytes, numbers) = entry?;
+            let mut may_match = false;
+            for number in key::to_numbers(&numbers, "id")? {
+                let Some(row) = self.event_row(number)? else { continue };
+                if row.id.to_string().starts_with(text) {
+                    may_match = true;
+                    out.push(row.id);
+                }
+            }
+            if out.len() >= max || (!may_match && key_bytes.as_ref() > from.as_slice() && !out.is_empty()) {
+                break;
+            }
+        }
+        out.truncate(max);
+        Ok(out)
+    }
+
+    /// Events that arrived after the one of number `cursor`, in order of arrival, at most `max`.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn arrived_since(&self, cursor: u64, max: usize) -> Result<Vec<StoredEvent>, StorageError> {
+        let from = key::number(cursor.saturating_add(1));
+        let mut out = Vec::new();
+        for entry in self.scan(Family::Event, &[], &from)?.take(max) {
+            let (number, row) = entry?;
+            out.push(self.with_body(key::to_number(&number, "event key")?, EventRow::from_bytes(&row)?)?);
+        }
+        Ok(out)
+    }
+
+    /// The number that the next event gets; every event held has a smaller one.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn next_number(&self) -> Result<u64, StorageError> {
+        match self.find(Family::Meta, key::META_NEXT)? {
+            Some(bytes) => Ok(key::to_number(&bytes, "next number")?),
+            None => Ok(1),
+        }
+    }
+
+    /// The events that change how `target` looks, in order of arrival, at most `max`.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn relations(&self, room: RoomNumber, target: EventId, max: usize) -> Result<Vec<StoredEvent>, StorageError> {
+        let prefix = key::relation_prefix(room, target.as_bytes());
+        let mut out = Vec::new();
+        for entry in self.scan(Family::Relation, &prefix, &prefix)?.take(max) {
+            let (key_bytes, _) = entry?;
+            let number = key::to_number(key_bytes.get(prefix.len()..).unwrap_or_default(), "relation key")?;
+            out.extend(self.event(number)?);
+        }
+        Ok(out)
+    }
+
+    /// An event's header, with what the store leaves out put back.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn header(&self, room: RoomId, event: &StoredEvent) -> Result<Header, StorageError> {
+        let (payload_len, payload_commit) = match (&event.body, &event.remains) {
+            (Body::Kept(payload), _) => (u32::try_from(payload.bytes.len()).unwrap_or(u32::MAX), payload.commit()),
+            (Body::Erased, Some((len, commit))) => (*len, *commit),
+            (Body::Erased, None) => return Err(Damage::Missing("the commitment of an erased payload").into()),
+        };
+        let mut header = Header {
+            class: event.log.class,
+            kind: event.kind,
+            room,
+            author: event.log.author,
+            grant: event.log.grant,
+            seq: event.seq,
+            prev: self.prev_id(event.number, event.prev)?,
+            parents: event.parents.clone(),
+            hlc: event.hlc,
+            payload_len,
+            payload_commit,
+        };
+        if header.is_grant_root() {
+            header.grant = EventId::ZERO;
+        }
+        if room == RoomId::from(event.id) {
+            header.room = RoomId::ZERO;
+        }
+        Ok(header)
+    }
+
+    /// An event as it travels alone; `None` where its own signature is not kept.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn signed_event(&self, room: RoomId, event: &StoredEvent) -> Result<Option<SignedEvent>, StorageError> {
+        let Some(signature) = event.signature else { return Ok(None) };
+        Ok(Some(SignedEvent { header: self.header(room, event)?, signature, body: event.body.clone() }))
+    }
+
+    /// The id of an event's predecessor; zero at seq 1.
+    pub(crate) fn prev_id(&self, number: u64, prev: Prev) -> Result<EventId, StorageError> {
+        let prev_number = match prev {
+            Prev::None => return Ok(EventId::ZERO),
+            Prev::Id(id) => return Ok(id),
+            Prev::Before => number.saturating_sub(1),
+            Prev::Number(prev) => prev,
+        };
+        Ok(self.event_row(prev_number)?.ok_or(Damage::Missing("the predecessor of an event"))?.id)
+    }
+
+    pub(crate) fn event_row(&self, number: u64) -> Result<Option<EventRow>, StorageError> {
+        match self.find(Family::Event, &key::number(number))? {
+            Some(bytes) => Ok(Some(EventRow::from_bytes(&bytes)?)),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) fn with_body(&self, number: u64, row: EventRow) -> Result<StoredEvent, StorageError> {
+        let body = match &row.erased {
+            Some(_) => Body::Erased,
+            None => {
+                let bytes = self.find(Family::Payload, &key::number(number))?;
+                Body::Kept(to_payload(&bytes.ok_or(Damage::Missing("a payload"))?)?)
+            }
+        };
+        self.stored(number, row, body)
+    }
+
+    pub(crate) fn stored(&self, number: u64, row: EventRow, body: Body) -> Result<StoredEvent, StorageError> {
+        let (room, log) = self.log_of_number(row.log)?;
+        Ok(StoredEvent {
+            number,
+            id: row.id,
+            room,
+            log,
+            kind: row.kind,
+            seq: row.seq,
+            hlc: row.hlc,
+            clock: row.clock(),
+            parents: row.parents,
+            signature: row.signature,
+            body,
+            prev: row.prev,
+            remains: row.erased.map(|r| (r.len, r.commit)),
+        })
+    }
+}
+
+impl StoredEvent {
+    /// Its place in the room's timeline; for an imported record, with its source id where the payload still tells it.
+    pub fn position(&self) -> Position {
+        let mut tie = key::id(self.id);
+        if self.log.class == Class::Content
+            && let Body::Kept(payload) = &self.body
+            && let Ok(tidings_protocol::content::Content::Imported(imported)) =
+                tidings_protocol::content::Content::decode(self.kind, &payload.bytes)
+        {
+            tie = key::prefix(&imported.source_id());
+        }
+        Position { clock: self.clock, tie }
+    }
+}
+
+pub(crate) fn to_payload(bytes: &[u8]) -> Result<Payload, Damage> {
+    let (salt, rest) = bytes.split_first_chunk::<16>().ok_or(Damage::Length("payload"))?;
+    Ok(Payload { salt: *salt, bytes: rest.to_vec() })
+}
+
+pub(crate) fn from_payload(payload: &Payload) -> Vec<u8> {
+    [payload.salt.as_slice(), &payload.bytes].concat()
+}
+
+/// The smallest key of an id that begins with this base32 text, and the bytes that all such keys share.
+fn base32_prefix(text: &str) -> Option<(Vec<u8>, Vec<u8>)> {
+    if text.is_empty() || text.len() > 52 || !text.bytes().all(|b| b.is_ascii_lowercase() || (b'2'..=b'7').contains(&b))
+    {
+        return None;
+    }
+    let padded = format!("{text:a<56}");
+    let bytes = tidings_protocol::id::base32::to_bytes(&padded)?;
+    let shared = (text.len() * 5 / 8).min(8);
+    Some((bytes.get(..8)?.to_vec(), bytes.get(..shared)?.to_vec()))
+}

@@ -1,0 +1,116 @@
+//! Exports: a room's history as one file that proves itself offline. Equal histories give equal bytes.
+//!
+//! A magic line, the room's id, then records: a length and the canonical bytes of header, signature and body, in
+//! (log, seq, id) order, control logs first. A length of zero ends the file.
+
+use crate::error::{Damage, StorageError};
+use crate::key::RoomNumber;
+use crate::logs::LogRow;
+use crate::store::Store;
+use std::io::Write;
+use thiserror::Error;
+use tidings_protocol::codec::{Canonical, CodecError, Reader, Writer, encode};
+use tidings_protocol::event::{Body, Class, Header};
+use tidings_protocol::id::{EventId, RoomId};
+use tidings_protocol::identity::Signature;
+use tidings_protocol::log::Log;
+use tidings_protocol::range::signature_travels;
+
+/// Why an export could not be written.
+#[derive(Debug, Error)]
+pub enum ExportError {
+    /// Writing the file failed.
+    #[error("writing failed: {0}")]
+    Io(#[from] std::io::Error),
+    /// Reading the store failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// How an export begins.
+pub const MAGIC: &[u8] = b"tidings export 1\n";
+
+/// One event in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// What was signed.
+    pub header: Header,
+    /// A tip's, every 256th's, every control event's.
+    pub signature: Option<Signature>,
+    /// What it says, or that it was erased.
+    pub body: Body,
+}
+
+impl Store {
+    /// Writes what is held of a room's logs for which `counts` says so; returns how many events that were.
+    ///
+    /// # Errors
+    /// `ExportError`.
+    pub fn export(
+        &self,
+        number: RoomNumber,
+        room: RoomId,
+        counts: impl Fn(&Log) -> bool,
+        out: &mut dyn Write,
+    ) -> Result<u64, ExportError> {
+        out.write_all(MAGIC)?;
+        out.write_all(room.as_bytes())?;
+        let mut events = 0;
+        for class in [Class::Control, Class::Content] {
+            for (_, row) in self.logs(number, class)?.into_iter().filter(|(log, _)| counts(log)) {
+                events += self.export_log(room, &row, out)?;
+            }
+        }
+        out.write_all(&0u32.to_be_bytes())?;
+        out.flush()?;
+        Ok(events)
+    }
+
+    fn export_log(&self, room: RoomId, row: &LogRow, out: &mut dyn Write) -> Result<u64, ExportError> {
+        let mut events = 0;
+        let mut level: Vec<(EventId, Record)> = Vec::new();
+        for number in self.numbers_of_log(row.number)? {
+            let event = self.event(number?)?.ok_or(StorageError::from(Damage::Missing("an event of a log")))?;
+            let is_tip = row.state.tips().iter().any(|t| t.id == event.id);
+            let header = self.header(room, &event)?;
+            let signature = event.signature.filter(|_| is_tip || signature_travels(header.class, event.seq));
+            if level.first().is_some_and(|(_, r)| r.header.seq != header.seq) {
+                events += write_level(&mut level, out)?;
+            }
+            level.push((event.id, Record { header, signature, body: event.body }));
+        }
+        Ok(events + write_level(&mut level, out)?)
+    }
+}
+
+/// Writes the events of one seq: more than one only where the log forked.
+fn write_level(level: &mut Vec<(EventId, Record)>, out: &mut dyn Write) -> Result<u64, ExportError> {
+    level.sort_unstable_by_key(|(id, _)| *id);
+    let count = level.len() as u64;
+    for (_, record) in level.drain(..) {
+        let bytes = encode(&record);
+        out.write_all(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes())?;
+        out.write_all(&bytes)?;
+    }
+    Ok(count)
+}
+
+impl Canonical for Record {
+    fn write(&self, w: &mut Writer) {
+        self.header.write(w);
+        w.u8(u8::from(self.signature.is_some()));
+        if let Some(signature) = &self.signature {
+            signature.write(w);
+        }
+        self.body.write(w);
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        let header = Header::read(r)?;
+        let signature = match r.u8()? {
+            0 => None,
+            1 => Some(Signature::read(r)?),
+            _ => return Err(CodecError::Invalid("signature flag")),
+        };
+        Ok(Record { header, signature, body: Body::read(r)? })
+    }
+}

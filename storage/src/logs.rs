@@ -1,0 +1,125 @@
+//! Logs of a room: what is held of each, when it last moved, and what was agreed with whom.
+
+use crate::error::{Damage, StorageError};
+use crate::key::{self, LogNumber, RoomNumber};
+use crate::schema::Family;
+use crate::store::Store;
+use tidings_protocol::codec::{Canonical, CodecError, Reader, Writer, decode};
+use tidings_protocol::event::{Class, Hlc};
+use tidings_protocol::log::{Log, LogState};
+
+/// What the store knows of one log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogRow {
+    pub(crate) number: LogNumber,
+    /// The room's change at which this log last moved.
+    pub moved: u64,
+    /// The highest clock held of it.
+    pub hlc: Hlc,
+    /// What is held.
+    pub state: LogState,
+}
+
+/// The last time when we and a peer held the same of a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Agreement {
+    /// Names what both held.
+    pub token: [u8; 16],
+    /// Our room's change then.
+    pub change: u64,
+}
+
+impl Store {
+    /// What is held of a log; `None` when nothing ever was.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn log(&self, room: RoomNumber, log: &Log) -> Result<Option<LogRow>, StorageError> {
+        self.find_row(Family::Tips, &key::tips(room, log), "log")
+    }
+
+    /// The logs of a room and class, ascending.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn logs(&self, room: RoomNumber, class: Class) -> Result<Vec<(Log, LogRow)>, StorageError> {
+        let prefix = key::tips_of(room, class);
+        let mut out = Vec::new();
+        for entry in self.scan(Family::Tips, &prefix, &prefix)? {
+            let (key_bytes, row) = entry?;
+            let log = decode(key_bytes.get(4..).unwrap_or_default(), LOG_LEN);
+            let log = log.map_err(|source| Damage::Row { what: "log key", source })?;
+            out.push((log, decode(&row, usize::MAX).map_err(|source| Damage::Row { what: "log", source })?));
+        }
+        Ok(out)
+    }
+
+    /// What was last agreed with a peer on a room.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn agreement(&self, room: RoomNumber, peer: &[u8]) -> Result<Option<Agreement>, StorageError> {
+        self.find_row(Family::Room, &key::agreement(room, peer), "agreement")
+    }
+
+    pub(crate) fn log_of_number(&self, number: LogNumber) -> Result<(RoomNumber, Log), StorageError> {
+        if let Some(found) = self.known_log(number) {
+            return Ok(found);
+        }
+        let row: NamedLog = self
+            .find_row(Family::Meta, &key::log_by_number(number), "log number")?
+            .ok_or(Damage::Missing("the log of an event"))?;
+        self.remember_log(number, (row.room, row.log));
+        Ok((row.room, row.log))
+    }
+
+    /// The local numbers of a log's events, by seq; forks lie side by side.
+    pub(crate) fn numbers_of_log(
+        &self,
+        log: LogNumber,
+    ) -> Result<impl Iterator<Item = Result<u64, StorageError>> + '_, StorageError> {
+        let prefix = log.0.to_be_bytes();
+        let rows = self.scan(Family::Log, &prefix, &prefix)?;
+        Ok(rows.map(|row| Ok(key::to_number(row?.0.get(12..).unwrap_or_default(), "log key")?)))
+    }
+}
+
+/// What a log's number stands for.
+pub(crate) struct NamedLog {
+    pub(crate) room: RoomNumber,
+    pub(crate) log: Log,
+}
+
+impl Canonical for NamedLog {
+    fn write(&self, w: &mut Writer) {
+        w.u32(self.room.0);
+        self.log.write(w);
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(NamedLog { room: RoomNumber(r.u32()?), log: Log::read(r)? })
+    }
+}
+
+impl Canonical for LogRow {
+    fn write(&self, w: &mut Writer) {
+        w.u32(self.number.0);
+        w.u64(self.moved);
+        w.u64(self.hlc.0);
+        self.state.write(w);
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(LogRow { number: LogNumber(r.u32()?), moved: r.u64()?, hlc: Hlc(r.u64()?), state: LogState::read(r)? })
+    }
+}
+
+impl Canonical for Agreement {
+    fn write(&self, w: &mut Writer) {
+        w.array(&self.token);
+        w.u64(self.change);
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(Agreement { token: r.array()?, change: r.u64()? })
+    }
+}
+
+const LOG_LEN: usize = 1 + 32 + 32;

@@ -1,0 +1,222 @@
+//! Rooms as this node knows them: what is local (alias, read marker, a join under way), and their control events.
+
+use crate::error::{Damage, StorageError};
+use crate::key::{self, RoomNumber};
+use crate::schema::Family;
+use crate::store::Store;
+use tidings_protocol::codec::{Canonical, CodecError, Reader, Writer, decode};
+use tidings_protocol::control::evaluate::ControlSet;
+use tidings_protocol::control::payload::{Control, ControlEvent, RoomKind};
+use tidings_protocol::event::{Body, Hlc};
+use tidings_protocol::id::{EventId, RoomId, UserId};
+use tidings_protocol::limits::{ADDRESS_LEN_MAX, LINK_ADDRESSES_MAX, NAME_LEN_MAX};
+
+/// A room of this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomRow {
+    /// Its id.
+    pub room: RoomId,
+    /// Who may see it, as its genesis or our link says.
+    pub kind: RoomKind,
+    /// Keys tags and digests; zero in a public room.
+    pub secret: [u8; 32],
+    /// What this node calls it; empty until its name is known.
+    pub alias: String,
+    /// How far the local user has read.
+    pub read_clock: u64,
+    /// Counts changes of what is held of the room.
+    pub change: u64,
+    /// Whether the local user has left it.
+    pub left: bool,
+    /// A join that no member has taken up yet.
+    pub pending: Option<PendingJoin>,
+    /// Where members' nodes were.
+    pub addresses: Vec<String>,
+}
+
+/// What is needed to go on joining after a restart.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PendingJoin {
+    /// The OpenInvite.
+    pub invite: EventId,
+    /// The invite's private key.
+    pub key: [u8; 32],
+    /// Our Join, signed once and sent until it is taken up: its bytes as they travel.
+    pub join: Vec<u8>,
+}
+
+impl std::fmt::Debug for PendingJoin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PendingJoin").field("invite", &self.invite).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// The number of a room that this node knows.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn room_number(&self, room: RoomId) -> Result<Option<RoomNumber>, StorageError> {
+        match self.find(Family::Room, &key::room_by_id(room))? {
+            Some(bytes) => Ok(Some(to_room_number(&bytes)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// A room by its number.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn room(&self, number: RoomNumber) -> Result<Option<RoomRow>, StorageError> {
+        self.find_row(Family::Room, &key::room(number), "room")
+    }
+
+    /// Every room of this node.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn rooms(&self) -> Result<Vec<(RoomNumber, RoomRow)>, StorageError> {
+        let mut out = Vec::new();
+        for entry in self.scan(Family::Room, b"r", b"r")? {
+            let (key_bytes, row) = entry?;
+            let number = to_room_number(key_bytes.get(1..).unwrap_or_default())?;
+            out.push((number, decode(&row, usize::MAX).map_err(|source| Damage::Row { what: "room", source })?));
+        }
+        Ok(out)
+    }
+
+    /// The room that has this alias.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn room_by_alias(&self, alias: &str) -> Result<Option<RoomNumber>, StorageError> {
+        match self.find(Family::Room, &key::alias(alias))? {
+            Some(bytes) => Ok(Some(to_room_number(&bytes)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Every control event held of a room, valid or not.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn control_set(&self, number: RoomNumber, room: RoomId) -> Result<ControlSet, StorageError> {
+        let mut set = ControlSet::new(room);
+        let prefix = number.0.to_be_bytes();
+        for entry in self.scan(Family::Control, &prefix, &prefix)? {
+            let (key_bytes, _) = entry?;
+            let number = key::to_number(key_bytes.get(4..).unwrap_or_default(), "control key")?;
+            let event = self.event(number)?.ok_or(Damage::Missing("a control event"))?;
+            let Body::Kept(payload) = &event.body else { return Err(Damage::Missing("a control payload").into()) };
+            let control = Control::decode(event.kind, &payload.bytes)
+                .map_err(|source| Damage::Row { what: "control payload", source })?;
+            let prev = self.header(room, &event)?.prev;
+            set.insert(ControlEvent { id: event.id, log: event.log, seq: event.seq, prev, control });
+        }
+        Ok(set)
+    }
+
+    /// What a user wants to be called in a room.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn profile_name(&self, room: RoomNumber, user: UserId) -> Result<Option<String>, StorageError> {
+        let row: Option<Profile> = self.find_row(Family::Room, &key::profile(room, user), "profile")?;
+        Ok(row.map(|p| p.name))
+    }
+
+    /// The Erase event that hides this content, if one does.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn erased_by(&self, id: EventId) -> Result<Option<EventId>, StorageError> {
+        Ok(self.find_row::<ErasedRow>(Family::Erased, id.as_bytes(), "erased")?.map(|row| row.by))
+    }
+
+    /// Own events that nobody was told of yet, ascending.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn outbox(&self) -> Result<Vec<u64>, StorageError> {
+        let rows = self.scan(Family::Outbox, &[], &[])?;
+        rows.map(|row| Ok(key::to_number(&row?.0, "outbox key")?)).collect()
+    }
+}
+
+/// The newest name that a user gave in a room.
+pub(crate) struct Profile {
+    pub(crate) hlc: Hlc,
+    pub(crate) name: String,
+}
+
+/// What hides a message.
+pub(crate) struct ErasedRow {
+    pub(crate) by: EventId,
+    /// When its payload goes, Unix milliseconds; 0 when it is gone.
+    pub(crate) due_ms: u64,
+}
+
+fn to_room_number(bytes: &[u8]) -> Result<RoomNumber, Damage> {
+    bytes.try_into().map(u32::from_be_bytes).map(RoomNumber).map_err(|_| Damage::Length("room number"))
+}
+
+impl Canonical for RoomRow {
+    fn write(&self, w: &mut Writer) {
+        self.room.write(w);
+        self.kind.write(w);
+        w.array(&self.secret);
+        w.text(&self.alias);
+        w.u64(self.read_clock);
+        w.u64(self.change);
+        w.u8(u8::from(self.left));
+        w.u8(u8::from(self.pending.is_some()));
+        if let Some(pending) = &self.pending {
+            pending.invite.write(w);
+            w.array(&pending.key);
+            w.bytes(&pending.join);
+        }
+        w.length(self.addresses.len());
+        for address in &self.addresses {
+            w.text(address);
+        }
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        let room = RoomId::read(r)?;
+        let (kind, secret) = (RoomKind::read(r)?, r.array()?);
+        let (alias, read_clock, change) = (r.text(NAME_LEN_MAX * 2)?, r.u64()?, r.u64()?);
+        let left = r.u8()? == 1;
+        let pending = match r.u8()? {
+            0 => None,
+            _ => Some(PendingJoin {
+                invite: EventId::read(r)?,
+                key: r.array()?,
+                join: r.bytes(tidings_protocol::limits::EVENT_LEN_MAX)?.to_vec(),
+            }),
+        };
+        let mut addresses = Vec::new();
+        for _ in 0..r.length(LINK_ADDRESSES_MAX)? {
+            addresses.push(r.text(ADDRESS_LEN_MAX)?);
+        }
+        Ok(RoomRow { room, kind, secret, alias, read_clock, change, left, pending, addresses })
+    }
+}
+
+impl Canonical for Profile {
+    fn write(&self, w: &mut Writer) {
+        w.u64(self.hlc.0);
+        w.text(&self.name);
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(Profile { hlc: Hlc(r.u64()?), name: r.text(NAME_LEN_MAX)? })
+    }
+}
+
+impl Canonical for ErasedRow {
+    fn write(&self, w: &mut Writer) {
+        self.by.write(w);
+        w.u64(self.due_ms);
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(ErasedRow { by: EventId::read(r)?, due_ms: r.u64()? })
+    }
+}

@@ -1,0 +1,147 @@
+//! Column families and how each is tuned. Wire or disk change: bump `SCHEMA`, keep a fixture of the old.
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Options, SliceTransform,
+    WriteBufferManager,
+};
+
+/// The schema that this program writes.
+pub const SCHEMA: u32 = 1;
+
+/// The column families, by what they are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// Schema version, counters, interned logs.
+    Meta,
+    /// Local number -> header, interned, and signature.
+    Event,
+    /// Local number -> salt and payload.
+    Payload,
+    /// First 8 bytes of an event id -> local numbers.
+    Id,
+    /// Log, seq, local number: forks lie side by side.
+    Log,
+    /// Room, !position, tie -> local numbers.
+    Timeline,
+    /// Room, log -> what is held of it.
+    Tips,
+    /// Room, target -> events that change how it looks.
+    Relation,
+    /// Room -> its control events' numbers.
+    Control,
+    /// Rooms, aliases, profiles, agreements.
+    Room,
+    /// Event id -> the Erase that hides it.
+    Erased,
+    /// Local number -> own events that nobody was told of yet.
+    Outbox,
+}
+
+impl Family {
+    /// All of them.
+    pub const ALL: [Family; 12] = [
+        Family::Meta,
+        Family::Event,
+        Family::Payload,
+        Family::Id,
+        Family::Log,
+        Family::Timeline,
+        Family::Tips,
+        Family::Relation,
+        Family::Control,
+        Family::Room,
+        Family::Erased,
+        Family::Outbox,
+    ];
+
+    /// The name on disk.
+    pub fn name(self) -> &'static str {
+        match self {
+            Family::Meta => "meta",
+            Family::Event => "event",
+            Family::Payload => "payload",
+            Family::Id => "id",
+            Family::Log => "log",
+            Family::Timeline => "timeline",
+            Family::Tips => "tips",
+            Family::Relation => "relation",
+            Family::Control => "control",
+            Family::Room => "room",
+            Family::Erased => "erased",
+            Family::Outbox => "outbox",
+        }
+    }
+}
+
+/// Options of the database as a whole.
+pub fn database_options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    options.set_write_buffer_manager(&WriteBufferManager::new_write_buffer_manager(WRITE_BUFFERS_LEN_MAX, false));
+    options.set_max_total_wal_size(WAL_LEN_MAX);
+    options.set_max_background_jobs(2);
+    options.set_max_open_files(OPEN_FILES_MAX);
+    options.set_bytes_per_sync(1 << 20);
+    options.set_wal_bytes_per_sync(1 << 20);
+    options.set_keep_log_file_num(4);
+    options.set_max_log_file_size(1 << 20);
+    options.set_stats_dump_period_sec(0);
+    options
+}
+
+/// Every family with its options; they share one cache.
+pub fn families() -> Vec<ColumnFamilyDescriptor> {
+    let cache = Cache::new_lru_cache(BLOCK_CACHE_LEN_MAX);
+    let descriptor = |f: Family| ColumnFamilyDescriptor::new(f.name(), family_options(f, &cache));
+    Family::ALL.into_iter().map(descriptor).collect()
+}
+
+fn family_options(family: Family, cache: &Cache) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    table.set_block_size(BLOCK_LEN);
+    table.set_format_version(5);
+    let mut options = Options::default();
+    options.set_write_buffer_size(FAMILY_BUFFER_LEN_MAX);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_bottommost_compression_type(DBCompressionType::Zstd);
+    options.set_level_compaction_dynamic_level_bytes(true);
+    match family {
+        Family::Id => {
+            // Random keys: an absent id is the common question, and must not read the disk.
+            table.set_bloom_filter(10.0, false);
+            options.set_memtable_whole_key_filtering(true);
+            options.set_memtable_prefix_bloom_ratio(0.1);
+        }
+        Family::Timeline => {
+            table.set_bloom_filter(10.0, false);
+            options.set_memtable_whole_key_filtering(true);
+            options.set_memtable_prefix_bloom_ratio(0.1);
+        }
+        Family::Relation => {
+            options.set_prefix_extractor(SliceTransform::create_fixed_prefix(crate::key::RELATION_PREFIX_LEN));
+            table.set_bloom_filter(10.0, false);
+            options.set_memtable_prefix_bloom_ratio(0.1);
+        }
+        _ => {}
+    }
+    options.set_block_based_table_factory(&table);
+    options
+}
+
+/// All memtables together; above it the largest is flushed.
+const WRITE_BUFFERS_LEN_MAX: usize = 24 << 20;
+/// One family's memtable.
+const FAMILY_BUFFER_LEN_MAX: usize = 8 << 20;
+/// Blocks, indexes and filters read back from files.
+const BLOCK_CACHE_LEN_MAX: usize = 16 << 20;
+/// The write-ahead log, before what it protects is flushed.
+const WAL_LEN_MAX: u64 = 64 << 20;
+/// Table files kept open.
+const OPEN_FILES_MAX: i32 = 128;
+/// Small enough for a page of 50 in a few reads, large enough to compress.
+const BLOCK_LEN: usize = 16 << 10;

@@ -1,0 +1,167 @@
+//! Opening a store, and the reads that all others are made of. One process has it open; any thread may read.
+
+use crate::batch::Writer;
+use crate::error::{Damage, StorageError};
+use crate::key::{self, LogNumber, RoomNumber};
+use crate::schema::{Family, SCHEMA, database_options, families};
+use rocksdb::{ColumnFamily, DB, DBPinnableSlice, Direction, IteratorMode, ReadOptions};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use tidings_protocol::codec::{Canonical, decode};
+use tidings_protocol::log::Log;
+
+/// An open store. Cloning shares it.
+#[derive(Clone)]
+pub struct Store {
+    db: Arc<DB>,
+    path: PathBuf,
+    logs: Arc<RwLock<KnownLogs>>,
+}
+
+type KnownLogs = HashMap<LogNumber, (RoomNumber, Log)>;
+
+impl Store {
+    /// Opens the store in this folder, or makes one, and returns it with its only writer.
+    ///
+    /// # Errors
+    /// `Held` while another process has it, `NewerSchema`, `DiskFull`, `Rocks`.
+    pub fn open(path: &Path) -> Result<(Store, Writer), StorageError> {
+        let db = DB::open_cf_descriptors(&database_options(), path, families())?;
+        let store = Store { db: Arc::new(db), path: path.to_owned(), logs: Arc::default() };
+        match store.find(Family::Meta, key::META_SCHEMA)? {
+            None => {
+                let mut sync = rocksdb::WriteOptions::default();
+                sync.set_sync(true);
+                store.db.put_cf_opt(store.family(Family::Meta)?, key::META_SCHEMA, SCHEMA.to_be_bytes(), &sync)?;
+            }
+            Some(bytes) => {
+                let found = bytes.as_ref().try_into().map(u32::from_be_bytes).map_err(|_| Damage::Length("schema"))?;
+                if found > SCHEMA {
+                    return Err(StorageError::NewerSchema { found, known: SCHEMA });
+                }
+            }
+        }
+        let writer = Writer::new(store.clone())?;
+        Ok((store, writer))
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes of everything in the store's folder, write-ahead log included.
+    pub fn disk_bytes(&self) -> u64 {
+        let files = std::fs::read_dir(&self.path).into_iter().flatten().flatten();
+        files.filter_map(|f| f.metadata().ok()).filter(|m| m.is_file()).map(|m| m.len()).sum()
+    }
+
+    /// Bytes of each family's table files and memtables, by its name.
+    ///
+    /// # Errors
+    /// `Rocks`.
+    pub fn family_bytes(&self) -> Result<Vec<(&'static str, u64)>, StorageError> {
+        let mut out = Vec::new();
+        for family in Family::ALL {
+            let property = self.db.property_int_value_cf(self.family(family)?, "rocksdb.total-sst-files-size")?;
+            out.push((family.name(), property.unwrap_or(0)));
+        }
+        Ok(out)
+    }
+
+    /// Flushes and compacts everything: for measuring, and before a copy.
+    ///
+    /// # Errors
+    /// `DiskFull`, `Rocks`.
+    pub fn compact(&self) -> Result<(), StorageError> {
+        for family in Family::ALL {
+            let family = self.family(family)?;
+            self.db.flush_cf(family)?;
+            let mut options = rocksdb::CompactOptions::default();
+            options.set_bottommost_level_compaction(rocksdb::BottommostLevelCompaction::ForceOptimized);
+            self.db.compact_range_cf_opt(family, None::<&[u8]>, None::<&[u8]>, &options);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn known_log(&self, number: LogNumber) -> Option<(RoomNumber, Log)> {
+        self.logs.read().unwrap_or_else(PoisonError::into_inner).get(&number).copied()
+    }
+
+    pub(crate) fn remember_log(&self, number: LogNumber, log: (RoomNumber, Log)) {
+        let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
+        if logs.len() >= KNOWN_LOGS_MAX {
+            logs.clear();
+        }
+        logs.insert(number, log);
+    }
+
+    pub(crate) fn db(&self) -> &DB {
+        &self.db
+    }
+
+    pub(crate) fn family(&self, family: Family) -> Result<&ColumnFamily, StorageError> {
+        self.db.cf_handle(family.name()).ok_or(StorageError::Damaged(Damage::Missing(family.name())))
+    }
+
+    pub(crate) fn find(&self, family: Family, key: &[u8]) -> Result<Option<DBPinnableSlice<'_>>, StorageError> {
+        Ok(self.db.get_pinned_cf(self.family(family)?, key)?)
+    }
+
+    /// A row that reads canonically.
+    pub(crate) fn find_row<T: Canonical>(
+        &self,
+        family: Family,
+        key: &[u8],
+        what: &'static str,
+    ) -> Result<Option<T>, StorageError> {
+        let Some(bytes) = self.find(family, key)? else { return Ok(None) };
+        Ok(Some(decode(&bytes, usize::MAX).map_err(|source| Damage::Row { what, source })?))
+    }
+
+    /// Rows whose keys begin with `prefix`, ascending, from `from` on.
+    pub(crate) fn scan<'s>(
+        &'s self,
+        family: Family,
+        prefix: &[u8],
+        from: &[u8],
+    ) -> Result<impl Iterator<Item = Result<Row, StorageError>> + use<'s>, StorageError> {
+        let mut options = ReadOptions::default();
+        options.set_total_order_seek(true);
+        if let Some(end) = key::after_prefix(prefix) {
+            options.set_iterate_upper_bound(end);
+        }
+        let mode = IteratorMode::From(from, Direction::Forward);
+        let rows = self.db.iterator_cf_opt(self.family(family)?, options, mode);
+        Ok(rows.map(|row| row.map_err(StorageError::from)))
+    }
+
+    /// Rows whose keys begin with `prefix`, descending, from `from` on.
+    pub(crate) fn scan_back<'s>(
+        &'s self,
+        family: Family,
+        prefix: &[u8],
+        from: &[u8],
+    ) -> Result<impl Iterator<Item = Result<Row, StorageError>> + use<'s>, StorageError> {
+        let mut options = ReadOptions::default();
+        options.set_total_order_seek(true);
+        options.set_iterate_lower_bound(prefix);
+        let mode = IteratorMode::From(from, Direction::Reverse);
+        let rows = self.db.iterator_cf_opt(self.family(family)?, options, mode);
+        Ok(rows.map(|row| row.map_err(StorageError::from)))
+    }
+
+    /// A small record of the node's own.
+    ///
+    /// # Errors
+    /// `Rocks`.
+    pub fn note(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self.find(Family::Meta, &key::note(name))?.map(|bytes| bytes.to_vec()))
+    }
+}
+
+/// Logs whose numbers are kept in memory: 80 bytes each.
+const KNOWN_LOGS_MAX: usize = 65_536;
+
+pub(crate) type Row = (Box<[u8]>, Box<[u8]>);

@@ -1,0 +1,81 @@
+//! A room's timeline: pages by cursor, newest first or onwards from a place. A page is one short scan.
+
+use crate::error::StorageError;
+use crate::key::{self, Position, RoomNumber};
+use crate::schema::Family;
+use crate::store::Store;
+use tidings_protocol::content::Imported;
+use tidings_protocol::event::Hlc;
+
+/// Which way to page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Towards the past, newest first.
+    Older,
+    /// Towards the present, oldest first.
+    Newer,
+}
+
+/// One place of the timeline. Several events share it when they are the same imported record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimelineEntry {
+    /// Where: the cursor to go on from.
+    pub position: Position,
+    /// The local numbers of the events there, ascending.
+    pub numbers: Vec<u64>,
+}
+
+impl Store {
+    /// Places strictly beyond `from`, in the order of the direction, at most `max`.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn timeline(
+        &self,
+        room: RoomNumber,
+        from: Position,
+        direction: Direction,
+        max: usize,
+    ) -> Result<Vec<TimelineEntry>, StorageError> {
+        let prefix = room.0.to_be_bytes();
+        let start = key::timeline(room, from);
+        let entry = |row: Result<(Box<[u8]>, Box<[u8]>), StorageError>| {
+            let (key_bytes, numbers) = row?;
+            let numbers = key::to_numbers(&numbers, "timeline")?;
+            Ok(TimelineEntry { position: key::to_position(&key_bytes)?, numbers })
+        };
+        let beyond = |e: &Result<TimelineEntry, StorageError>| !e.as_ref().is_ok_and(|e| e.position == from);
+        match direction {
+            Direction::Older => {
+                self.scan(Family::Timeline, &prefix, &start)?.map(entry).filter(beyond).take(max).collect()
+            }
+            Direction::Newer => {
+                self.scan_back(Family::Timeline, &prefix, &start)?.map(entry).filter(beyond).take(max).collect()
+            }
+        }
+    }
+
+    /// The local numbers of the events by which this record was imported already.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn imported(&self, room: RoomNumber, record: &Imported) -> Result<Vec<u64>, StorageError> {
+        let at = claimed_position(record);
+        for place in [key::timeline(room, at), key::claimed(room, at)] {
+            if let Some(numbers) = self.find(Family::Timeline, &place)? {
+                return Ok(key::to_numbers(&numbers, "timeline")?);
+            }
+        }
+        Ok(Vec::new())
+    }
+}
+
+/// Where a record claims to stand.
+pub(crate) fn claimed_position(record: &Imported) -> Position {
+    Position { clock: claimed_clock(record), tie: key::prefix(&record.source_id()) }
+}
+
+/// The clock of a record's claimed time and its order within that millisecond; past 65,536 of them it runs into the next.
+pub(crate) fn claimed_clock(record: &Imported) -> u64 {
+    Hlc::at_ms(record.ms).0.saturating_add(u64::from(record.order))
+}

@@ -1,0 +1,217 @@
+//! What `events.json` is made of: a small room in which every kind of event is said once, by who may say it, and what
+//! goes with it.
+
+use super::malformed::malformed;
+use super::parts::{
+    ADA, ADA_DEVICE, BOB, BOB_DEVICE, CAROL, CAROL_DEVICE, INVITE, OTHER, START_MS, certificate, certificate_vector,
+    content_fields, control_fields, event_vector, hex, imported, join_vector, link, link_vector, range_vector, sorted,
+    source_vector, user, user_vector, word_list,
+};
+use serde_json::{Value, json};
+use tidings_protocol::codec::encode;
+use tidings_protocol::content::{Content, Imported, Text};
+use tidings_protocol::control::kind;
+use tidings_protocol::control::payload::{
+    CloseInvite, Control, Erase, Genesis, Grant, Join, OpenInvite, RoomKind, Set,
+};
+use tidings_protocol::control::rank::Rank;
+use tidings_protocol::event::{Body, Class, Draft, Hlc, Payload, SignedEvent, VerifiedEvent};
+use tidings_protocol::id::{EventId, RoomId};
+use tidings_protocol::identity::{DeviceKey, InviteSecret};
+use tidings_protocol::link::InviteLink;
+use tidings_protocol::range::sign_run;
+
+/// Everything, as the file has it.
+pub fn vectors() -> Value {
+    let story = Story::told();
+    let first = story.verified.iter().find(|e| e.header().class == Class::Content).unwrap();
+    let erased = encode(&SignedEvent { body: Body::Erased, ..first.to_signed().unwrap() });
+    let genesis = story.verified[0].to_signed().unwrap();
+    let join =
+        story.verified.iter().find(|e| e.header().kind == kind::JOIN && e.header().class == Class::Control).unwrap();
+    let users = [ADA, BOB, CAROL, OTHER, [0x80; 32]].map(user_vector);
+    let sources = [0, 1].map(|occurrence| source_vector(&Imported { occurrence, ..imported() }));
+    json!({
+        "word_list": word_list(),
+        "users": users,
+        "certificates": [
+            certificate_vector(ADA, ADA_DEVICE, "laptop", 1_700_000_000_000),
+            certificate_vector(BOB, BOB_DEVICE, "", 0),
+            certificate_vector(CAROL, CAROL_DEVICE, "Telefon für unterwegs ☎", 1_700_000_000_001),
+        ],
+        "joins": [story.join],
+        "source_ids": sources,
+        "links": story.links.iter().map(link_vector).collect::<Vec<_>>(),
+        "ranges": [control_range(&story.verified), content_range(&story.verified)],
+        "erased": [{ "id": hex(first.id().as_bytes()), "event": hex(&erased) }],
+        "malformed": malformed(&genesis, join.header(), first.header()),
+        "events": story.vectors,
+    })
+}
+
+/// A room from its genesis on: every kind that there is, each said by who may say it.
+struct Story {
+    vectors: Vec<Value>,
+    verified: Vec<VerifiedEvent>,
+    join: Value,
+    links: Vec<InviteLink>,
+}
+
+/// A log that a device writes.
+struct Pen {
+    seed: [u8; 32],
+    class: Class,
+    room: RoomId,
+    grant: EventId,
+    seq: u64,
+    prev: EventId,
+}
+
+impl Pen {
+    fn new(seed: [u8; 32], class: Class, room: RoomId, grant: EventId) -> Self {
+        Pen { seed, class, room, grant, seq: 0, prev: EventId::ZERO }
+    }
+}
+
+/// What is said, and what stands in the vector for it.
+struct Said {
+    kind: u16,
+    payload: Vec<u8>,
+    fields: Value,
+}
+
+impl From<Control> for Said {
+    fn from(control: Control) -> Self {
+        Said { kind: control.kind(), payload: control.encode(), fields: control_fields(&control) }
+    }
+}
+
+impl From<Content> for Said {
+    fn from(content: Content) -> Self {
+        Said { kind: content.kind(), payload: content.encode(), fields: content_fields(&content) }
+    }
+}
+
+impl Story {
+    fn told() -> Self {
+        let mut story = Story { vectors: Vec::new(), verified: Vec::new(), join: Value::Null, links: Vec::new() };
+        let mut ada = Pen::new(ADA_DEVICE, Class::Control, RoomId::ZERO, EventId::ZERO);
+        let mut carol = story.found(&mut ada);
+        let message = story.chat(&mut carol);
+        story.finish(&mut ada, &carol, message);
+        story
+    }
+
+    fn say(&mut self, pen: &mut Pen, label: &str, said: impl Into<Said>, parents: &[EventId]) -> EventId {
+        let said = said.into();
+        let n = self.vectors.len();
+        pen.seq += 1;
+        let hlc = if label == "a later content kind" { Hlc(u64::MAX) } else { Hlc(((START_MS + n as u64) << 16) + 7) };
+        let salt = std::array::from_fn(|i| (n * 16 + i) as u8);
+        let draft = Draft {
+            class: pen.class,
+            kind: said.kind,
+            room: pen.room,
+            grant: pen.grant,
+            seq: pen.seq,
+            prev: pen.prev,
+            parents: parents.to_vec(),
+            hlc,
+            payload: Payload { salt, bytes: said.payload },
+        };
+        let event = draft.sign(&DeviceKey::from_seed(&pen.seed)).unwrap();
+        (pen.room, pen.grant, pen.prev) = (event.room(), event.log().grant, event.id());
+        self.vectors.push(event_vector(label, &pen.seed, &event, said.fields));
+        self.verified.push(event);
+        pen.prev
+    }
+
+    /// A room with three members; the pen is Carol's for content.
+    fn found(&mut self, ada: &mut Pen) -> Pen {
+        let control = Class::Control;
+        let genesis = Genesis {
+            kind: RoomKind::Members,
+            founders: sorted([user(ADA), user(OTHER)]),
+            invite_rank: Rank::MODERATOR,
+            secret: [0x5e; 32],
+            certificate: certificate(ADA, ADA_DEVICE),
+        };
+        let room = self.say(ada, "genesis", Control::Genesis(genesis), &[]);
+        let grant = Grant { user: user(BOB), rank: Rank::new(20).unwrap(), lifts: Vec::new() };
+        let grant = self.say(ada, "grant", Control::Grant(grant), &[]);
+        let invite_key = InviteSecret::from_seed(INVITE);
+        let open = OpenInvite { key: invite_key.key(), rank: Rank::new(60).unwrap() };
+        let invite = self.say(ada, "open invite", Control::OpenInvite(open), &[]);
+        let mut bob = Pen::new(BOB_DEVICE, control, room.into(), grant);
+        let enrol = self.say(&mut bob, "enrol", Control::Enrol(certificate(BOB, BOB_DEVICE)), &[invite]);
+        let mut carol = Pen::new(CAROL_DEVICE, control, room.into(), EventId::ZERO);
+        let join = Join::new(room.into(), invite, certificate(CAROL, CAROL_DEVICE), &invite_key);
+        let joined = self.say(&mut carol, "join", Control::Join(join.clone()), &[invite, enrol]);
+        self.join = join_vector(room.into(), joined, &join);
+        let close = CloseInvite { invite, joins: vec![joined] };
+        self.say(ada, "close invite", Control::CloseInvite(close), &[joined]);
+        self.links = [(RoomKind::Members, "corp", 2), (RoomKind::Public, "", 0)].map(|l| link(room, invite, l)).into();
+        Pen::new(CAROL_DEVICE, Class::Content, room.into(), joined)
+    }
+
+    /// Every kind of content; the first message's id.
+    fn chat(&mut self, carol: &mut Pen) -> EventId {
+        let mentioned = Text { body: "Grüße, @Ada & @Bob 👋".into(), mentions: sorted([user(ADA), user(BOB)]) };
+        let first = self.say(carol, "text", Content::Text(mentioned.clone()), &[]);
+        let reply = Content::Reply { target: first, root: first, text: "**yes**".into() };
+        let second = self.say(carol, "reply", reply, &[]);
+        self.say(carol, "edit", Content::Edit { target: second, text: mentioned }, &[]);
+        for (label, removed) in [("reaction", false), ("reaction removed", true)] {
+            self.say(carol, label, Content::Reaction { target: first, emoji: "👍".into(), removed }, &[]);
+        }
+        self.say(carol, "imported", Content::Imported(imported()), &[]);
+        self.say(carol, "profile", Content::Profile { name: "Carol".into() }, &[]);
+        let eight: Vec<EventId> = self.verified.iter().take(8).map(VerifiedEvent::id).collect();
+        self.say(carol, "empty text with 8 parents", Content::Text("".into()), &eight);
+        let later = Said { kind: 999, payload: b"unread".to_vec(), fields: json!({}) };
+        self.say(carol, "a later content kind", later, &[]);
+        first
+    }
+
+    fn finish(&mut self, ada: &mut Pen, carol: &Pen, message: EventId) {
+        let set = |value: &str, replaces| Control::Set(Set { key: "topic".into(), value: value.into(), replaces });
+        let topic = self.say(ada, "set", set("¡Hola!", Vec::new()), &[]);
+        self.say(ada, "set that replaces", set("", vec![topic]), &[]);
+        let lifts = sorted([EventId([0xee; 32]), EventId([0x0e; 32])]);
+        self.say(ada, "grant that lifts", Control::Grant(Grant { user: user(BOB), rank: Rank::KEEPER, lifts }), &[]);
+        let author = DeviceKey::from_seed(&carol.seed).device();
+        let erase = Erase { author, grant: carol.grant, seq: 1, id: message };
+        self.say(ada, "erase", Control::Erase(erase), &[]);
+        self.say(ada, "leave", Control::Leave, &[]);
+        let mut other = Pen { class: Class::Control, seq: 1, prev: carol.grant, ..*carol };
+        self.say(&mut other, "a later control kind", Said { kind: 999, payload: vec![0; 3], fields: json!({}) }, &[]);
+    }
+}
+
+/// The first three events of the founder's log: grant and room are zero in the first header only.
+fn control_range(verified: &[VerifiedEvent]) -> Value {
+    let log = verified[0].log();
+    range_vector(verified.iter().filter(|e| e.log() == log).take(3).cloned().collect(), None)
+}
+
+/// Events 255 to 257, of which the first has no signature and the second is erased; its clock goes back.
+fn content_range(verified: &[VerifiedEvent]) -> Value {
+    let log = verified.iter().find(|e| e.header().class == Class::Content).unwrap().log();
+    let (room, parents) = (verified[0].room(), vec![verified[0].id(), verified[1].id()]);
+    let draft = |n: u64| Draft {
+        class: log.class,
+        kind: 1,
+        room,
+        grant: log.grant,
+        seq: 0,
+        prev: EventId::ZERO,
+        parents: if n == 0 { parents.clone() } else { Vec::new() },
+        hlc: Hlc::at_ms(START_MS + [5, 3, 9][n as usize]),
+        payload: Payload {
+            salt: [n as u8; 16],
+            bytes: Content::Text("on".repeat(n as usize).as_str().into()).encode(),
+        },
+    };
+    let drafts = (0..3).map(draft).collect();
+    range_vector(sign_run(&DeviceKey::from_seed(&CAROL_DEVICE), 255, EventId([0xab; 32]), drafts).unwrap(), Some(1))
+}

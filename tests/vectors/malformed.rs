@@ -1,0 +1,90 @@
+//! Bytes that every reader refuses, and why.
+
+use super::parts::{INVITE, hex};
+use serde_json::{Value, json};
+use tidings_protocol::codec::encode;
+use tidings_protocol::content::{Content, Text};
+use tidings_protocol::control::payload::{Control, OpenInvite, Set};
+use tidings_protocol::control::rank::Rank;
+use tidings_protocol::event::{Header, SignedEvent};
+use tidings_protocol::id::{EventId, RoomId, UserId};
+use tidings_protocol::identity::InviteSecret;
+
+/// What every reader refuses.
+pub fn malformed(genesis: &SignedEvent, join: &Header, first: &Header) -> Vec<Value> {
+    let mut out = malformed_headers(&genesis.header, join, first);
+    out.extend(malformed_payloads());
+    let event = encode(genesis);
+    let flag = 4 + 188 + 64;
+    out.push(bad("event", 0, "a byte is left over", [&event[..], &[0]].concat()));
+    out.push(bad("event", 0, "erased, with a payload", [&event[..flag], &[0], &event[flag + 1..]].concat()));
+    out.push(bad("event", 0, "flag 2", [&event[..flag], &[2], &event[flag + 1..]].concat()));
+    out
+}
+
+fn malformed_headers(genesis: &Header, join: &Header, first: &Header) -> Vec<Value> {
+    let changed = |good: &Header, change: fn(&mut Header)| {
+        let mut header = good.clone();
+        change(&mut header);
+        encode(&header)
+    };
+    let patched = |at: usize, byte: u8| {
+        let mut bytes = encode(first);
+        bytes[at] = byte;
+        bytes
+    };
+    let mut out = Vec::new();
+    let mut header = |why: &str, bytes: Vec<u8>| out.push(bad("header", 0, why, bytes));
+    header("version 2", patched(0, 2));
+    header("class 2", patched(1, 2));
+    header("a byte is missing", encode(first)[..187].to_vec());
+    header("a byte is left over", [encode(first), vec![0]].concat());
+    header("parents descend", changed(first, |h| h.parents = vec![EventId([2; 32]), EventId([1; 32])]));
+    header("a parent twice", changed(first, |h| h.parents = vec![EventId([2; 32]); 2]));
+    header("9 parents", changed(first, |h| h.parents = (1..=9).map(|n| EventId([n; 32])).collect()));
+    header("payload too long", changed(first, |h| h.payload_len = 49_153));
+    header("seq 0", changed(first, |h| h.seq = 0));
+    header("seq 1 with a prev", changed(first, |h| h.prev = EventId([1; 32])));
+    header("seq 2 without prev", changed(first, |h| h.seq = 2));
+    header("no room", changed(first, |h| h.room = RoomId::ZERO));
+    header("a genesis with a room", changed(genesis, |h| h.room = RoomId([1; 32])));
+    header("no grant", changed(first, |h| h.grant = EventId::ZERO));
+    header("a genesis with a grant", changed(genesis, |h| h.grant = EventId([1; 32])));
+    header("a join with a grant", changed(join, |h| h.grant = EventId([1; 32])));
+    header("a join at seq 2", changed(join, |h| (h.seq, h.prev) = (2, EventId([1; 32]))));
+    out
+}
+
+fn malformed_payloads() -> Vec<Value> {
+    let two = vec![UserId([2; 32]), UserId([1; 32])];
+    let descending = Content::Text(Text { body: "hi".into(), mentions: two });
+    let many = Content::Text(Text { body: String::new(), mentions: (0..65).map(|n| UserId([n; 32])).collect() });
+    let long = Content::Profile { name: "n".repeat(65) };
+    let silent = Content::Reaction { target: EventId([1; 32]), emoji: String::new(), removed: false };
+    let mut flag = Content::Reaction { target: EventId([1; 32]), emoji: "+".into(), removed: true }.encode();
+    *flag.last_mut().unwrap() = 2;
+    let open = OpenInvite { key: InviteSecret::from_seed(INVITE).key(), rank: Rank::KEEPER };
+    let mut rank = Control::OpenInvite(open).encode();
+    *rank.last_mut().unwrap() = 100;
+    let replaces = vec![EventId([1; 32]); 2];
+    let twice = Control::Set(Set { key: "name".into(), value: "x".into(), replaces });
+    let key = Control::Set(Set { key: "k".repeat(33), value: String::new(), replaces: Vec::new() });
+    vec![
+        bad("content", 1, "mentions descend", descending.encode()),
+        bad("content", 1, "65 mentions", many.encode()),
+        bad("content", 1, "a surrogate is no UTF-8", vec![0, 0, 0, 3, 0xed, 0xa0, 0x80, 0, 0, 0, 0]),
+        bad("content", 1, "the text is longer than the payload", vec![0, 0, 0, 9, b'a', 0, 0, 0, 0]),
+        bad("content", 1, "a byte is left over", vec![0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        bad("content", 4, "no emoji", silent.encode()),
+        bad("content", 4, "flag 2", flag),
+        bad("content", 7, "a name of 65 bytes", long.encode()),
+        bad("control", 3, "rank 100", rank),
+        bad("control", 9, "a Leave that says something", vec![0]),
+        bad("control", 10, "an id twice", twice.encode()),
+        bad("control", 10, "a key of 33 bytes", key.encode()),
+    ]
+}
+
+fn bad(what: &str, kind: u16, label: &str, bytes: Vec<u8>) -> Value {
+    json!({ "what": what, "kind": kind, "label": label, "bytes": hex(&bytes) })
+}
