@@ -1,0 +1,420 @@
+//! What the HTTP API says, as JSON: the same shapes that the commands print. Fields may be added, never taken away.
+//! Ids are text; times are Unix milliseconds; text is raw and made safe by whoever shows it.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// `GET /v1/status`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The local user.
+    pub user: String,
+    /// This node.
+    pub peer: String,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+    /// Peers connected.
+    pub peers: usize,
+    /// Rooms known.
+    pub rooms: usize,
+    /// Events held.
+    pub events: u64,
+    /// Bytes of the store's folder.
+    pub disk_bytes: u64,
+    /// The program's version.
+    pub version: String,
+    /// Rooms in which something is known to be missing.
+    pub behind: usize,
+    /// Addresses on which it listens.
+    pub listen: Vec<String>,
+}
+
+/// `GET /v1/id`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The local user.
+    pub user: String,
+    /// This installation.
+    pub device: String,
+    /// The display name; empty until one was given.
+    pub name: String,
+    /// This node.
+    pub peer: String,
+}
+
+/// `POST /v1/id/name`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SetName {
+    /// At most 64 bytes.
+    pub name: String,
+}
+
+/// One of `GET /v1/peers`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Who.
+    pub peer: String,
+    /// Where.
+    pub address: String,
+    /// `in` or `out`: who dialled.
+    pub direction: String,
+    /// The last ping.
+    pub rtt_ms: Option<f64>,
+    /// Rooms shared, proven.
+    pub rooms: usize,
+    /// Events known to be missing here that this peer has.
+    pub behind: u64,
+    /// `direct` or `relay`.
+    pub via: String,
+}
+
+/// `POST /v1/peers`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AddPeer {
+    /// A multiaddr that ends in `/p2p/...`.
+    pub address: String,
+}
+
+/// `POST /v1/rooms`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CreateRoom {
+    /// Its name, at most 64 bytes.
+    pub name: String,
+    /// Anybody may read and join.
+    #[serde(default)]
+    pub public: bool,
+    /// The weakest role that may invite.
+    #[serde(default)]
+    pub invite_rank: Option<String>,
+}
+
+/// Answer to creating and joining.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RoomCreated {
+    /// The room's id.
+    pub room: String,
+    /// `public`, `members` or `private`.
+    pub kind: String,
+    /// What this node calls it.
+    pub alias: String,
+}
+
+/// One of `GET /v1/rooms`, and `GET /v1/rooms/ROOM`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Room {
+    /// Its id.
+    pub room: String,
+    /// Its name by its settings; empty until known.
+    pub name: String,
+    /// What this node calls it.
+    pub alias: String,
+    /// `public`, `members` or `private`.
+    pub kind: String,
+    /// How many people.
+    pub members: usize,
+    /// Messages after the read marker; counting stops at 1,000.
+    pub unread: usize,
+    /// The newest message's time; 0 when there is none.
+    pub last_ms: u64,
+    /// The local user's role; `none` when not a member.
+    pub role: String,
+    /// Whether nothing is known to be missing.
+    pub complete: bool,
+    /// A join that nobody has taken up yet.
+    pub pending: bool,
+    /// Its topic.
+    pub topic: String,
+    /// Peers connected that have it, proven.
+    pub peers: usize,
+    /// Rules or kinds of a later version are in use: read-only here.
+    pub needs_newer: bool,
+}
+
+/// One of `GET /v1/rooms/ROOM/members`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    /// Who.
+    pub user: String,
+    /// What they want to be called here.
+    pub name: String,
+    /// `founder`, `admin`, `moderator`, `member`, `reader` or `keeper`.
+    pub role: String,
+    /// How many devices.
+    pub devices: usize,
+    /// Whether somebody compared keys with them.
+    pub verified: bool,
+}
+
+/// `POST /v1/rooms/ROOM/invites`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CreateInvite {
+    /// The role of who joins; `member` unless said.
+    #[serde(default)]
+    pub role: Option<String>,
+    /// After this long this node closes it.
+    #[serde(default)]
+    pub expires_ms: Option<u64>,
+}
+
+/// An invite: answer to creating (with `link`), and one of `GET /v1/rooms/ROOM/invites` and `GET /v1/invites`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Invite {
+    /// The invite's id.
+    pub invite: String,
+    /// The room's id.
+    pub room: String,
+    /// The link; only where this node made it.
+    pub link: Option<String>,
+    /// The role of who joins.
+    pub role: String,
+    /// Whether it is closed.
+    pub closed: bool,
+    /// How many joined by it.
+    pub joins: usize,
+    /// When this node closes it; 0 for never.
+    pub expires_ms: u64,
+    /// Why the link may not work from afar.
+    pub warning: Option<String>,
+}
+
+/// `POST /v1/join`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JoinRoom {
+    /// The link.
+    pub link: String,
+    /// How long to wait for the first page.
+    #[serde(default)]
+    pub wait_ms: u64,
+}
+
+/// Answer to joining.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Joined {
+    /// The room's id.
+    pub room: String,
+    /// What this node calls it; empty while pending.
+    pub alias: String,
+    /// Still trying: the first page has not come yet.
+    pub pending: bool,
+    /// Addresses tried.
+    pub tried: Vec<String>,
+}
+
+/// `POST /v1/rooms/ROOM/alias`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SetAlias {
+    /// What this node is to call it.
+    pub alias: String,
+}
+
+/// `POST /v1/rooms/ROOM/messages`, and `POST /v1/events/EVENT/edit`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SendMessage {
+    /// As typed.
+    pub text: String,
+    /// The event answered.
+    #[serde(default)]
+    pub reply_to: Option<String>,
+}
+
+/// `POST /v1/events/EVENT/react`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct React {
+    /// One emoji or short word.
+    pub emoji: String,
+    /// Taken back.
+    #[serde(default)]
+    pub remove: bool,
+}
+
+/// Answer to everything that posts an event: it is on disk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sent {
+    /// The event's id.
+    pub id: String,
+    /// The room's id.
+    pub room: String,
+    /// Always true: an answer comes after the disk has it.
+    pub durable: bool,
+}
+
+/// `POST /v1/rooms/ROOM/read`: everything up to this message is read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MarkRead {
+    /// The message.
+    pub event: String,
+}
+
+/// A line of a room's timeline: `GET /v1/rooms/ROOM/messages?limit=&before=&after=`, oldest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Line {
+    /// History that is missing here.
+    Gap {
+        /// What is missing.
+        gap: Gap,
+    },
+    /// A message.
+    Message(Box<Message>),
+}
+
+/// History that is missing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Whose.
+    pub user: String,
+    /// The lowest missing event of the log.
+    pub from_seq: u64,
+    /// The highest.
+    pub to_seq: u64,
+    /// `fetching`, or `withheld` after a week.
+    pub why: String,
+}
+
+/// A message.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// Its id.
+    pub id: String,
+    /// The room's id.
+    pub room: String,
+    /// Who signed it.
+    pub user: String,
+    /// What they want to be called in this room.
+    pub name: String,
+    /// The device that signed it.
+    pub device: String,
+    /// When, by its place on screen.
+    pub ms: u64,
+    /// `text`, `reply`, `imported`, or `unknown`.
+    pub kind: String,
+    /// What it says now; empty when erased.
+    pub text: String,
+    /// The message answered.
+    pub reply_to: Option<String>,
+    /// The first message of the thread.
+    pub thread: Option<String>,
+    /// Whether its text was changed.
+    pub edited: bool,
+    /// Whether it was erased.
+    pub erased: bool,
+    /// Where it came from, if from elsewhere.
+    pub imported: Option<Imported>,
+    /// Emoji, and the users who put them.
+    pub reactions: BTreeMap<String, Vec<String>>,
+    /// Nothing yet: files come later.
+    pub file: Option<String>,
+    /// How far an own message got; none for those of others.
+    pub delivery: Option<Delivery>,
+    /// Always true: what does not verify is not kept.
+    pub verified: bool,
+    /// Arrival here: the cursor of the event stream.
+    pub cursor: u64,
+}
+
+/// What an imported message claims.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Imported {
+    /// The claimed author.
+    pub author: String,
+    /// The claimed time.
+    pub ms: u64,
+    /// The source.
+    pub source: String,
+}
+
+/// How far an own message got.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// `stored` (on disk here) or `announced` (sent to `nodes`).
+    pub state: String,
+    /// The peers to which it was sent since this node started.
+    pub nodes: Vec<String>,
+}
+
+/// One notice of `GET /v1/events?since=CURSOR` (server-sent events; `id:` is the cursor).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Notice {
+    /// The newest event of which this stream has told. Go on from here.
+    pub cursor: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub what: Happened,
+}
+
+/// What a notice tells.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Happened {
+    /// A message is new, or looks different (edited, erased, reacted to, announced): this is how it looks now.
+    Message {
+        /// The message.
+        message: Box<Message>,
+    },
+    /// A room changed otherwise: members, name, gaps, unread. Ask again.
+    Room {
+        /// The room's id.
+        room: String,
+    },
+    /// Peers came or went.
+    Peers,
+    /// History came in faster than messages are told one by one: ask for the page again.
+    Backfill {
+        /// The room's id.
+        room: String,
+        /// Events of it held now.
+        held: u64,
+    },
+}
+
+/// Progress and end of `POST /v1/rooms/ROOM/import`, a line each.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ImportProgress {
+    /// So many records are on disk.
+    Acknowledged {
+        /// Counted from the beginning of the file.
+        acknowledged: u64,
+    },
+    /// The end.
+    Done {
+        /// New here.
+        imported: u64,
+        /// Were here before.
+        known: u64,
+        /// Did not read.
+        rejected: u64,
+        /// How long it took.
+        seconds: f64,
+        /// The first records that did not read: line number and why.
+        errors: Vec<String>,
+    },
+}
+
+/// RFC 9457 problem+json.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The HTTP status.
+    pub status: u16,
+    /// Stable: `usage`, `refused`, `not_found`, `ambiguous`, `failed`, `unauthorized`.
+    pub code: String,
+    /// What went wrong, in a sentence.
+    pub title: String,
+    /// What to do about it, in a sentence.
+    pub detail: String,
+}
+
+/// What a running node leaves in its home (`node.json`, 0600) for those who would talk to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Running {
+    /// Its process id.
+    pub pid: u32,
+    /// How it was started.
+    pub command: String,
+    /// Its Unix socket.
+    pub socket: String,
+    /// `http://127.0.0.1:PORT`.
+    pub api: String,
+    /// The token for `Authorization: Bearer`.
+    pub token: String,
+}
