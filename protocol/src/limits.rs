@@ -25,8 +25,8 @@ pub const ROOMS_MAX: usize = 4096;
 pub const HEADS_PER_FRAME_MAX: usize = 2048;
 /// Heads that a room may send as one plain list; above, sets are reconciled.
 pub const HEADS_LISTED_MAX: usize = 256;
-/// Heads that one exchange may list in all: a room of a million devices is not for this version.
-pub const HEADS_MAX: usize = 1_000_000;
+/// Heads that one exchange may list in all: 7 MiB of them may have to wait for the control logs.
+pub const HEADS_MAX: usize = 65_536;
 /// Ranges that one side may have asked for and not yet got: bounds what the other must remember.
 pub const WANTS_MAX: usize = 32;
 /// Events of a log asked for first, so that the newest page comes before the rest.
@@ -83,3 +83,11 @@ pub const CREDENTIAL_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;
 pub const WITHHELD_AFTER_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 /// How long a moderator's erasure waits, in case it turns out void, before bytes go.
 pub const MODERATED_ERASE_AFTER_MS: u64 = 7 * 24 * 60 * 60 * 1000;
+/// Compressed bytes after whose commit credit is returned: a quarter of the window, so that the sender never stands still.
+pub const CREDIT_STEP: u32 = 64 * 1024;
+/// Inflated bytes that a chunk is filled to: a read of a few milliseconds, and enough for zstd to find repetition.
+pub const CHUNK_FILL_LEN: usize = 192 * 1024;
+/// Bytes of one message of set reconciliation.
+pub const RECONCILE_LEN_MAX: usize = 64 * 1024;
+/// Messages of one set reconciliation; a million heads need about six.
+pub const RECONCILE_ROUNDS_MAX: u32 = 32;

@@ -1,1 +1,375 @@
-//! stub
+//! Frames that two nodes exchange on a sync stream: a length of four bytes, a type, and a canonical body.
+//! Rooms are named by their place in the initiator's list of tags, so that nothing on the wire names a room.
+
+use crate::codec::{Canonical, CodecError, Reader, Writer, decode, encode};
+use crate::event::{Class, Hlc};
+use crate::id::{DeviceId, EventId};
+use crate::identity::Signature;
+use crate::limits::{
+    CHUNK_LEN_MAX, EVENT_LEN_MAX, FRAME_LEN_MAX, HEADS_PER_FRAME_MAX, INTRODUCTION_EVENTS_MAX, RECONCILE_LEN_MAX,
+    ROOMS_MAX,
+};
+use crate::log::{Log, Tip};
+
+/// The version of the conversation.
+pub const SYNC_VERSION: u16 = 1;
+
+/// A room in this conversation: the place of its tag in the initiator's list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Handle(pub u16);
+
+/// What a room is called towards this peer, in this conversation, by this side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tag(pub [u8; 16]);
+
+/// The head of a log's branch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Head {
+    /// Whose log.
+    pub author: DeviceId,
+    /// Under which grant.
+    pub grant: EventId,
+    /// Its highest event.
+    pub tip: Tip,
+    /// That event's clock: what is newest is fetched first.
+    pub hlc: Hlc,
+}
+
+impl Head {
+    /// The log, given its class.
+    pub fn log(&self, class: Class) -> Log {
+        Log { class, author: self.author, grant: self.grant }
+    }
+}
+
+/// What a list of heads is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// All that the sender has: what is not in it, the sender lacks.
+    Whole,
+    /// Those that the receiver may lack.
+    Part,
+    /// Those that moved just now; no answer is expected.
+    Moved,
+}
+
+/// Shows that the sender may see a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// The room.
+    pub room: Handle,
+    /// A device of a member.
+    pub device: DeviceId,
+    /// Until when it counts, Unix milliseconds.
+    pub expires_ms: u64,
+    /// By the device, over room, peer and expiry.
+    pub signature: Signature,
+    /// Events that the receiver may need to know the device: a Join, as they travel alone.
+    pub introduction: Vec<Vec<u8>>,
+}
+
+/// One frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    /// The first frame of each side.
+    Hello {
+        /// The conversation's version.
+        version: u16,
+        /// Names the federation.
+        network: [u8; 8],
+        /// Fresh.
+        nonce: [u8; 16],
+        /// Bytes of chunks that the sender is ready to take.
+        credit: u32,
+    },
+    /// More rooms of the sender.
+    Rooms(Vec<Tag>),
+    /// The sender may see a room.
+    Proof(Proof),
+    /// The room is unknown here, or the proof does not suffice: the answer is the same.
+    Refused(Handle),
+    /// What the sender holds, as one MAC for each class.
+    Check {
+        /// The room.
+        room: Handle,
+        /// Of its control logs.
+        control: [u8; 16],
+        /// Of its content logs.
+        content: [u8; 16],
+        /// Names the last agreement that the sender remembers; zero for none.
+        agreement: [u8; 16],
+    },
+    /// Heads of logs.
+    Heads {
+        /// The room.
+        room: Handle,
+        /// Which logs.
+        class: Class,
+        /// What the list is.
+        listing: Listing,
+        /// Whether the listing ends here.
+        last: bool,
+        /// The heads.
+        heads: Vec<Head>,
+    },
+    /// A message of set reconciliation over heads; the initiator of the conversation begins.
+    Reconcile {
+        /// The room.
+        room: Handle,
+        /// Which logs.
+        class: Class,
+        /// As the `negentropy` crate writes it.
+        message: Vec<u8>,
+    },
+    /// The sender lacks the heads with these reconciliation ids.
+    Lack {
+        /// The room.
+        room: Handle,
+        /// Which logs.
+        class: Class,
+        /// Their ids.
+        ids: Vec<[u8; 32]>,
+    },
+    /// Asks for a branch from its top down.
+    Want {
+        /// Names the request in the answers.
+        request: u32,
+        /// The room.
+        room: Handle,
+        /// The log.
+        log: Log,
+        /// From here down.
+        top: Tip,
+        /// To here.
+        down_to: u64,
+    },
+    /// Answers a Want, newest first; an empty chunk says that the top is not held.
+    Events {
+        /// The request.
+        request: u32,
+        /// Whether nothing more comes for it.
+        last: bool,
+        /// A compressed range.
+        chunk: Vec<u8>,
+    },
+    /// The sender has committed chunks of so many bytes.
+    Credit(u32),
+    /// A new event, as it travels alone.
+    Push {
+        /// The room.
+        room: Handle,
+        /// The event.
+        event: Vec<u8>,
+    },
+}
+
+impl Frame {
+    /// The frame's bytes, without the length that stands before them on the stream.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// Reads a frame; its length was checked against `FRAME_LEN_MAX` before it was read from the stream.
+    ///
+    /// # Errors
+    /// `CodecError`: the peer is at fault.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
+        decode(bytes, FRAME_LEN_MAX)
+    }
+}
+
+impl Canonical for Frame {
+    fn write(&self, w: &mut Writer) {
+        match self {
+            Frame::Hello { version, network, nonce, credit } => {
+                w.u8(1);
+                w.u16(*version);
+                w.array(network);
+                w.array(nonce);
+                w.u32(*credit);
+            }
+            Frame::Rooms(tags) => {
+                w.u8(2);
+                w.list(tags);
+            }
+            Frame::Proof(proof) => {
+                w.u8(3);
+                proof.write(w);
+            }
+            Frame::Refused(room) => {
+                w.u8(4);
+                room.write(w);
+            }
+            Frame::Check { room, control, content, agreement } => {
+                w.u8(5);
+                room.write(w);
+                w.array(control);
+                w.array(content);
+                w.array(agreement);
+            }
+            Frame::Heads { room, class, listing, last, heads } => {
+                w.u8(6);
+                room.write(w);
+                class.write(w);
+                listing.write(w);
+                w.u8(u8::from(*last));
+                w.list(heads);
+            }
+            Frame::Reconcile { room, class, message } => {
+                w.u8(7);
+                room.write(w);
+                class.write(w);
+                w.bytes(message);
+            }
+            Frame::Lack { room, class, ids } => {
+                w.u8(8);
+                room.write(w);
+                class.write(w);
+                w.length(ids.len());
+                ids.iter().for_each(|id| w.array(id));
+            }
+            Frame::Want { request, room, log, top, down_to } => {
+                w.u8(9);
+                w.u32(*request);
+                room.write(w);
+                log.write(w);
+                top.write(w);
+                w.u64(*down_to);
+            }
+            Frame::Events { request, last, chunk } => {
+                w.u8(10);
+                w.u32(*request);
+                w.u8(u8::from(*last));
+                w.bytes(chunk);
+            }
+            Frame::Credit(bytes) => {
+                w.u8(11);
+                w.u32(*bytes);
+            }
+            Frame::Push { room, event } => {
+                w.u8(12);
+                room.write(w);
+                w.bytes(event);
+            }
+        }
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(match r.u8()? {
+            1 => Frame::Hello { version: r.u16()?, network: r.array()?, nonce: r.array()?, credit: r.u32()? },
+            2 => Frame::Rooms(r.list(ROOMS_MAX)?),
+            3 => Frame::Proof(Proof::read(r)?),
+            4 => Frame::Refused(Handle::read(r)?),
+            5 => {
+                Frame::Check { room: Handle::read(r)?, control: r.array()?, content: r.array()?, agreement: r.array()? }
+            }
+            6 => Frame::Heads {
+                room: Handle::read(r)?,
+                class: Class::read(r)?,
+                listing: Listing::read(r)?,
+                last: bit(r)?,
+                heads: r.list(HEADS_PER_FRAME_MAX)?,
+            },
+            7 => Frame::Reconcile {
+                room: Handle::read(r)?,
+                class: Class::read(r)?,
+                message: r.bytes(RECONCILE_LEN_MAX)?.to_vec(),
+            },
+            8 => Frame::Lack { room: Handle::read(r)?, class: Class::read(r)?, ids: ids(r)? },
+            9 => Frame::Want {
+                request: r.u32()?,
+                room: Handle::read(r)?,
+                log: Log::read(r)?,
+                top: Tip::read(r)?,
+                down_to: r.u64()?,
+            },
+            10 => Frame::Events { request: r.u32()?, last: bit(r)?, chunk: r.bytes(CHUNK_LEN_MAX)?.to_vec() },
+            11 => Frame::Credit(r.u32()?),
+            12 => Frame::Push { room: Handle::read(r)?, event: r.bytes(EVENT_LEN_MAX)?.to_vec() },
+            _ => return Err(CodecError::Invalid("frame type")),
+        })
+    }
+}
+
+fn bit(r: &mut Reader<'_>) -> Result<bool, CodecError> {
+    match r.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(CodecError::Invalid("flag")),
+    }
+}
+
+fn ids(r: &mut Reader<'_>) -> Result<Vec<[u8; 32]>, CodecError> {
+    let mut out = Vec::new();
+    for _ in 0..r.length(HEADS_PER_FRAME_MAX)? {
+        out.push(r.array()?);
+    }
+    Ok(out)
+}
+
+impl Canonical for Proof {
+    fn write(&self, w: &mut Writer) {
+        self.room.write(w);
+        self.device.write(w);
+        w.u64(self.expires_ms);
+        self.signature.write(w);
+        w.length(self.introduction.len());
+        self.introduction.iter().for_each(|event| w.bytes(event));
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        let (room, device) = (Handle::read(r)?, DeviceId::read(r)?);
+        let (expires_ms, signature) = (r.u64()?, Signature::read(r)?);
+        let mut introduction = Vec::new();
+        for _ in 0..r.length(INTRODUCTION_EVENTS_MAX)? {
+            introduction.push(r.bytes(EVENT_LEN_MAX)?.to_vec());
+        }
+        Ok(Proof { room, device, expires_ms, signature, introduction })
+    }
+}
+
+impl Canonical for Head {
+    fn write(&self, w: &mut Writer) {
+        self.author.write(w);
+        self.grant.write(w);
+        self.tip.write(w);
+        w.u64(self.hlc.0);
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(Head { author: DeviceId::read(r)?, grant: EventId::read(r)?, tip: Tip::read(r)?, hlc: Hlc(r.u64()?) })
+    }
+}
+
+impl Canonical for Handle {
+    fn write(&self, w: &mut Writer) {
+        w.u16(self.0);
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(Handle(r.u16()?))
+    }
+}
+
+impl Canonical for Tag {
+    fn write(&self, w: &mut Writer) {
+        w.array(&self.0);
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(Tag(r.array()?))
+    }
+}
+
+impl Canonical for Listing {
+    fn write(&self, w: &mut Writer) {
+        w.u8(match self {
+            Listing::Whole => 0,
+            Listing::Part => 1,
+            Listing::Moved => 2,
+        });
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        match r.u8()? {
+            0 => Ok(Listing::Whole),
+            1 => Ok(Listing::Part),
+            2 => Ok(Listing::Moved),
+            _ => Err(CodecError::Invalid("listing")),
+        }
+    }
+}

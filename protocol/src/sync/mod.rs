@@ -1,1 +1,282 @@
-//! stub
+//! One sync conversation as a state machine without I/O: inputs in, outputs out. Time, entropy and what is held come in
+//! as arguments, so that a simulator runs the very code that nodes run.
+//!
+//! `keys` derives what only these two peers in this conversation can know; `conversation` says hello, matches rooms and
+//! checks proofs; `compare` finds what differs; `fetch` asks for it, newest first; `serve` answers under credit.
+
+mod compare;
+mod conversation;
+mod fetch;
+mod keys;
+mod serve;
+
+pub use conversation::Conversation;
+pub use keys::{Credential, network_name};
+
+use crate::codec::CodecError;
+use crate::control::payload::RoomKind;
+use crate::event::{Class, Hlc};
+use crate::id::{DeviceId, EventId, RoomId};
+use crate::log::{Log, Tip};
+use crate::range::{Range, RangeError, Vouched};
+use crate::wire::{Frame, Head};
+use thiserror::Error;
+
+/// Who opened the stream. Tags and reconciliation depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// Opened it.
+    Initiator,
+    /// Accepted it.
+    Responder,
+}
+
+/// What a conversation needs to know from the start.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Which side we are.
+    pub side: Side,
+    /// The federation; empty is the open one.
+    pub network: String,
+    /// Fresh random bytes.
+    pub nonce: [u8; 16],
+    /// Our PeerId's bytes.
+    pub us: Vec<u8>,
+    /// The other's, as the connection proved it.
+    pub them: Vec<u8>,
+}
+
+/// A room that we would sync with whoever may see it.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// The room.
+    pub room: RoomId,
+    /// Who may see it.
+    pub kind: RoomKind,
+    /// Its secret; zero in a public room.
+    pub secret: [u8; 32],
+    /// That our device may see it; not needed in a public room.
+    pub credential: Option<Credential>,
+    /// Events by which a peer gets to know our device: a Join that nobody has taken up yet.
+    pub introduction: Vec<Vec<u8>>,
+    /// We hold nothing of the room yet, so nobody can prove anything to us: whoever knows its secret may give us its history.
+    pub joining: bool,
+}
+
+/// What is held of a room, as one hash for each class, and the count of changes that led there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digests {
+    /// Over the heads of its control logs.
+    pub control: [u8; 32],
+    /// Over the heads of its content logs that count.
+    pub content: [u8; 32],
+    /// The room's change.
+    pub change: u64,
+}
+
+/// The last time when both held the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Agreed {
+    /// Names what both held.
+    pub token: [u8; 16],
+    /// Our room's change then.
+    pub change: u64,
+}
+
+/// A part of a branch that is not held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Missing {
+    /// The log.
+    pub log: Log,
+    /// From here down.
+    pub top: Tip,
+    /// Down to above this seq, as far as is known.
+    pub above: u64,
+    /// The top's clock, or a guess: what is newest is fetched first.
+    pub hlc: Hlc,
+    /// What vouches for the top.
+    pub vouched: Vouched,
+}
+
+/// A chunk to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// Compressed.
+    pub bytes: Vec<u8>,
+    /// The lowest event in it.
+    pub first_seq: u64,
+    /// What that event names as its predecessor.
+    pub prev: EventId,
+}
+
+/// The store or its lock failed; the conversation ends and another is tried later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("what is held could not be read")]
+pub struct Unavailable;
+
+/// What the conversation asks of the node that holds the history. Answers are of this moment; none may block on the peer.
+pub trait Holdings {
+    /// What is held of a room.
+    ///
+    /// # Errors
+    /// `Unavailable`, as all of these.
+    fn digests(&self, room: RoomId) -> Result<Digests, Unavailable>;
+    /// The last agreement with this peer on a room.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    fn agreement(&self, room: RoomId) -> Result<Option<Agreed>, Unavailable>;
+    /// The heads of logs that count and moved after the room's change `since`.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    fn heads(&self, room: RoomId, class: Class, since: u64) -> Result<Vec<Head>, Unavailable>;
+    /// Which of a peer's heads are not held, and down to where.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    fn missing(&self, room: RoomId, class: Class, heads: &[Head]) -> Result<Vec<Missing>, Unavailable>;
+    /// Our own holes in a room's content logs.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    fn holes(&self, room: RoomId) -> Result<Vec<Missing>, Unavailable>;
+    /// Whether an event is held.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    fn holds(&self, id: EventId) -> Result<bool, Unavailable>;
+    /// A chunk of a log of this room from `top` down, at most to `down_to`; `None` when `top` is not held there.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    fn chunk(&self, room: RoomId, log: &Log, top: Tip, down_to: u64) -> Result<Option<Chunk>, Unavailable>;
+    /// Whether this is a current device of a member.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    fn is_current_device(&self, room: RoomId, device: DeviceId) -> Result<bool, Unavailable>;
+    /// Whether this conversation may fetch content of the room now, or another does.
+    fn may_fetch(&self, room: RoomId) -> bool;
+}
+
+/// What happens to a conversation.
+#[derive(Debug)]
+pub enum Input {
+    /// A frame came.
+    Frame(Frame),
+    /// We have another room to offer, or its offer has changed.
+    Offer(Offer),
+    /// We no longer offer a room.
+    Withdraw(RoomId),
+    /// The introduction that came with a proof was admitted, or not.
+    Introduced(RoomId),
+    /// A delivered range was dealt with.
+    Delivered {
+        /// As in `Output::Deliver`.
+        request: u32,
+        /// As in `Output::Deliver`.
+        bytes: u32,
+        /// Whether anything of it was new.
+        new: bool,
+        /// Its lowest event: what it names as predecessor, and its seq.
+        bottom: (EventId, u64),
+    },
+    /// Another conversation has stopped fetching this room.
+    Resume(RoomId),
+    /// Logs moved: tell the peer.
+    Moved {
+        /// The room.
+        room: RoomId,
+        /// Which logs.
+        class: Class,
+        /// Their heads now.
+        heads: Vec<Head>,
+    },
+    /// A new event for the peer, as it travels alone.
+    Push {
+        /// The room.
+        room: RoomId,
+        /// The event's bytes.
+        event: Vec<u8>,
+    },
+    /// Compare again: a gap was seen, or a timer ran out.
+    Recheck(RoomId),
+}
+
+/// What a conversation wants done, in this order.
+#[derive(Debug)]
+pub enum Output {
+    /// Send this.
+    Send(Frame),
+    /// Admit these, each as it travels alone, then say `Introduced`.
+    Introduce {
+        /// The room.
+        room: RoomId,
+        /// Events.
+        events: Vec<Vec<u8>>,
+    },
+    /// Verify this range and admit it; then say `Delivered`. Ranges are dealt with in order.
+    Deliver {
+        /// The request that it answers.
+        request: u32,
+        /// The room.
+        room: RoomId,
+        /// The log.
+        log: Log,
+        /// The event that its highest has to be.
+        top: Tip,
+        /// What vouches for that.
+        vouched: Vouched,
+        /// The events.
+        range: Range,
+        /// What it took on the wire.
+        bytes: u32,
+    },
+    /// Admit this event.
+    Pushed {
+        /// The room.
+        room: RoomId,
+        /// The event's bytes.
+        event: Vec<u8>,
+    },
+    /// The peer may see the room, and has it: push to it, announce to it.
+    Shared(RoomId),
+    /// The peer does not let us see the room.
+    Refused(RoomId),
+    /// Both hold the same.
+    Agreed {
+        /// The room.
+        room: RoomId,
+        /// To be remembered.
+        agreed: Agreed,
+    },
+    /// Nothing is left to fetch for now.
+    Rested(RoomId),
+}
+
+/// Why a conversation ends. All but the last two are the peer's fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Failure {
+    /// It speaks another version.
+    #[error("the peer speaks version {0} of the sync conversation")]
+    Version(u16),
+    /// It is of another federation.
+    #[error("the peer is of another network")]
+    OtherNetwork,
+    /// A frame that does not read.
+    #[error("a frame does not read: {0}")]
+    Codec(#[from] CodecError),
+    /// A frame that has no place here.
+    #[error("{0}")]
+    Unexpected(&'static str),
+    /// A range that is false.
+    #[error("false events: {0}")]
+    Range(#[from] RangeError),
+    /// More than the credit, the limits or the rounds allow.
+    #[error("more than allowed: {0}")]
+    Budget(&'static str),
+    /// We could not read what we hold.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
