@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use tidings_protocol::codec::{Canonical, CodecError, Reader, Writer as Bytes, encode};
 use tidings_protocol::event::Hlc;
 use tidings_protocol::id::{EventId, RoomId, UserId};
-use tidings_protocol::log::{Log, LogState};
+use tidings_protocol::log::{Log, LogState, Tip};
 
 /// When a commit returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +124,9 @@ impl Batch<'_> {
         change(&mut row);
         row.room = id;
         if row.alias != alias {
-            self.delete(Family::Room, &key::alias(&alias))?;
+            if !alias.is_empty() {
+                self.delete(Family::Room, &key::alias(&alias))?;
+            }
             self.put(Family::Room, &key::alias(&row.alias), &number.0.to_be_bytes())?;
         }
         self.rooms.insert(number, row);
@@ -151,6 +153,29 @@ impl Batch<'_> {
             Some((number, _)) => Ok(Some(*number)),
             None => self.store().room_number(room),
         }
+    }
+
+    /// The place to append to in a log, as this batch leaves it; `None` when nothing of it is held.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn top(&self, room: RoomNumber, log: &Log) -> Result<Option<Tip>, StorageError> {
+        match self.logs.get(&(room, *log)) {
+            Some(row) => Ok(row.state.highest()),
+            None => Ok(self.store().log(room, log)?.and_then(|row| row.state.highest())),
+        }
+    }
+
+    /// The room that has this alias, in the store or by this batch.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn room_by_alias(&self, alias: &str) -> Result<Option<RoomNumber>, StorageError> {
+        if let Some((number, _)) = self.rooms.iter().find(|(_, row)| row.alias == alias) {
+            return Ok(Some(*number));
+        }
+        let held = self.store().room_by_alias(alias)?;
+        Ok(held.filter(|number| !self.rooms.contains_key(number)))
     }
 
     /// Marks logs as moved, so that peers are told: what counts of them has changed.

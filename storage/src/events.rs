@@ -134,6 +134,15 @@ impl Store {
         }
     }
 
+    /// The clocks of the events that arrived last: where our own clock may go on.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn recent_clocks(&self) -> Result<Vec<Hlc>, StorageError> {
+        let rows = self.scan_back(Family::Event, &[], &[0xff; 8])?.take(RECENT_EVENTS);
+        rows.map(|row| Ok(EventRow::from_bytes(&row?.1)?.hlc)).collect()
+    }
+
     /// The events that change how `target` looks, in order of arrival, at most `max`.
     ///
     /// # Errors
@@ -262,6 +271,9 @@ pub(crate) fn to_payload(bytes: &[u8]) -> Result<Payload, Damage> {
 pub(crate) fn from_payload(payload: &Payload) -> Vec<u8> {
     [payload.salt.as_slice(), &payload.bytes].concat()
 }
+
+/// Events of last arrival that tell where the clock stood.
+const RECENT_EVENTS: usize = 64;
 
 /// The smallest key of an id that begins with this base32 text, and the bytes that all such keys share.
 fn base32_prefix(text: &str) -> Option<(Vec<u8>, Vec<u8>)> {

@@ -2,7 +2,7 @@
 
 use crate::error::{Damage, StorageError};
 use crate::events::to_payload;
-use crate::key;
+use crate::key::{self, RoomNumber};
 use crate::row::{EventRow, Prev};
 use crate::schema::Family;
 use crate::store::Store;
@@ -19,11 +19,18 @@ impl Store {
     ///
     /// # Errors
     /// `Rocks`, `Damaged`.
-    pub fn range(&self, log: &Log, top: Tip, down_to: u64, len_max: usize) -> Result<Option<Range>, StorageError> {
+    pub fn range(
+        &self,
+        room: RoomNumber,
+        log: &Log,
+        top: Tip,
+        down_to: u64,
+        len_max: usize,
+    ) -> Result<Option<Range>, StorageError> {
         let Some(number) = self.number_of(top.id)? else { return Ok(None) };
         let mut walk = Walk::new(self)?;
         let Some(mut row) = walk.event(number)? else { return Ok(None) };
-        if row.seq != top.seq || self.log_of_number(row.log)?.1 != *log {
+        if row.seq != top.seq || self.log_of_number(row.log)? != (room, *log) {
             return Ok(None);
         }
         let (mut number, mut rows, mut len) = (number, Vec::new(), 0);

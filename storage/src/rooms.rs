@@ -125,12 +125,13 @@ impl Store {
         Ok(row.map(|p| p.name))
     }
 
-    /// The Erase event that hides this content, if one does.
+    /// The Erase event that hides this content, and when its payload goes (Unix milliseconds; 0: it is gone).
     ///
     /// # Errors
     /// `Rocks`, `Damaged`.
-    pub fn erased_by(&self, id: EventId) -> Result<Option<EventId>, StorageError> {
-        Ok(self.find_row::<ErasedRow>(Family::Erased, id.as_bytes(), "erased")?.map(|row| row.by))
+    pub fn erasure(&self, id: EventId) -> Result<Option<(EventId, u64)>, StorageError> {
+        let row: Option<ErasedRow> = self.find_row(Family::Erased, id.as_bytes(), "erased")?;
+        Ok(row.map(|row| (row.by, row.due_ms)))
     }
 
     /// Own events that nobody was told of yet, ascending.

@@ -1,0 +1,35 @@
+//! The node's time: Unix milliseconds, and the hybrid clock of what it says.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+use tidings_protocol::event::Hlc;
+use tidings_protocol::limits::CLOCK_AHEAD_MAX_MS;
+
+/// Unix milliseconds; 0 on a machine whose clock stands before 1970.
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The clock of what this device says: never goes back, and is never behind what it has seen, unless that is absurd.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock(Hlc);
+
+impl Default for Clock {
+    fn default() -> Self {
+        Clock(Hlc(0))
+    }
+}
+
+impl Clock {
+    /// The next reading.
+    pub fn tick(&mut self) -> Hlc {
+        self.0 = self.0.tick(now_ms());
+        self.0
+    }
+
+    /// Takes note of a clock that was seen; one far ahead of ours is not believed.
+    pub fn saw(&mut self, seen: Hlc) {
+        if seen.ms() <= now_ms().saturating_add(CLOCK_AHEAD_MAX_MS) {
+            self.0 = self.0.max(seen);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What the sync conversation asks of this node, answered from the store and the rooms' views.
+
+use crate::rooms::{RoomView, Views};
+use crate::sync::Leases;
+use std::sync::Arc;
+use tidings_protocol::codec::encode;
+use tidings_protocol::event::Class;
+use tidings_protocol::id::{DeviceId, EventId, RoomId};
+use tidings_protocol::limits::CHUNK_FILL_LEN;
+use tidings_protocol::log::{Log, Tip};
+use tidings_protocol::range::Vouched;
+use tidings_protocol::sync::{Agreed, Chunk, Digests, Holdings, Missing, Unavailable};
+use tidings_protocol::wire::Head;
+use tidings_storage::{LogRow, StorageError, Store};
+
+/// What is held, towards one peer.
+pub struct NodeHoldings {
+    /// The history.
+    pub store: Store,
+    /// The rooms.
+    pub views: Views,
+    /// The peer's id.
+    pub peer: Vec<u8>,
+    /// Who fetches which room's content.
+    pub leases: Leases,
+}
+
+impl NodeHoldings {
+    fn view(&self, room: RoomId) -> Result<Arc<RoomView>, Unavailable> {
+        self.views.find(room).ok_or(Unavailable)
+    }
+
+    fn content_logs(&self, view: &RoomView) -> Result<Vec<(Log, LogRow)>, Unavailable> {
+        let logs = self.store.logs(view.number, Class::Content).map_err(unavailable)?;
+        Ok(logs.into_iter().filter(|(log, _)| view.state.is_effective(log)).collect())
+    }
+}
+
+impl Holdings for NodeHoldings {
+    fn digests(&self, room: RoomId) -> Result<Digests, Unavailable> {
+        let view = self.view(room)?;
+        let change = self.store.room(view.number).map_err(unavailable)?.map_or(0, |row| row.change);
+        let content = self.heads(room, Class::Content, 0)?;
+        Ok(Digests { control: hash_heads(&view.control_heads), content: hash_heads(&content), change })
+    }
+
+    fn agreement(&self, room: RoomId) -> Result<Option<Agreed>, Unavailable> {
+        let view = self.view(room)?;
+        let agreement = self.store.agreement(view.number, &self.peer).map_err(unavailable)?;
+        Ok(agreement.map(|a| Agreed { token: a.token, change: a.change }))
+    }
+
+    fn heads(&self, room: RoomId, class: Class, since: u64) -> Result<Vec<Head>, Unavailable> {
+        let view = self.view(room)?;
+        if class == Class::Control && since == 0 {
+            return Ok(view.control_heads.to_vec());
+        }
+        if class == Class::Control {
+            let logs = self.store.logs(view.number, class).map_err(unavailable)?;
+            let moved = |head: &&Head| logs.iter().any(|(l, row)| *l == head.log(class) && row.moved > since);
+            return Ok(view.control_heads.iter().filter(moved).copied().collect());
+        }
+        let mut heads = Vec::new();
+        for (log, row) in self.content_logs(&view)?.into_iter().filter(|(_, row)| row.moved > since) {
+            let head = |tip| Head { author: log.author, grant: log.grant, tip, hlc: row.hlc };
+            heads.extend(row.state.heads().map(head));
+        }
+        Ok(heads)
+    }
+
+    fn missing(&self, room: RoomId, class: Class, heads: &[Head]) -> Result<Vec<Missing>, Unavailable> {
+        let view = self.view(room)?;
+        let mut missing = Vec::new();
+        for head in heads {
+            if self.store.holds(head.tip.id).map_err(unavailable)? {
+                continue;
+            }
+            let log = head.log(class);
+            let held = self.store.log(view.number, &log).map_err(unavailable)?;
+            let above = held.map_or(0, |row| row.state.missing_above(head.tip.seq));
+            missing.push(Missing { log, top: head.tip, above, hlc: head.hlc, vouched: Vouched::BySignature });
+        }
+        Ok(missing)
+    }
+
+    fn holes(&self, room: RoomId) -> Result<Vec<Missing>, Unavailable> {
+        let view = self.view(room)?;
+        let mut holes = Vec::new();
+        for (log, row) in self.content_logs(&view)? {
+            let missing =
+                row.state.holes().iter().map(|h| Missing { log, top: h.top, above: h.above, hlc: row.hlc, vouched: Vouched::ByHash });
+            holes.extend(missing);
+        }
+        Ok(holes)
+    }
+
+    fn holds(&self, id: EventId) -> Result<bool, Unavailable> {
+        self.store.holds(id).map_err(unavailable)
+    }
+
+    fn chunk(&self, room: RoomId, log: &Log, top: Tip, down_to: u64) -> Result<Option<Chunk>, Unavailable> {
+        let view = self.view(room)?;
+        if !view.state.is_effective(log) {
+            return Ok(None);
+        }
+        let mut fill = CHUNK_FILL_LEN;
+        // What compresses badly is cut until it fits a frame; one event always does.
+        loop {
+            let Some(range) = self.store.range(view.number, log, top, down_to, fill).map_err(unavailable)? else {
+                return Ok(None);
+            };
+            match range.deflate() {
+                Some(bytes) => return Ok(Some(Chunk { bytes, first_seq: range.first_seq, prev: range.prev })),
+                None if range.rows.len() > 1 => fill /= 2,
+                None => return Ok(None),
+            }
+        }
+    }
+
+    fn is_current_device(&self, room: RoomId, device: DeviceId) -> Result<bool, Unavailable> {
+        Ok(self.views.find(room).is_some_and(|view| view.state.user_of(device).is_some()))
+    }
+
+    fn may_fetch(&self, room: RoomId) -> bool {
+        self.leases.take(room, &self.peer)
+    }
+}
+
+/// One hash over heads, whatever their order.
+fn hash_heads(heads: &[Head]) -> [u8; 32] {
+    let mut sorted: Vec<&Head> = heads.iter().collect();
+    sorted.sort_unstable_by_key(|h| (h.author, h.grant, h.tip));
+    let mut hasher = blake3::Hasher::new_derive_key("tidings/heads/1");
+    for head in sorted {
+        hasher.update(head.author.as_bytes());
+        hasher.update(head.grant.as_bytes());
+        hasher.update(&encode(&head.tip));
+    }
+    *hasher.finalize().as_bytes()
+}
+
+fn unavailable(error: StorageError) -> Unavailable {
+    tracing::error!(%error, "the history could not be read");
+    Unavailable
+}

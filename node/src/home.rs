@@ -1,0 +1,189 @@
+//! The home folder of a node: keys, store, socket, and what says who runs it. Folders 0700, files 0600.
+
+use crate::api::types::Running;
+use crate::clock::now_ms;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// A home folder that exists and that we may use.
+#[derive(Debug, Clone)]
+pub struct Home {
+    path: PathBuf,
+}
+
+/// Why a home cannot be used.
+#[derive(Debug, Error)]
+pub enum HomeError {
+    /// No folder was given and none can be guessed.
+    #[error("no home folder: set HOME or TIDINGS_HOME, or pass --home DIR")]
+    Nowhere,
+    /// The folder or a file in it may not be used.
+    #[error("{path}: permission denied: choose another with --home DIR, or make it yours")]
+    Permission {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The disk has no room.
+    #[error("{path}: the disk is full: free some space and try again")]
+    DiskFull {
+        /// Which.
+        path: PathBuf,
+    },
+    /// Something else failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A key file is not what it should be.
+    #[error("the key file {name} is damaged: restore it from a copy, or start over with a fresh --home")]
+    Damaged {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl Home {
+    /// The folder given, else TIDINGS_HOME (the caller has read it), else the XDG data folder.
+    ///
+    /// # Errors
+    /// `HomeError::Nowhere`.
+    pub fn locate(given: Option<PathBuf>) -> Result<PathBuf, HomeError> {
+        let xdg = || std::env::var_os("XDG_DATA_HOME").filter(|v| !v.is_empty()).map(PathBuf::from);
+        let home = || std::env::var_os("HOME").filter(|v| !v.is_empty()).map(|h| PathBuf::from(h).join(".local/share"));
+        given.or_else(|| xdg().or_else(home).map(|d| d.join("tidings"))).ok_or(HomeError::Nowhere)
+    }
+
+    /// Opens the home at this path, making it on its first use.
+    ///
+    /// # Errors
+    /// `HomeError`.
+    pub fn open(path: &Path) -> Result<Self, HomeError> {
+        let path = std::path::absolute(path).map_err(|e| explain(path, e))?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(|e| explain(&path, e))?;
+        let home = Home { path };
+        if home.read("created")?.is_none() {
+            home.write_file("created", now_ms().to_string().as_bytes())?;
+        }
+        Ok(home)
+    }
+
+    /// Its folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the store lies.
+    pub fn store_path(&self) -> PathBuf {
+        self.path.join("store")
+    }
+
+    /// When it was made, Unix milliseconds.
+    ///
+    /// # Errors
+    /// `HomeError`.
+    pub fn created_ms(&self) -> Result<u64, HomeError> {
+        let text = self.read("created")?.unwrap_or_default();
+        let number = String::from_utf8_lossy(&text).trim().parse();
+        number.map_err(|_| HomeError::Damaged { name: "created".into() })
+    }
+
+    /// Where the API's socket goes: in the home, or, where that path is too long for a socket, in the runtime folder.
+    pub fn socket_path(&self) -> PathBuf {
+        let here = self.path.join("api.sock");
+        if here.as_os_str().len() < SOCKET_PATH_LEN_MAX {
+            return here;
+        }
+        let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|v| !v.is_empty()).map(PathBuf::from);
+        let folder = runtime.unwrap_or_else(std::env::temp_dir).join(format!("tidings-{}", owner(&self.path)));
+        let hash = blake3_name(&self.path);
+        folder.join(format!("{hash}.sock"))
+    }
+
+    /// A file's bytes; `None` when it is not there.
+    ///
+    /// # Errors
+    /// `HomeError`.
+    pub fn read_secret(&self, name: &str) -> Result<Option<Vec<u8>>, HomeError> {
+        self.read(name)
+    }
+
+    /// Writes a file that only we may read, whole or not at all, and has it on disk.
+    ///
+    /// # Errors
+    /// `HomeError`.
+    pub fn write_secret(&self, name: &str, bytes: &[u8]) -> Result<(), HomeError> {
+        self.write_file(name, bytes)
+    }
+
+    /// What a running node left here, if one did.
+    pub fn running(&self) -> Option<Running> {
+        serde_json::from_slice(&self.read(RUNNING).ok()??).ok()
+    }
+
+    /// Leaves word of a running node.
+    ///
+    /// # Errors
+    /// `HomeError`.
+    pub fn set_running(&self, running: &Running) -> Result<(), HomeError> {
+        self.write_file(RUNNING, serde_json::to_string(running).unwrap_or_default().as_bytes())
+    }
+
+    /// Takes the word back.
+    pub fn clear_running(&self) {
+        let _ = fs::remove_file(self.path.join(RUNNING));
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, HomeError> {
+        let path = self.path.join(name);
+        let mut bytes = Vec::new();
+        match File::open(&path).and_then(|f| f.take(FILE_LEN_MAX).read_to_end(&mut bytes)) {
+            Ok(_) => Ok(Some(bytes)),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(explain(&path, e)),
+        }
+    }
+
+    fn write_file(&self, name: &str, bytes: &[u8]) -> Result<(), HomeError> {
+        let path = self.path.join(name);
+        let beside = self.path.join(format!("{name}.new"));
+        let write = || -> std::io::Result<()> {
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::rename(&beside, &path)?;
+            File::open(&self.path)?.sync_all()
+        };
+        write().map_err(|e| explain(&path, e))
+    }
+}
+
+/// An error of the file system, in words that say what to do.
+pub fn explain(path: &Path, source: std::io::Error) -> HomeError {
+    let path = path.to_owned();
+    match source.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => HomeError::Permission { path },
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => HomeError::DiskFull { path },
+        _ => HomeError::Io { path, source },
+    }
+}
+
+fn owner(path: &Path) -> u32 {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(path).map_or(0, |m| m.uid())
+}
+
+fn blake3_name(path: &Path) -> String {
+    let text = path.as_os_str().to_string_lossy();
+    tidings_protocol::id::base32::to_text(&tidings_protocol::sync::network_name(&text))
+}
+
+const RUNNING: &str = "node.json";
+/// `sun_path` has 108 bytes with its NUL.
+const SOCKET_PATH_LEN_MAX: usize = 107;
+const FILE_LEN_MAX: u64 = 64 * 1024;

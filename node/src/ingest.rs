@@ -1,0 +1,225 @@
+//! The one door: every event, whoever brings it, enters the history here or not at all. What comes in was verified
+//! (hash, signature); this decides what the room says to it, and puts it with all its indexes into the batch.
+
+use crate::rooms::Rooms;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tidings_protocol::admission::{Admission, Rejection, WaitFor, admit_content, admit_control};
+use tidings_protocol::content::Content;
+use tidings_protocol::control::evaluate::Void;
+use tidings_protocol::control::state::RoomState;
+use tidings_protocol::event::{Class, VerifiedEvent};
+use tidings_protocol::id::{EventId, RoomId};
+use tidings_protocol::limits::MODERATED_ERASE_AFTER_MS;
+use tidings_protocol::log::Log;
+use tidings_storage::{Appended, Batch, Entry, RoomNumber, StorageError};
+
+/// What became of the first event that did not simply enter, or `Stored` when all did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// New, and in.
+    Stored,
+    /// Held already.
+    Known,
+    /// Not decidable until something else is here.
+    Waiting(WaitFor),
+    /// It does not count.
+    Void(Void),
+    /// It is false: the sender is at fault.
+    Rejected(Rejection),
+    /// The room is not known here.
+    UnknownRoom,
+    /// The log has too many branches.
+    TooManyBranches,
+}
+
+/// What became of a run of events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted {
+    /// As a whole.
+    pub verdict: Verdict,
+    /// Local numbers of what is new.
+    pub stored: Vec<u64>,
+    /// How many were held already.
+    pub known: usize,
+    /// The room's control state has changed.
+    pub control: bool,
+}
+
+/// Admits consecutive events of one branch of one log, ascending, into the batch.
+///
+/// # Errors
+/// `StorageError`: our failure, not the sender's.
+pub fn admit(
+    batch: &mut Batch<'_>,
+    rooms: &mut Rooms,
+    room: RoomId,
+    events: &[VerifiedEvent],
+    now_ms: u64,
+) -> Result<Admitted, StorageError> {
+    let mut admitted = Admitted { verdict: Verdict::UnknownRoom, stored: Vec::new(), known: 0, control: false };
+    let (Some(first), Some(number)) = (events.first(), rooms.find(room).map(|r| r.number)) else {
+        return Ok(admitted);
+    };
+    admitted.verdict = Verdict::Known;
+    match first.header().class {
+        Class::Control => admit_controls(batch, rooms, (room, number), events, now_ms, &mut admitted)?,
+        Class::Content => admit_contents(batch, rooms, (room, number), events, now_ms, &mut admitted)?,
+    }
+    if admitted.verdict == Verdict::Known && !admitted.stored.is_empty() {
+        admitted.verdict = Verdict::Stored;
+    }
+    if !admitted.stored.is_empty() {
+        rooms.changed(room);
+    }
+    Ok(admitted)
+}
+
+fn admit_contents(
+    batch: &mut Batch<'_>,
+    rooms: &Rooms,
+    (room, number): (RoomId, RoomNumber),
+    events: &[VerifiedEvent],
+    now_ms: u64,
+    admitted: &mut Admitted,
+) -> Result<(), StorageError> {
+    let Some(state) = rooms.find(room).map(|r| r.state.clone()) else { return Ok(()) };
+    let mut contents: Vec<Option<Content>> = Vec::with_capacity(events.len());
+    // From the top down, because what is vouched for stands above: a run is cut where its lower part may not enter.
+    let mut first = 0;
+    for (n, event) in events.iter().enumerate().rev() {
+        match admit_content(event, &state) {
+            (Admission::Admit, content) => contents.push(content),
+            (other, _) => {
+                admitted.verdict = verdict(other);
+                first = n + 1;
+                break;
+            }
+        }
+    }
+    contents.reverse();
+    let entries: Vec<Entry<'_>> = events[first..]
+        .iter()
+        .zip(&contents)
+        .map(|(event, content)| Entry {
+            event,
+            content: content.as_ref(),
+            user: state.speaker(event.header().author, event.header().grant),
+            erased: state.erased.get(&event.id()).is_some_and(|e| e.own),
+        })
+        .collect();
+    append(batch, number, &entries, now_ms, admitted)
+}
+
+fn admit_controls(
+    batch: &mut Batch<'_>,
+    rooms: &mut Rooms,
+    (room, number): (RoomId, RoomNumber),
+    events: &[VerifiedEvent],
+    now_ms: u64,
+    admitted: &mut Admitted,
+) -> Result<(), StorageError> {
+    for event in events {
+        let Some(live) = rooms.find(room) else { return Ok(()) };
+        let (admission, read) = admit_control(event, &live.control);
+        let Some(read) = read.filter(|_| admission == Admission::Admit) else {
+            admitted.verdict = verdict(admission);
+            break;
+        };
+        let before = admitted.stored.len();
+        let entry = Entry { event, content: None, user: None, erased: false };
+        append(batch, number, &[entry], now_ms, admitted)?;
+        if admitted.stored.len() > before {
+            rooms.insert(room, read, event.header().hlc);
+            admitted.control = true;
+        }
+    }
+    if !admitted.control {
+        return Ok(());
+    }
+    if let Some(before) = rooms.evaluate(room)
+        && let Some(after) = rooms.find(room).map(|r| r.state.clone())
+    {
+        touch_turned(batch, number, &before, &after)?;
+        if let Some(why) = events.last().and_then(|e| after.void.get(&e.id()))
+            && admitted.verdict == Verdict::Known
+        {
+            admitted.verdict = Verdict::Void(*why);
+        }
+    }
+    Ok(())
+}
+
+fn append(
+    batch: &mut Batch<'_>,
+    number: RoomNumber,
+    entries: &[Entry<'_>],
+    now_ms: u64,
+    admitted: &mut Admitted,
+) -> Result<(), StorageError> {
+    match batch.append(number, entries, now_ms) {
+        Ok(results) => {
+            for result in results {
+                match result {
+                    Appended::Stored(number) => admitted.stored.push(number),
+                    Appended::Known(_) => admitted.known += 1,
+                }
+            }
+            Ok(())
+        }
+        Err(StorageError::Log(_)) => {
+            admitted.verdict = Verdict::TooManyBranches;
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn verdict(admission: Admission) -> Verdict {
+    match admission {
+        Admission::Admit => Verdict::Stored,
+        Admission::Wait(on) => Verdict::Waiting(on),
+        Admission::Void(why) => Verdict::Void(why),
+        Admission::Reject(why) => Verdict::Rejected(why),
+    }
+}
+
+/// Content logs that count now and did not before, or the other way, have moved for our peers.
+fn touch_turned(
+    batch: &mut Batch<'_>,
+    number: RoomNumber,
+    before: &RoomState,
+    after: &RoomState,
+) -> Result<(), StorageError> {
+    let turned = !before.valid.is_subset(&after.valid) || before.void.keys().any(|id| after.valid.contains(id));
+    if !turned {
+        return Ok(());
+    }
+    let logs = batch.store().logs(number, Class::Content)?;
+    let moved: Vec<Log> =
+        logs.into_iter().map(|(log, _)| log).filter(|log| before.is_effective(log) != after.is_effective(log)).collect();
+    batch.touch(number, &moved)
+}
+
+/// Brings the store in line with what the room's control events erase. Safe to repeat: done on start and after changes.
+/// Returns the messages that look different now.
+///
+/// # Errors
+/// `StorageError`.
+pub fn apply_erasures(batch: &mut Batch<'_>, state: &Arc<RoomState>, now_ms: u64) -> Result<Vec<EventId>, StorageError> {
+    let mut changed = Vec::new();
+    let erased: &BTreeMap<EventId, _> = &state.erased;
+    for (target, erasure) in erased {
+        let known = batch.store().erasure(*target)?;
+        let due_ms = match known {
+            Some((_, 0)) => continue,
+            _ if erasure.own => 0,
+            Some((_, due_ms)) if due_ms <= now_ms => 0,
+            Some(_) => continue,
+            None => now_ms.saturating_add(MODERATED_ERASE_AFTER_MS),
+        };
+        batch.erase(*target, erasure.by, due_ms)?;
+        changed.push(*target);
+    }
+    Ok(changed)
+}

@@ -1,0 +1,341 @@
+//! What the local user says and decides: intents become drafts, drafts are signed, and enter by the same door as all else.
+
+use crate::ingest::Verdict;
+use crate::keys::random;
+use crate::writer::{Desk, Origin};
+use thiserror::Error;
+use tidings_protocol::content::{Content, Imported};
+use tidings_protocol::control::evaluate::Void;
+use tidings_protocol::control::payload::{Control, Erase, RoomKind};
+use tidings_protocol::control::rank::{Rank, Role};
+use tidings_protocol::control::state::RoomState;
+use tidings_protocol::event::{Class, Draft, Payload, VerifiedEvent};
+use tidings_protocol::id::{EventId, RoomId};
+use tidings_protocol::limits::PAYLOAD_LEN_MAX;
+use tidings_protocol::log::Log;
+use tidings_protocol::range::sign_run;
+use tidings_storage::{RoomNumber, StorageError};
+
+/// Something to say in a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Intent {
+    /// A message, or a change of how one looks.
+    Say(Content),
+    /// A decision about the room.
+    Rule(Control),
+    /// Hide a message for good.
+    Erase(EventId),
+    /// Go, under every grant.
+    Leave,
+}
+
+/// A room to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRoom {
+    /// Its name.
+    pub name: String,
+    /// Who may see it.
+    pub kind: RoomKind,
+    /// The weakest rank that may grant and invite.
+    pub invite_rank: Rank,
+}
+
+/// Why the local user may not do this, or it makes no sense. Nothing was written.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// No such room, or none that this node may see.
+    #[error("there is no such room here")]
+    UnknownRoom,
+    /// No such message.
+    #[error("there is no such message here")]
+    UnknownEvent,
+    /// A join that nobody has taken up yet.
+    #[error("nobody has let this node in yet: it keeps trying while it runs")]
+    Pending,
+    /// Not a member.
+    #[error("you are not a member of this room")]
+    NotMember,
+    /// The rank does not suffice.
+    #[error("needs {needs}; you are {are}", needs = .needs.name(), are = .are.name())]
+    NeedsRole {
+        /// What it takes.
+        needs: Role,
+        /// What one is.
+        are: Role,
+    },
+    /// Rules or kinds of a later version are in use.
+    #[error("this room uses rules of a newer tidings, it is read-only here: update to post")]
+    NeedsNewer,
+    /// Too long to be said at once.
+    #[error("{len} bytes, at most {max} in one message: send it in parts or as a file")]
+    TooLong {
+        /// What it would take.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Only the one who said it may change it.
+    #[error("only who wrote a message can edit it")]
+    NotYours,
+    /// The rules of the room do not let it count.
+    #[error("the room's rules do not let it count: {0}")]
+    Void(&'static str),
+    /// The room's name or alias cannot be used.
+    #[error("\"{0}\" cannot be used: 1 to 64 bytes, no spaces at its ends, and not the form of an id")]
+    BadName(String),
+    /// Another room has this alias.
+    #[error("another room is called \"{0}\" here: choose another alias")]
+    AliasTaken(String),
+}
+
+/// The note that keeps the display name.
+pub const NAME_NOTE: &str = "name";
+
+impl Desk<'_, '_> {
+    pub(crate) fn publish(&mut self, room: RoomId, intent: Intent) -> Result<Result<Vec<EventId>, Refusal>, StorageError> {
+        match intent {
+            Intent::Say(content) => self.say(room, &content),
+            Intent::Rule(control) => self.rule(room, &control),
+            Intent::Erase(target) => self.erase(room, target),
+            Intent::Leave => self.leave(room),
+        }
+    }
+
+    fn standing(&self, room: RoomId) -> Result<Result<Standing, Refusal>, StorageError> {
+        let Some(live) = self.rooms.find(room) else { return Ok(Err(Refusal::UnknownRoom)) };
+        let (number, state) = (live.number, live.state.clone());
+        if state.needs_newer {
+            return Ok(Err(Refusal::NeedsNewer));
+        }
+        match state.grant_of(self.keys.device.device()) {
+            Some((grant, rank)) => Ok(Ok(Standing { number, grant, rank, state })),
+            None if self.batch.room(number)?.pending.is_some() => Ok(Err(Refusal::Pending)),
+            None => Ok(Err(Refusal::NotMember)),
+        }
+    }
+
+    pub(crate) fn say(&mut self, room: RoomId, content: &Content) -> Result<Result<Vec<EventId>, Refusal>, StorageError> {
+        let standing = match self.standing(room)? {
+            Ok(standing) => standing,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if standing.rank > Rank::MEMBER {
+            return Ok(Err(Refusal::NeedsRole { needs: Role::Member, are: standing.rank.role() }));
+        }
+        if let Some(refusal) = self.check_target(&standing, content)? {
+            return Ok(Err(refusal));
+        }
+        let parents = self.seen.remove(&room).map(Vec::from).unwrap_or_default();
+        let draft = self.draft(room, &standing, Class::Content, content.kind(), content.encode(), parents)?;
+        Ok(self.sign_and_admit(room, draft)?.map(|id| vec![id]))
+    }
+
+    fn check_target(&self, standing: &Standing, content: &Content) -> Result<Option<Refusal>, StorageError> {
+        let target = match content {
+            Content::Edit { target, .. } | Content::Reaction { target, .. } | Content::Reply { target, .. } => *target,
+            _ => return Ok(None),
+        };
+        let Some(event) = self.batch.store().event_by_id(target)?.filter(|e| e.room == standing.number) else {
+            return Ok(Some(Refusal::UnknownEvent));
+        };
+        let theirs = standing.state.speaker(event.log.author, event.log.grant) != Some(self.keys.user.user());
+        Ok((matches!(content, Content::Edit { .. }) && theirs).then_some(Refusal::NotYours))
+    }
+
+    pub(crate) fn rule(&mut self, room: RoomId, control: &Control) -> Result<Result<Vec<EventId>, Refusal>, StorageError> {
+        let standing = match self.standing(room)? {
+            Ok(standing) => standing,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if let Some(needs) = needed_role(control, &standing.state).filter(|needs| standing.rank > needs.ranks().1) {
+            return Ok(Err(Refusal::NeedsRole { needs, are: standing.rank.role() }));
+        }
+        self.rule_under(room, &standing, control)
+    }
+
+    /// Says it in our control log under this grant, which an Enrol begins where nothing else has.
+    fn rule_under(
+        &mut self,
+        room: RoomId,
+        standing: &Standing,
+        control: &Control,
+    ) -> Result<Result<Vec<EventId>, Refusal>, StorageError> {
+        let log = Log { class: Class::Control, author: self.keys.device.device(), grant: standing.grant };
+        let mut ids = Vec::new();
+        let enrol = Control::Enrol(self.keys.certificate.clone());
+        let begun = self.batch.top(standing.number, &log)?.is_some();
+        for control in (!begun).then_some(&enrol).into_iter().chain([control]) {
+            let draft = self.draft(room, standing, Class::Control, control.kind(), control.encode(), Vec::new())?;
+            match self.sign_and_admit(room, draft)? {
+                Ok(id) => ids.push(id),
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
+        Ok(Ok(ids))
+    }
+
+    fn erase(&mut self, room: RoomId, target: EventId) -> Result<Result<Vec<EventId>, Refusal>, StorageError> {
+        let standing = match self.standing(room)? {
+            Ok(standing) => standing,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let event = self.batch.store().event_by_id(target)?;
+        let Some(event) = event.filter(|e| e.room == standing.number && e.log.class == Class::Content) else {
+            return Ok(Err(Refusal::UnknownEvent));
+        };
+        let own = standing.state.speaker(event.log.author, event.log.grant) == Some(self.keys.user.user());
+        let theirs = standing.state.rank_of_grant(event.log.grant).unwrap_or(Rank::FOUNDER);
+        if !own && (standing.rank > Rank::MODERATOR || standing.rank > theirs) {
+            let needs = if theirs < Rank::MODERATOR { theirs.role() } else { Role::Moderator };
+            return Ok(Err(Refusal::NeedsRole { needs, are: standing.rank.role() }));
+        }
+        let erase = Erase { author: event.log.author, grant: event.log.grant, seq: event.seq, id: target };
+        self.rule_under(room, &standing, &Control::Erase(erase))
+    }
+
+    fn leave(&mut self, room: RoomId) -> Result<Result<Vec<EventId>, Refusal>, StorageError> {
+        let mut ids = Vec::new();
+        loop {
+            match self.standing(room)? {
+                Ok(standing) => match self.rule_under(room, &standing, &Control::Leave)? {
+                    Ok(more) => ids.extend(more),
+                    Err(refusal) => return Ok(Err(refusal)),
+                },
+                Err(refusal @ (Refusal::UnknownRoom | Refusal::NeedsNewer)) => return Ok(Err(refusal)),
+                Err(refusal @ Refusal::NotMember) if ids.is_empty() => return Ok(Err(refusal)),
+                Err(_) => break,
+            }
+        }
+        self.change_row(room, |row| {
+            row.left = true;
+            row.pending = None;
+        })?;
+        Ok(Ok(ids))
+    }
+
+    pub(crate) fn import(
+        &mut self,
+        room: RoomId,
+        records: Vec<Imported>,
+    ) -> Result<Result<usize, Refusal>, StorageError> {
+        let standing = match self.standing(room)? {
+            Ok(standing) => standing,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if standing.rank > Rank::MEMBER {
+            return Ok(Err(Refusal::NeedsRole { needs: Role::Member, are: standing.rank.role() }));
+        }
+        let mut drafts = Vec::with_capacity(records.len());
+        for record in records {
+            if self.is_imported(&standing, &record)? {
+                continue;
+            }
+            let content = Content::Imported(record);
+            let (kind, bytes) = (content.kind(), content.encode());
+            drafts.push(self.draft(room, &standing, Class::Content, kind, bytes, Vec::new())?);
+        }
+        let Some(first) = drafts.first() else { return Ok(Ok(0)) };
+        let (seq, prev) = (first.seq, first.prev);
+        let Ok(events) = sign_run(&self.keys.device, seq, prev, drafts) else {
+            return Ok(Err(Refusal::TooLong { len: PAYLOAD_LEN_MAX + 1, max: PAYLOAD_LEN_MAX }));
+        };
+        let admitted = self.admit(room, &events, Origin::Bulk(Vec::new()))?;
+        match refusal(admitted.verdict) {
+            Some(refusal) => Ok(Err(refusal)),
+            None => Ok(Ok(admitted.stored.len())),
+        }
+    }
+
+    /// Whether somebody whose content counts has imported this record.
+    fn is_imported(&self, standing: &Standing, record: &Imported) -> Result<bool, StorageError> {
+        for number in self.batch.store().imported(standing.number, record)? {
+            let event = self.batch.store().event(number)?;
+            if event.is_some_and(|e| standing.state.is_effective(&e.log)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn draft(
+        &mut self,
+        room: RoomId,
+        standing: &Standing,
+        class: Class,
+        kind: u16,
+        bytes: Vec<u8>,
+        parents: Vec<EventId>,
+    ) -> Result<Draft, StorageError> {
+        let log = Log { class, author: self.keys.device.device(), grant: standing.grant };
+        let top = self.batch.top(standing.number, &log)?;
+        Ok(Draft {
+            class,
+            kind,
+            room,
+            grant: standing.grant,
+            seq: top.map_or(1, |t| t.seq + 1),
+            prev: top.map_or(EventId::ZERO, |t| t.id),
+            parents,
+            hlc: self.clock.tick(),
+            payload: Payload { salt: random(), bytes },
+        })
+    }
+
+    pub(crate) fn root(&mut self, room: RoomId, control: &Control) -> Result<VerifiedEvent, Refusal> {
+        let draft = Draft {
+            class: Class::Control,
+            kind: control.kind(),
+            room,
+            grant: EventId::ZERO,
+            seq: 1,
+            prev: EventId::ZERO,
+            parents: Vec::new(),
+            hlc: self.clock.tick(),
+            payload: Payload { salt: random(), bytes: control.encode() },
+        };
+        draft.sign(&self.keys.device).map_err(|_| Refusal::Void("it does not read"))
+    }
+
+    fn sign_and_admit(&mut self, room: RoomId, draft: Draft) -> Result<Result<EventId, Refusal>, StorageError> {
+        let len = draft.payload.bytes.len();
+        let Ok(event) = draft.sign(&self.keys.device) else {
+            return Ok(Err(Refusal::TooLong { len, max: PAYLOAD_LEN_MAX }));
+        };
+        let admitted = self.admit(room, std::slice::from_ref(&event), Origin::Local)?;
+        if let Some(refusal) = refusal(admitted.verdict) {
+            return Ok(Err(refusal));
+        }
+        for number in &admitted.stored {
+            self.batch.put_outbox(*number)?;
+        }
+        Ok(Ok(event.id()))
+    }
+}
+
+/// Under what we speak in a room.
+struct Standing {
+    number: RoomNumber,
+    grant: EventId,
+    rank: Rank,
+    state: std::sync::Arc<RoomState>,
+}
+
+/// The role that a decision takes, for a plain answer; what counts is decided at the door.
+fn needed_role(control: &Control, state: &RoomState) -> Option<Role> {
+    match control {
+        Control::Grant(_) | Control::OpenInvite(_) => state.invite_rank.map(Rank::role),
+        Control::Set(set) if set.key == "topic" => Some(Role::Moderator),
+        Control::Set(_) => Some(Role::Admin),
+        _ => None,
+    }
+}
+
+pub(crate) fn refusal(verdict: Verdict) -> Option<Refusal> {
+    match verdict {
+        Verdict::Stored | Verdict::Known => None,
+        Verdict::Void(why) => Some(Refusal::Void(why.reason())),
+        Verdict::UnknownRoom => Some(Refusal::UnknownRoom),
+        Verdict::TooManyBranches => Some(Refusal::Void("this device's log has too many branches")),
+        Verdict::Waiting(_) | Verdict::Rejected(_) => Some(Refusal::Void("it does not fit what is held here")),
+    }
+}

@@ -1,0 +1,194 @@
+//! Getting into rooms and out of their ways: making one, joining one by link, and what follows for us when a room's
+//! control state changes.
+
+use crate::ingest::Verdict;
+use crate::keys::random;
+use crate::local::{NewRoom, Refusal, refusal};
+use crate::writer::{Desk, Origin, Stored};
+use tidings_protocol::codec::encode;
+use tidings_protocol::content::Content;
+use tidings_protocol::control::evaluate::Void;
+use tidings_protocol::control::payload::{Control, Genesis, Join, RoomKind, Set};
+use tidings_protocol::control::rank::Rank;
+use tidings_protocol::control::state::RoomState;
+use tidings_protocol::event::SignedEvent;
+use tidings_protocol::id::RoomId;
+use tidings_protocol::limits::NAME_LEN_MAX;
+use tidings_protocol::link::InviteLink;
+use tidings_storage::{PendingJoin, RoomNumber, RoomRow, StorageError};
+
+impl Desk<'_, '_> {
+    pub(crate) fn create(&mut self, new: NewRoom) -> Result<Result<RoomId, Refusal>, StorageError> {
+        if !is_good_name(&new.name) {
+            return Ok(Err(Refusal::BadName(new.name)));
+        }
+        let secret = if new.kind == RoomKind::Public { [0; 32] } else { random() };
+        let genesis = Control::Genesis(Genesis {
+            kind: new.kind,
+            founders: vec![self.keys.user.user()],
+            invite_rank: new.invite_rank,
+            secret,
+            certificate: self.keys.certificate.clone(),
+        });
+        let event = match self.root(RoomId::ZERO, &genesis) {
+            Ok(event) => event,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let room = event.room();
+        self.add_room(RoomRow { alias: self.free_alias(&new.name)?, ..empty_row(room, new.kind, secret) })?;
+        let admitted = self.admit(room, &[event], Origin::Local)?;
+        if let Some(refusal) = refusal(admitted.verdict) {
+            return Ok(Err(refusal));
+        }
+        let name = Set { key: "name".into(), value: new.name, replaces: Vec::new() };
+        Ok(self.rule(room, &Control::Set(name))?.map(|_| room))
+    }
+
+    pub(crate) fn join(&mut self, link: &InviteLink) -> Result<Result<RoomId, Refusal>, StorageError> {
+        let room = link.room;
+        let join = Join::new(room, link.invite, self.keys.certificate.clone(), &link.key);
+        let event = match self.root(room, &Control::Join(join)) {
+            Ok(event) => event,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let Some(signed) = event.to_signed() else { return Ok(Err(Refusal::UnknownRoom)) };
+        let pending = PendingJoin { invite: link.invite, key: *link.key.seed(), join: encode(&signed) };
+        let Some(live) = self.rooms.find(room) else {
+            let row = empty_row(room, link.kind, link.secret);
+            self.add_room(RoomRow { pending: Some(pending), addresses: link.addresses.clone(), ..row })?;
+            return Ok(Ok(room));
+        };
+        if live.state.grant_of(self.keys.device.device()).is_some() {
+            return Ok(Ok(room));
+        }
+        self.change_row(room, |row| {
+            row.pending = Some(pending);
+            row.left = false;
+            row.addresses = link.addresses.clone();
+        })?;
+        self.round.controlled.insert(room);
+        Ok(Ok(room))
+    }
+
+    pub(crate) fn change(
+        &mut self,
+        room: RoomId,
+        change: Box<dyn FnOnce(&mut RoomRow) + Send>,
+    ) -> Result<Result<(), Refusal>, StorageError> {
+        let Some(number) = self.rooms.find(room).map(|r| r.number) else { return Ok(Err(Refusal::UnknownRoom)) };
+        let before = self.batch.room(number)?;
+        let mut after = before.clone();
+        change(&mut after);
+        if after.alias != before.alias {
+            if !is_good_name(&after.alias) {
+                return Ok(Err(Refusal::BadName(after.alias)));
+            }
+            if self.batch.room_by_alias(&after.alias)?.is_some() {
+                return Ok(Err(Refusal::AliasTaken(after.alias)));
+            }
+        }
+        self.change_row(room, |row| *row = after)?;
+        Ok(Ok(()))
+    }
+
+    /// What follows for us where a room's control state has changed: we are in, it has a name, people should know ours.
+    pub(crate) fn follow_up(&mut self) -> Result<(), StorageError> {
+        for room in self.round.controlled.clone() {
+            let Some(number) = self.rooms.find(room).map(|r| r.number) else { continue };
+            let row = self.batch.room(number)?;
+            if let Some(pending) = row.pending {
+                self.take_up(room, &pending)?;
+            }
+            let Some(state) = self.rooms.find(room).map(|r| r.state.clone()) else { continue };
+            if let Some(name) = state.settings.get("name").filter(|_| row.alias.is_empty()) {
+                let alias = self.free_alias(name)?;
+                self.change_row(room, |row| row.alias = alias)?;
+            }
+            self.introduce(room, number, &state)?;
+        }
+        Ok(())
+    }
+
+    fn take_up(&mut self, room: RoomId, pending: &PendingJoin) -> Result<(), StorageError> {
+        let Some(join) = SignedEvent::decode(&pending.join).ok().and_then(|e| e.verify().ok()) else { return Ok(()) };
+        let admitted = self.admit(room, &[join], Origin::Local)?;
+        match admitted.verdict {
+            Verdict::Stored | Verdict::Known => self.change_row(room, |row| row.pending = None),
+            Verdict::Void(Void::Closed | Void::Invite) => self.change_row(room, |row| {
+                row.pending = None;
+                row.left = true;
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells the room what to call us.
+    fn introduce(&mut self, room: RoomId, number: RoomNumber, state: &RoomState) -> Result<(), StorageError> {
+        let may = state.grant_of(self.keys.device.device()).is_some_and(|(_, rank)| rank <= Rank::MEMBER);
+        let told = self.batch.store().profile_name(number, self.keys.user.user())?;
+        if may && !self.name.is_empty() && told.as_deref() != Some(self.name.as_str()) {
+            let profile = Content::Profile { name: self.name.clone() };
+            drop(self.say(room, &profile)?);
+        }
+        Ok(())
+    }
+
+    fn add_room(&mut self, row: RoomRow) -> Result<(), StorageError> {
+        let room = row.room;
+        let number = self.batch.add_room(row)?;
+        self.rooms.add(room, number);
+        self.tell_changed(room);
+        Ok(())
+    }
+
+    fn change_row(&mut self, room: RoomId, change: impl FnOnce(&mut RoomRow)) -> Result<(), StorageError> {
+        if let Some(number) = self.rooms.find(room).map(|r| r.number) {
+            self.batch.change_room(number, change)?;
+            self.rooms.changed(room);
+            self.tell_changed(room);
+        }
+        Ok(())
+    }
+
+    fn tell_changed(&mut self, room: RoomId) {
+        let nothing = Vec::new();
+        self.round.notices.push(Stored {
+            room,
+            numbers: nothing,
+            origin: Origin::Local,
+            room_changed: true,
+            changed: Vec::new(),
+        });
+    }
+
+    fn free_alias(&self, name: &str) -> Result<String, StorageError> {
+        let plain: String = name.chars().map(|c| if c.is_whitespace() || c.is_control() { '-' } else { c }).collect();
+        let base = if is_good_name(&plain) { plain } else { "room".to_owned() };
+        let mut alias = base.clone();
+        let mut n = 1;
+        while self.batch.room_by_alias(&alias)?.is_some() {
+            n += 1;
+            alias = format!("{base}-{n}");
+        }
+        Ok(alias)
+    }
+}
+
+fn empty_row(room: RoomId, kind: RoomKind, secret: [u8; 32]) -> RoomRow {
+    RoomRow {
+        room,
+        kind,
+        secret,
+        alias: String::new(),
+        read_clock: 0,
+        change: 0,
+        left: false,
+        pending: None,
+        addresses: Vec::new(),
+    }
+}
+
+/// Whether a room may be called so: not empty, not longer than a name, not what an id looks like.
+pub fn is_good_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= NAME_LEN_MAX && name.trim() == name && name.parse::<RoomId>().is_err()
+}

@@ -1,0 +1,173 @@
+//! Rooms in memory: control events and what follows from them. The writer changes them; everybody else reads views that
+//! are exchanged whole, so that a reader never sees half a change.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+use tidings_protocol::control::evaluate::ControlSet;
+use tidings_protocol::control::state::RoomState;
+use tidings_protocol::event::{Class, Hlc};
+use tidings_protocol::id::{EventId, RoomId};
+use tidings_protocol::log::{Log, Tip};
+use tidings_protocol::wire::Head;
+use tidings_storage::{Batch, RoomNumber, RoomRow, StorageError, Store};
+
+/// A room as readers see it: of one moment.
+#[derive(Debug, Clone)]
+pub struct RoomView {
+    /// Its number in the store.
+    pub number: RoomNumber,
+    /// What is local of it.
+    pub row: RoomRow,
+    /// What follows from its control events.
+    pub state: Arc<RoomState>,
+    /// The control events that count and that no other such names as its predecessor.
+    pub control_heads: Arc<Vec<Head>>,
+    /// Whether its genesis is here.
+    pub has_genesis: bool,
+}
+
+/// The views of all rooms.
+#[derive(Debug, Clone, Default)]
+pub struct Views(Arc<RwLock<HashMap<RoomId, Arc<RoomView>>>>);
+
+impl Views {
+    /// A room's view.
+    pub fn find(&self, room: RoomId) -> Option<Arc<RoomView>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&room).cloned()
+    }
+
+    /// Every room's view, by id.
+    pub fn all(&self) -> Vec<(RoomId, Arc<RoomView>)> {
+        let views = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let sorted: BTreeMap<RoomId, Arc<RoomView>> = views.iter().map(|(id, view)| (*id, view.clone())).collect();
+        sorted.into_iter().collect()
+    }
+
+    fn put(&self, room: RoomId, view: RoomView) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(room, Arc::new(view));
+    }
+}
+
+/// A room as the writer has it.
+pub struct LiveRoom {
+    /// Its number in the store.
+    pub number: RoomNumber,
+    /// Every control event held.
+    pub control: ControlSet,
+    /// What follows from them.
+    pub state: Arc<RoomState>,
+    /// Clocks of control events, for heads.
+    clocks: HashMap<EventId, Hlc>,
+}
+
+/// All rooms of the writer.
+pub struct Rooms {
+    live: HashMap<RoomId, LiveRoom>,
+    views: Views,
+    /// Rooms whose view is not what the writer has.
+    stale: BTreeSet<RoomId>,
+}
+
+impl Rooms {
+    /// Loads every room of the store and shows it.
+    ///
+    /// # Errors
+    /// `StorageError`.
+    pub fn load(store: &Store, views: Views) -> Result<Self, StorageError> {
+        let mut rooms = Rooms { live: HashMap::new(), views, stale: BTreeSet::new() };
+        for (number, row) in store.rooms()? {
+            let control = store.control_set(number, row.room)?;
+            let mut clocks = HashMap::new();
+            for (log, held) in store.logs(number, Class::Control)? {
+                let _ = log;
+                for tip in held.state.tips() {
+                    clocks.insert(tip.id, held.hlc);
+                }
+            }
+            let state = Arc::new(control.evaluate());
+            let room = row.room;
+            rooms.live.insert(room, LiveRoom { number, control, state, clocks });
+            rooms.show(room, row);
+        }
+        Ok(rooms)
+    }
+
+    /// The ids of all rooms.
+    pub fn ids(&self) -> Vec<RoomId> {
+        self.live.keys().copied().collect()
+    }
+
+    /// A room.
+    pub fn find(&self, room: RoomId) -> Option<&LiveRoom> {
+        self.live.get(&room)
+    }
+
+    /// Makes a room known that has no events yet.
+    pub fn add(&mut self, room: RoomId, number: RoomNumber) {
+        let control = ControlSet::new(room);
+        let state = Arc::new(control.evaluate());
+        self.live.insert(room, LiveRoom { number, control, state, clocks: HashMap::new() });
+        self.stale.insert(room);
+    }
+
+    /// Takes a control event in. `evaluate` has to follow before anything is decided on it.
+    pub fn insert(&mut self, room: RoomId, event: tidings_protocol::control::payload::ControlEvent, hlc: Hlc) {
+        if let Some(live) = self.live.get_mut(&room) {
+            live.clocks.insert(event.id, hlc);
+            live.control.insert(event);
+        }
+    }
+
+    /// Decides anew what follows; returns what was before.
+    pub fn evaluate(&mut self, room: RoomId) -> Option<Arc<RoomState>> {
+        let live = self.live.get_mut(&room)?;
+        self.stale.insert(room);
+        Some(std::mem::replace(&mut live.state, Arc::new(live.control.evaluate())))
+    }
+
+    /// Notes that readers have to see a room anew.
+    pub fn changed(&mut self, room: RoomId) {
+        self.stale.insert(room);
+    }
+
+    /// The rooms whose readers have to see them anew, with their rows as the batch leaves them; `show` each after commit.
+    ///
+    /// # Errors
+    /// `StorageError`.
+    pub fn take_stale(&mut self, batch: &Batch<'_>) -> Result<Vec<(RoomId, RoomRow)>, StorageError> {
+        let mut out = Vec::new();
+        for room in std::mem::take(&mut self.stale) {
+            if let Some(live) = self.live.get(&room) {
+                out.push((room, batch.room(live.number)?));
+            }
+        }
+        Ok(out)
+    }
+
+    /// Lets readers see a room as it is now.
+    pub fn show(&self, room: RoomId, row: RoomRow) {
+        let Some(live) = self.live.get(&room) else { return };
+        let view = RoomView {
+            number: live.number,
+            row,
+            state: live.state.clone(),
+            control_heads: Arc::new(live.control_heads()),
+            has_genesis: live.control.genesis().is_some() || live.state.needs_newer,
+        };
+        self.views.put(room, view);
+    }
+}
+
+impl LiveRoom {
+    fn control_heads(&self) -> Vec<Head> {
+        let counts = |id: &EventId| self.state.valid.contains(id);
+        let named: BTreeSet<EventId> = self.control.events().filter(|e| counts(&e.id)).map(|e| e.prev).collect();
+        let heads = self.control.events().filter(|e| counts(&e.id) && !named.contains(&e.id));
+        heads.map(|e| self.head(e.log, Tip { seq: e.seq, id: e.id })).collect()
+    }
+
+    fn head(&self, log: Log, tip: Tip) -> Head {
+        let hlc = self.clocks.get(&tip.id).copied().unwrap_or(Hlc(0));
+        Head { author: log.author, grant: log.grant, tip, hlc }
+    }
+}

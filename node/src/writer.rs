@@ -1,0 +1,438 @@
+//! The one loop that writes the store: takes commands, puts many into one batch, commits, and only then answers and tells.
+
+use crate::clock::{Clock, now_ms};
+use crate::ingest::{self, Admitted, Verdict};
+use crate::keys::Keys;
+use crate::local;
+use crate::rooms::{Rooms, Views};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use thiserror::Error;
+use tidings_protocol::content::Imported;
+use tidings_protocol::event::VerifiedEvent;
+use tidings_protocol::id::{EventId, RoomId};
+use tidings_protocol::link::InviteLink;
+use tidings_storage::{Agreement, Batch, Durability, RoomRow, StorageError, Writer};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+/// Where events come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Said here.
+    Local,
+    /// A peer told us of it as it happened: durable before we tell anybody.
+    Live(Vec<u8>),
+    /// History that a peer gave us; synced every 100 ms.
+    Bulk(Vec<u8>),
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, Error)]
+pub enum WriteError {
+    /// The store failed; the node is stopping.
+    #[error("the store failed, the node is stopping: see its log")]
+    Stopping,
+    /// It may not be done, or makes no sense; nothing was written.
+    #[error(transparent)]
+    Refused(#[from] local::Refusal),
+}
+
+/// A command's answer, sent once it is committed.
+pub type Reply<T> = oneshot::Sender<Result<T, WriteError>>;
+
+/// What the writer is asked to do.
+pub enum Command {
+    /// Admit consecutive events of one branch, verified.
+    Admit {
+        /// The room.
+        room: RoomId,
+        /// Ascending.
+        events: Vec<VerifiedEvent>,
+        /// Whence.
+        origin: Origin,
+        /// What became of them.
+        reply: Reply<Admitted>,
+    },
+    /// Say something in a room.
+    Publish {
+        /// The room.
+        room: RoomId,
+        /// What.
+        intent: local::Intent,
+        /// The events' ids: the last is what was asked for.
+        reply: Reply<Vec<EventId>>,
+    },
+    /// Import records, in order, into one room.
+    Import {
+        /// The room.
+        room: RoomId,
+        /// Records.
+        records: Vec<Imported>,
+        /// How many were new.
+        reply: Reply<usize>,
+    },
+    /// Make a room.
+    Create {
+        /// What kind, called how.
+        room: local::NewRoom,
+        /// Its id.
+        reply: Reply<RoomId>,
+    },
+    /// Begin to join by a link.
+    Join {
+        /// The link.
+        link: Box<InviteLink>,
+        /// Done when it is remembered.
+        reply: Reply<RoomId>,
+    },
+    /// Change what is local of a room.
+    Change {
+        /// The room.
+        room: RoomId,
+        /// How.
+        change: Box<dyn FnOnce(&mut RoomRow) + Send>,
+        /// Done.
+        reply: Reply<()>,
+    },
+    /// Remember an agreement.
+    Agree {
+        /// The room.
+        room: RoomId,
+        /// With whom.
+        peer: Vec<u8>,
+        /// What.
+        agreement: Agreement,
+    },
+    /// Keep a small record.
+    Note {
+        /// Its name.
+        name: String,
+        /// Its bytes.
+        value: Vec<u8>,
+        /// Done.
+        reply: Reply<()>,
+    },
+    /// These own events were sent to somebody.
+    Told(Vec<u64>),
+    /// Look for erasures whose time has come.
+    Erasures,
+    /// Put everything committed so far on disk.
+    Sync(Reply<()>),
+    /// Put everything on disk and end.
+    Stop(oneshot::Sender<()>),
+}
+
+/// Something is new in the store, durably.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// The room.
+    pub room: RoomId,
+    /// Local numbers of new events, ascending.
+    pub numbers: Vec<u64>,
+    /// Whence.
+    pub origin: Origin,
+    /// The room's control state or local record changed.
+    pub room_changed: bool,
+    /// Messages that look different though nothing of them is new.
+    pub changed: Vec<EventId>,
+}
+
+/// The writer's state.
+pub struct WriteLoop {
+    pub(crate) store: Writer,
+    pub(crate) rooms: Rooms,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) clock: Clock,
+    /// Newest content of others, by room: cited as seen by what we say next.
+    pub(crate) seen: HashMap<RoomId, VecDeque<EventId>>,
+    /// What people should call us; empty until given.
+    pub(crate) name: String,
+    commands: mpsc::Receiver<Command>,
+    stored: broadcast::Sender<Arc<Stored>>,
+    unsynced: Unsynced,
+}
+
+/// What was committed and is not on disk yet: told once it is.
+#[derive(Default)]
+struct Unsynced {
+    since: Option<Instant>,
+    bytes: usize,
+    notices: Vec<Stored>,
+}
+
+/// One round of the loop: what is done after its commit.
+#[derive(Default)]
+pub(crate) struct Round {
+    answers: Vec<Box<dyn FnOnce() + Send>>,
+    pub(crate) notices: Vec<Stored>,
+    pub(crate) controlled: BTreeSet<RoomId>,
+    synced: bool,
+    stop: Option<oneshot::Sender<()>>,
+}
+
+impl WriteLoop {
+    /// A writer of this store.
+    ///
+    /// # Errors
+    /// `StorageError`.
+    pub fn new(
+        store: Writer,
+        keys: Arc<Keys>,
+        views: Views,
+        commands: mpsc::Receiver<Command>,
+        stored: broadcast::Sender<Arc<Stored>>,
+    ) -> Result<Self, StorageError> {
+        let rooms = Rooms::load(store.store(), views)?;
+        let name = store.store().note(local::NAME_NOTE)?.unwrap_or_default();
+        let mut clock = Clock::default();
+        for seen in store.store().recent_clocks()? {
+            clock.saw(seen);
+        }
+        Ok(WriteLoop {
+            rooms,
+            store,
+            keys,
+            clock,
+            seen: HashMap::new(),
+            name: String::from_utf8_lossy(&name).into_owned(),
+            commands,
+            stored,
+            unsynced: Unsynced::default(),
+        })
+    }
+
+    /// Runs until told to stop, or until nobody can command it any more.
+    ///
+    /// # Errors
+    /// `StorageError`: the process has to end; what was acknowledged is on disk.
+    pub fn run(mut self, runtime: &tokio::runtime::Handle) -> Result<(), StorageError> {
+        self.erasures()?;
+        loop {
+            let wait = self.unsynced.since.map(|since| SYNC_EVERY.saturating_sub(since.elapsed()));
+            let first = runtime.block_on(async {
+                match wait {
+                    Some(wait) => tokio::time::timeout(wait, self.commands.recv()).await.ok(),
+                    None => Some(self.commands.recv().await),
+                }
+            });
+            match first {
+                None => self.sync()?,
+                Some(None) => return self.sync(),
+                Some(Some(command)) => {
+                    if let Some(stopped) = self.round(command)? {
+                        self.sync()?;
+                        let _ = stopped.send(());
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Carries out the command and those that came meanwhile, in one batch.
+    fn round(&mut self, first: Command) -> Result<Option<oneshot::Sender<()>>, StorageError> {
+        let mut round = Round::default();
+        let WriteLoop { store, rooms, keys, clock, seen, name, commands, .. } = self;
+        let mut batch = store.begin();
+        let mut desk = Desk { batch: &mut batch, rooms, keys, clock, seen, name, round: &mut round };
+        let mut next = Some(first);
+        let mut count = 0;
+        while let Some(command) = next.take() {
+            desk.carry_out(command)?;
+            count += 1;
+            let full = count >= GROUP_COMMANDS_MAX || desk.batch.len_bytes() >= GROUP_BYTES_MAX;
+            if !full && desk.round.stop.is_none() {
+                next = commands.try_recv().ok();
+            }
+        }
+        desk.follow_up()?;
+        let bytes = batch.len_bytes();
+        let stale = rooms.take_stale(&batch)?;
+        let durability = if round.synced { Durability::Synced } else { Durability::Buffered };
+        batch.commit(durability)?;
+        for (room, row) in stale {
+            self.rooms.show(room, row);
+        }
+        self.committed(&mut round, bytes)?;
+        for answer in round.answers {
+            answer();
+        }
+        if !round.controlled.is_empty() {
+            self.erasures()?;
+        }
+        Ok(round.stop)
+    }
+
+    fn committed(&mut self, round: &mut Round, bytes: usize) -> Result<(), StorageError> {
+        self.unsynced.notices.append(&mut round.notices);
+        if round.synced {
+            self.told();
+            return Ok(());
+        }
+        self.unsynced.since.get_or_insert_with(Instant::now);
+        self.unsynced.bytes += bytes;
+        let due = self.unsynced.since.is_some_and(|s| s.elapsed() >= SYNC_EVERY) || self.unsynced.bytes >= SYNC_BYTES;
+        if due { self.sync() } else { Ok(()) }
+    }
+
+    fn sync(&mut self) -> Result<(), StorageError> {
+        if self.unsynced.since.is_some() {
+            self.store.sync()?;
+        }
+        self.told();
+        Ok(())
+    }
+
+    /// Everything committed is on disk: tell of it.
+    fn told(&mut self) {
+        let Unsynced { notices, .. } = std::mem::take(&mut self.unsynced);
+        for notice in notices {
+            let _ = self.stored.send(Arc::new(notice));
+        }
+    }
+
+    /// Drops payloads that control events erase, and tells which messages look different.
+    fn erasures(&mut self) -> Result<(), StorageError> {
+        for room in self.rooms.ids() {
+            let Some(state) = self.rooms.find(room).map(|r| r.state.clone()).filter(|s| !s.erased.is_empty()) else {
+                continue;
+            };
+            let mut batch = self.store.begin();
+            let changed = ingest::apply_erasures(&mut batch, &state, now_ms())?;
+            if changed.is_empty() {
+                continue;
+            }
+            batch.commit(Durability::Synced)?;
+            self.unsynced.notices.push(Stored {
+                room,
+                numbers: Vec::new(),
+                origin: Origin::Local,
+                room_changed: false,
+                changed,
+            });
+            self.told();
+        }
+        Ok(())
+    }
+}
+
+/// What a command works with: the batch at hand and the writer's memory.
+pub(crate) struct Desk<'a, 'w> {
+    pub(crate) batch: &'a mut Batch<'w>,
+    pub(crate) rooms: &'a mut Rooms,
+    pub(crate) keys: &'a Keys,
+    pub(crate) clock: &'a mut Clock,
+    pub(crate) seen: &'a mut HashMap<RoomId, VecDeque<EventId>>,
+    pub(crate) name: &'a mut String,
+    pub(crate) round: &'a mut Round,
+}
+
+impl Desk<'_, '_> {
+    fn carry_out(&mut self, command: Command) -> Result<(), StorageError> {
+        match command {
+            Command::Admit { room, events, origin, reply } => {
+                let admitted = self.admit(room, &events, origin)?;
+                self.answer(reply, Ok(admitted));
+            }
+            Command::Publish { room, intent, reply } => {
+                let result = self.publish(room, intent)?;
+                self.synced(reply, result);
+            }
+            Command::Import { room, records, reply } => {
+                let result = self.import(room, records)?;
+                self.answer(reply, result.map_err(WriteError::from));
+            }
+            Command::Create { room, reply } => {
+                let result = self.create(room)?;
+                self.synced(reply, result);
+            }
+            Command::Join { link, reply } => {
+                let result = self.join(&link)?;
+                self.synced(reply, result);
+            }
+            Command::Change { room, change, reply } => {
+                let result = self.change(room, change)?;
+                self.synced(reply, result);
+            }
+            Command::Agree { room, peer, agreement } => {
+                if let Some(number) = self.rooms.find(room).map(|r| r.number) {
+                    self.batch.agree(number, &peer, agreement)?;
+                }
+            }
+            Command::Note { name, value, reply } => {
+                if name == local::NAME_NOTE {
+                    *self.name = String::from_utf8_lossy(&value).into_owned();
+                }
+                self.batch.put_note(&name, &value)?;
+                self.synced(reply, Ok(()));
+            }
+            Command::Told(numbers) => {
+                for number in numbers {
+                    self.batch.clear_outbox(number)?;
+                }
+            }
+            Command::Erasures => self.round.controlled.extend(self.rooms.ids()),
+            Command::Sync(reply) => self.synced(reply, Ok(())),
+            Command::Stop(stopped) => self.round.stop = Some(stopped),
+        }
+        Ok(())
+    }
+
+    fn answer<T: Send + 'static>(&mut self, reply: Reply<T>, result: Result<T, WriteError>) {
+        self.round.answers.push(Box::new(move || drop(reply.send(result))));
+    }
+
+    /// Answers once it is on disk.
+    fn synced<T: Send + 'static>(&mut self, reply: Reply<T>, result: Result<T, local::Refusal>) {
+        self.round.synced |= result.is_ok();
+        self.answer(reply, result.map_err(WriteError::from));
+    }
+
+    /// Admits events, and notes what others have to be told of.
+    pub(crate) fn admit(
+        &mut self,
+        room: RoomId,
+        events: &[VerifiedEvent],
+        origin: Origin,
+    ) -> Result<Admitted, StorageError> {
+        let admitted = ingest::admit(self.batch, self.rooms, room, events, now_ms())?;
+        if admitted.control {
+            self.round.controlled.insert(room);
+        }
+        if admitted.stored.is_empty() {
+            return Ok(admitted);
+        }
+        if let Some(last) = events.last() {
+            self.clock.saw(last.header().hlc);
+            if origin != Origin::Local && last.header().class == tidings_protocol::event::Class::Content {
+                let seen = self.seen.entry(room).or_default();
+                seen.push_back(last.id());
+                if seen.len() > SEEN_MAX {
+                    seen.pop_front();
+                }
+            }
+        }
+        self.round.synced |= !matches!(origin, Origin::Bulk(_));
+        self.round.notices.push(Stored {
+            room,
+            numbers: admitted.stored.clone(),
+            origin,
+            room_changed: admitted.control,
+            changed: Vec::new(),
+        });
+        debug_assert!(admitted.verdict != Verdict::UnknownRoom);
+        Ok(admitted)
+    }
+}
+
+/// Commands in one batch at most.
+const GROUP_COMMANDS_MAX: usize = 512;
+/// Bytes in one batch, about.
+const GROUP_BYTES_MAX: usize = 1 << 20;
+/// What is committed without waiting for the disk is synced at least so often.
+const SYNC_EVERY: Duration = Duration::from_millis(100);
+/// And after so many bytes.
+const SYNC_BYTES: usize = 8 << 20;
+/// Events of others that are remembered to be cited.
+const SEEN_MAX: usize = 4;
