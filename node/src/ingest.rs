@@ -196,8 +196,11 @@ fn touch_turned(
         return Ok(());
     }
     let logs = batch.store().logs(number, Class::Content)?;
-    let moved: Vec<Log> =
-        logs.into_iter().map(|(log, _)| log).filter(|log| before.is_effective(log) != after.is_effective(log)).collect();
+    let moved: Vec<Log> = logs
+        .into_iter()
+        .map(|(log, _)| log)
+        .filter(|log| before.is_effective(log) != after.is_effective(log))
+        .collect();
     batch.touch(number, &moved)
 }
 
@@ -206,7 +209,11 @@ fn touch_turned(
 ///
 /// # Errors
 /// `StorageError`.
-pub fn apply_erasures(batch: &mut Batch<'_>, state: &Arc<RoomState>, now_ms: u64) -> Result<Vec<EventId>, StorageError> {
+pub fn apply_erasures(
+    batch: &mut Batch<'_>,
+    state: &Arc<RoomState>,
+    now_ms: u64,
+) -> Result<Vec<EventId>, StorageError> {
     let mut changed = Vec::new();
     let erased: &BTreeMap<EventId, _> = &state.erased;
     for (target, erasure) in erased {

@@ -1,7 +1,7 @@
 //! This installation's keys, in files that only its owner may read: the recovery phrase, the device, the node.
 
 use crate::home::{Home, HomeError};
-use rand::RngCore;
+use rand::Rng as _;
 use tidings_protocol::identity::{DeviceCertificate, DeviceKey, RecoveryPhrase, UserKey};
 use zeroize::Zeroizing;
 

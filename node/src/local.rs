@@ -5,7 +5,6 @@ use crate::keys::random;
 use crate::writer::{Desk, Origin};
 use thiserror::Error;
 use tidings_protocol::content::{Content, Imported};
-use tidings_protocol::control::evaluate::Void;
 use tidings_protocol::control::payload::{Control, Erase, RoomKind};
 use tidings_protocol::control::rank::{Rank, Role};
 use tidings_protocol::control::state::RoomState;
@@ -92,7 +91,11 @@ pub enum Refusal {
 pub const NAME_NOTE: &str = "name";
 
 impl Desk<'_, '_> {
-    pub(crate) fn publish(&mut self, room: RoomId, intent: Intent) -> Result<Result<Vec<EventId>, Refusal>, StorageError> {
+    pub(crate) fn publish(
+        &mut self,
+        room: RoomId,
+        intent: Intent,
+    ) -> Result<Result<Vec<EventId>, Refusal>, StorageError> {
         match intent {
             Intent::Say(content) => self.say(room, &content),
             Intent::Rule(control) => self.rule(room, &control),
@@ -114,7 +117,11 @@ impl Desk<'_, '_> {
         }
     }
 
-    pub(crate) fn say(&mut self, room: RoomId, content: &Content) -> Result<Result<Vec<EventId>, Refusal>, StorageError> {
+    pub(crate) fn say(
+        &mut self,
+        room: RoomId,
+        content: &Content,
+    ) -> Result<Result<Vec<EventId>, Refusal>, StorageError> {
         let standing = match self.standing(room)? {
             Ok(standing) => standing,
             Err(refusal) => return Ok(Err(refusal)),
@@ -142,7 +149,11 @@ impl Desk<'_, '_> {
         Ok((matches!(content, Content::Edit { .. }) && theirs).then_some(Refusal::NotYours))
     }
 
-    pub(crate) fn rule(&mut self, room: RoomId, control: &Control) -> Result<Result<Vec<EventId>, Refusal>, StorageError> {
+    pub(crate) fn rule(
+        &mut self,
+        room: RoomId,
+        control: &Control,
+    ) -> Result<Result<Vec<EventId>, Refusal>, StorageError> {
         let standing = match self.standing(room)? {
             Ok(standing) => standing,
             Err(refusal) => return Ok(Err(refusal)),

@@ -141,7 +141,7 @@ impl Desk<'_, '_> {
         Ok(())
     }
 
-    fn change_row(&mut self, room: RoomId, change: impl FnOnce(&mut RoomRow)) -> Result<(), StorageError> {
+    pub(crate) fn change_row(&mut self, room: RoomId, change: impl FnOnce(&mut RoomRow)) -> Result<(), StorageError> {
         if let Some(number) = self.rooms.find(room).map(|r| r.number) {
             self.batch.change_room(number, change)?;
             self.rooms.changed(room);

@@ -56,6 +56,8 @@ pub struct LiveRoom {
     pub control: ControlSet,
     /// What follows from them.
     pub state: Arc<RoomState>,
+    /// Control events that count and that no other such names.
+    heads: Arc<Vec<Head>>,
     /// Clocks of control events, for heads.
     clocks: HashMap<EventId, Hlc>,
 }
@@ -78,15 +80,13 @@ impl Rooms {
         for (number, row) in store.rooms()? {
             let control = store.control_set(number, row.room)?;
             let mut clocks = HashMap::new();
-            for (log, held) in store.logs(number, Class::Control)? {
-                let _ = log;
+            for (_, held) in store.logs(number, Class::Control)? {
                 for tip in held.state.tips() {
                     clocks.insert(tip.id, held.hlc);
                 }
             }
-            let state = Arc::new(control.evaluate());
             let room = row.room;
-            rooms.live.insert(room, LiveRoom { number, control, state, clocks });
+            rooms.live.insert(room, LiveRoom::new(number, control, clocks));
             rooms.show(room, row);
         }
         Ok(rooms)
@@ -104,9 +104,7 @@ impl Rooms {
 
     /// Makes a room known that has no events yet.
     pub fn add(&mut self, room: RoomId, number: RoomNumber) {
-        let control = ControlSet::new(room);
-        let state = Arc::new(control.evaluate());
-        self.live.insert(room, LiveRoom { number, control, state, clocks: HashMap::new() });
+        self.live.insert(room, LiveRoom::new(number, ControlSet::new(room), HashMap::new()));
         self.stale.insert(room);
     }
 
@@ -122,7 +120,7 @@ impl Rooms {
     pub fn evaluate(&mut self, room: RoomId) -> Option<Arc<RoomState>> {
         let live = self.live.get_mut(&room)?;
         self.stale.insert(room);
-        Some(std::mem::replace(&mut live.state, Arc::new(live.control.evaluate())))
+        Some(live.evaluate())
     }
 
     /// Notes that readers have to see a room anew.
@@ -151,7 +149,7 @@ impl Rooms {
             number: live.number,
             row,
             state: live.state.clone(),
-            control_heads: Arc::new(live.control_heads()),
+            control_heads: live.heads.clone(),
             has_genesis: live.control.genesis().is_some() || live.state.needs_newer,
         };
         self.views.put(room, view);
@@ -159,6 +157,19 @@ impl Rooms {
 }
 
 impl LiveRoom {
+    fn new(number: RoomNumber, control: ControlSet, clocks: HashMap<EventId, Hlc>) -> Self {
+        let mut room = LiveRoom { number, control, state: Arc::default(), heads: Arc::default(), clocks };
+        room.evaluate();
+        room
+    }
+
+    /// Decides anew; returns the state before.
+    fn evaluate(&mut self) -> Arc<RoomState> {
+        let before = std::mem::replace(&mut self.state, Arc::new(self.control.evaluate()));
+        self.heads = Arc::new(self.control_heads());
+        before
+    }
+
     fn control_heads(&self) -> Vec<Head> {
         let counts = |id: &EventId| self.state.valid.contains(id);
         let named: BTreeSet<EventId> = self.control.events().filter(|e| counts(&e.id)).map(|e| e.prev).collect();

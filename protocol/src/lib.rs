@@ -9,6 +9,7 @@ pub mod codec;
 pub mod content;
 pub mod control;
 pub mod event;
+pub mod gossip;
 pub mod id;
 pub mod identity;
 pub mod limits;

@@ -66,6 +66,10 @@ pub struct Peer {
     pub behind: u64,
     /// `direct` or `relay`.
     pub via: String,
+    /// Bytes of the sync conversation with it, both ways.
+    pub sync_bytes: u64,
+    /// Those of them that carried events.
+    pub event_bytes: u64,
 }
 
 /// `POST /v1/peers`.

@@ -15,8 +15,9 @@ impl Theme {
     /// The colour of a person, the same on every screen and every day: it hangs on who they are, not on their name.
     pub fn name(self, identity: &str) -> Style {
         // FNV-1a: spreads short ids well; nothing but a colour depends on it.
-        let hash =
-            identity.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        let hash = identity
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         self.colour(NAME_COLOURS[(hash >> 32) as usize % NAME_COLOURS.len()]).add_modifier(Modifier::BOLD)
     }
 
@@ -96,7 +97,15 @@ mod tests {
     #[test]
     fn plain_theme_has_no_colours() {
         let theme = Theme::Plain;
-        for style in [theme.name("x"), theme.accent(), theme.unread(), theme.warning(), theme.error(), theme.good(), theme.link()] {
+        for style in [
+            theme.name("x"),
+            theme.accent(),
+            theme.unread(),
+            theme.warning(),
+            theme.error(),
+            theme.good(),
+            theme.link(),
+        ] {
             assert_eq!(style.fg, None);
             assert_eq!(style.bg, None);
         }

@@ -54,7 +54,11 @@ impl Moment {
         let (year, month, day) = self.date();
         let weekday = WEEKDAYS[(self.day + 3).rem_euclid(7) as usize];
         let month = MONTHS[(month - 1) as usize];
-        if year == now.date().0 { format!("{weekday} {day} {month}") } else { format!("{weekday} {day} {month} {year}") }
+        if year == now.date().0 {
+            format!("{weekday} {day} {month}")
+        } else {
+            format!("{weekday} {day} {month} {year}")
+        }
     }
 
     /// Year, month from 1, day from 1: Howard Hinnant, "chrono-compatible low-level date algorithms", civil_from_days.

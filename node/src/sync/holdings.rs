@@ -1,8 +1,9 @@
 //! What the sync conversation asks of this node, answered from the store and the rooms' views.
 
+use super::leases::Leases;
 use crate::rooms::{RoomView, Views};
-use crate::sync::Leases;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use tidings_protocol::codec::encode;
 use tidings_protocol::event::Class;
 use tidings_protocol::id::{DeviceId, EventId, RoomId};
@@ -23,7 +24,12 @@ pub struct NodeHoldings {
     pub peer: Vec<u8>,
     /// Who fetches which room's content.
     pub leases: Leases,
+    /// Digests, while nothing has changed.
+    pub digests: DigestCache,
 }
+
+/// The content digest of each room at its last change.
+pub type DigestCache = Arc<Mutex<HashMap<RoomId, (u64, [u8; 32])>>>;
 
 impl NodeHoldings {
     fn view(&self, room: RoomId) -> Result<Arc<RoomView>, Unavailable> {
@@ -39,9 +45,19 @@ impl NodeHoldings {
 impl Holdings for NodeHoldings {
     fn digests(&self, room: RoomId) -> Result<Digests, Unavailable> {
         let view = self.view(room)?;
-        let change = self.store.room(view.number).map_err(unavailable)?.map_or(0, |row| row.change);
-        let content = self.heads(room, Class::Content, 0)?;
-        Ok(Digests { control: hash_heads(&view.control_heads), content: hash_heads(&content), change })
+        // The view may be a moment behind the store: then what is computed is not worth keeping.
+        let change = view.row.change;
+        let settled = self.store.room(view.number).map_err(unavailable)?.is_some_and(|row| row.change == change);
+        let control = hash_heads(&view.control_heads);
+        let cached = self.digests.lock().unwrap_or_else(PoisonError::into_inner).get(&room).copied();
+        if let Some((_, content)) = cached.filter(|(at, _)| settled && *at == change) {
+            return Ok(Digests { control, content, change });
+        }
+        let content = hash_heads(&self.heads(room, Class::Content, 0)?);
+        if settled {
+            self.digests.lock().unwrap_or_else(PoisonError::into_inner).insert(room, (change, content));
+        }
+        Ok(Digests { control, content, change })
     }
 
     fn agreement(&self, room: RoomId) -> Result<Option<Agreed>, Unavailable> {
@@ -87,8 +103,13 @@ impl Holdings for NodeHoldings {
         let view = self.view(room)?;
         let mut holes = Vec::new();
         for (log, row) in self.content_logs(&view)? {
-            let missing =
-                row.state.holes().iter().map(|h| Missing { log, top: h.top, above: h.above, hlc: row.hlc, vouched: Vouched::ByHash });
+            let missing = row.state.holes().iter().map(|h| Missing {
+                log,
+                top: h.top,
+                above: h.above,
+                hlc: row.hlc,
+                vouched: Vouched::ByHash,
+            });
             holes.extend(missing);
         }
         Ok(holes)

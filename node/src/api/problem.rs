@@ -1,0 +1,52 @@
+//! What went wrong, as RFC 9457 problem+json with stable codes.
+
+use super::types::Problem;
+use crate::handle::NodeError;
+use crate::local::Refusal;
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+/// An answer that says what went wrong.
+pub struct Failed(pub Problem);
+
+impl Failed {
+    /// A problem of this kind.
+    pub fn new(status: StatusCode, code: &str, title: impl Into<String>, detail: impl Into<String>) -> Self {
+        let (title, detail) = (title.into(), detail.into());
+        Failed(Problem { status: status.as_u16(), code: code.to_owned(), title, detail })
+    }
+}
+
+impl From<NodeError> for Failed {
+    fn from(error: NodeError) -> Self {
+        let title = error.to_string();
+        let (status, code, detail) = match &error {
+            NodeError::Refused(Refusal::UnknownRoom | Refusal::UnknownEvent) | NodeError::NotFound(_) => {
+                (StatusCode::NOT_FOUND, "not_found", "")
+            }
+            NodeError::Refused(Refusal::TooLong { .. } | Refusal::BadName(_) | Refusal::AliasTaken(_)) => {
+                (StatusCode::BAD_REQUEST, "usage", "nothing was written")
+            }
+            NodeError::Refused(_) => (StatusCode::FORBIDDEN, "refused", "nothing was written"),
+            NodeError::Ambiguous { .. } => (StatusCode::BAD_REQUEST, "ambiguous", "write more of it"),
+            NodeError::Usage(_) | NodeError::Address(_) => (StatusCode::BAD_REQUEST, "usage", ""),
+            NodeError::Link(_) => (StatusCode::BAD_REQUEST, "link", ""),
+            NodeError::Storage(_) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "failed", "`tidings doctor` looks for the cause")
+            }
+            NodeError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "failed", "start it again"),
+        };
+        Failed::new(status, code, title, detail)
+    }
+}
+
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self.0)).into_response();
+        let kind = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
+    }
+}

@@ -1,0 +1,290 @@
+//! The routes, and where they are served: a Unix socket that only its owner may open, and TCP on loopback with a token.
+
+use super::guard::{self, Guard};
+use super::problem::Failed;
+use super::streams;
+use super::types as api;
+use crate::handle::{NodeError, NodeHandle};
+use crate::home::{Home, explain};
+use crate::page::From as PageFrom;
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::StatusCode;
+use axum::routing::{delete, get, post};
+use axum::{Json, Router, middleware};
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::PathBuf;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// A running API.
+pub struct Server {
+    /// What it left in the home.
+    pub running: api::Running,
+    /// Becomes true when somebody asked the node to stop.
+    pub stop_asked: watch::Receiver<bool>,
+    home: Home,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Why the API could not be served.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The address of `--api`.
+    #[error("--api {0}: not an address; write for example 127.0.0.1:0")]
+    Address(String),
+    /// It would be open to other machines.
+    #[error("--api {0}: only loopback addresses (127.0.0.1, [::1]): put a proxy with TLS in front to serve others")]
+    NotLoopback(SocketAddr),
+    /// The port.
+    #[error(
+        "the API cannot listen on {address}: {source}. Another program may use that port: choose one with --api 127.0.0.1:0"
+    )]
+    Port {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The socket or the home.
+    #[error(transparent)]
+    Home(#[from] crate::home::HomeError),
+}
+
+impl Server {
+    /// Serves the node; `api` is where on TCP.
+    ///
+    /// # Errors
+    /// `ServeError`.
+    pub async fn start(home: &Home, node: NodeHandle, api: Option<&str>) -> Result<Self, ServeError> {
+        let text = api.unwrap_or("127.0.0.1:0");
+        let address: SocketAddr = text.parse().map_err(|_| ServeError::Address(text.to_owned()))?;
+        if !address.ip().is_loopback() {
+            return Err(ServeError::NotLoopback(address));
+        }
+        let tcp = TcpListener::bind(address).await.map_err(|source| ServeError::Port { address, source })?;
+        let address = tcp.local_addr().unwrap_or(address);
+        let (socket_path, socket) = bind_socket(home)?;
+        let token = crate::node::fresh_token();
+        let (stop, stop_asked) = watch::channel(false);
+        let routes = routes(node, stop);
+        let guarded =
+            routes.clone().layer(middleware::from_fn_with_state(Guard { token: token.clone() }, guard::check));
+        let tasks = vec![
+            tokio::spawn(async move { drop(axum::serve(socket, routes).await) }),
+            tokio::spawn(async move { drop(axum::serve(tcp, guarded).await) }),
+        ];
+        let running = api::Running {
+            pid: std::process::id(),
+            command: std::env::args().collect::<Vec<_>>().join(" "),
+            socket: socket_path.to_string_lossy().into_owned(),
+            api: format!("http://{address}"),
+            token,
+        };
+        home.set_running(&running)?;
+        Ok(Server { running, stop_asked, home: home.clone(), tasks })
+    }
+
+    /// Stops serving, and takes back what was left in the home.
+    pub fn stop(self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+        drop(std::fs::remove_file(&self.running.socket));
+        self.home.clear_running();
+    }
+}
+
+fn bind_socket(home: &Home) -> Result<(PathBuf, UnixListener), ServeError> {
+    let path = home.socket_path();
+    if let Some(folder) = path.parent() {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|e| explain(folder, e))?;
+    }
+    // The store's lock says that no other node runs in this home: what lies here is left from a crash.
+    drop(std::fs::remove_file(&path));
+    let listener = UnixListener::bind(&path).map_err(|e| explain(&path, e))?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(|e| explain(&path, e))?;
+    Ok((path, listener))
+}
+
+#[derive(Clone)]
+struct App {
+    node: NodeHandle,
+    stop: watch::Sender<bool>,
+}
+
+impl axum::extract::FromRef<App> for NodeHandle {
+    fn from_ref(app: &App) -> NodeHandle {
+        app.node.clone()
+    }
+}
+
+type Answer<T> = Result<Json<T>, Failed>;
+type Node = State<NodeHandle>;
+
+fn routes(node: NodeHandle, stop: watch::Sender<bool>) -> Router {
+    Router::new()
+        .route("/livez", get(async || "ok"))
+        .route("/v1/status", get(status))
+        .route("/v1/id", get(identity))
+        .route("/v1/id/name", post(set_name))
+        .route("/v1/peers", get(peers).post(add_peer))
+        .route("/v1/rooms", get(rooms).post(create_room))
+        .route("/v1/rooms/{room}", get(room))
+        .route("/v1/rooms/{room}/members", get(members))
+        .route("/v1/rooms/{room}/invites", get(room_invites).post(invite))
+        .route("/v1/rooms/{room}/leave", post(leave))
+        .route("/v1/rooms/{room}/alias", post(alias))
+        .route("/v1/rooms/{room}/read", post(mark_read))
+        .route("/v1/rooms/{room}/messages", get(messages).post(send))
+        .route("/v1/rooms/{room}/import", post(streams::import).layer(DefaultBodyLimit::disable()))
+        .route("/v1/rooms/{room}/export", get(streams::export))
+        .route("/v1/invites", get(invites))
+        .route("/v1/invites/{invite}", delete(close_invite))
+        .route("/v1/join", post(join))
+        .route("/v1/events", get(streams::events))
+        .route("/v1/events/{event}/edit", post(edit))
+        .route("/v1/events/{event}/erase", post(erase))
+        .route("/v1/events/{event}/react", post(react))
+        .route("/v1/stop", post(stop_node))
+        .fallback(async || Failed::new(StatusCode::NOT_FOUND, "not_found", "there is no such route", ""))
+        .with_state(App { node, stop })
+}
+
+async fn status(State(node): Node) -> Answer<api::Status> {
+    Ok(Json(node.status().await?))
+}
+
+async fn identity(State(node): Node) -> Answer<api::Identity> {
+    Ok(Json(node.identity()?))
+}
+
+async fn set_name(State(node): Node, Json(body): Json<api::SetName>) -> Answer<api::Identity> {
+    node.set_name(&body.name).await?;
+    Ok(Json(node.identity()?))
+}
+
+async fn peers(State(node): Node) -> Json<Vec<api::Peer>> {
+    Json(node.peers().await)
+}
+
+async fn add_peer(State(node): Node, Json(body): Json<api::AddPeer>) -> Answer<serde_json::Value> {
+    node.add_peer(&body.address).await?;
+    done()
+}
+
+async fn rooms(State(node): Node) -> Answer<Vec<api::Room>> {
+    Ok(Json(node.rooms()?))
+}
+
+async fn create_room(State(node): Node, Json(body): Json<api::CreateRoom>) -> Answer<api::RoomCreated> {
+    Ok(Json(node.create_room(&body).await?))
+}
+
+async fn room(State(node): Node, Path(room): Path<String>) -> Answer<api::Room> {
+    let (id, view) = node.room_view(&room)?;
+    Ok(Json(node.room(id, &view)?))
+}
+
+async fn members(State(node): Node, Path(room): Path<String>) -> Answer<Vec<api::Member>> {
+    Ok(Json(node.members(&room)?))
+}
+
+async fn room_invites(State(node): Node, Path(room): Path<String>) -> Answer<Vec<api::Invite>> {
+    Ok(Json(node.invites(Some(&room))?))
+}
+
+async fn invites(State(node): Node) -> Answer<Vec<api::Invite>> {
+    Ok(Json(node.invites(None)?))
+}
+
+async fn invite(
+    State(node): Node,
+    Path(room): Path<String>,
+    Json(body): Json<api::CreateInvite>,
+) -> Answer<api::Invite> {
+    Ok(Json(node.invite(&room, &body).await?))
+}
+
+async fn close_invite(State(node): Node, Path(invite): Path<String>) -> Answer<serde_json::Value> {
+    node.close_invite(&invite).await?;
+    done()
+}
+
+async fn leave(State(node): Node, Path(room): Path<String>) -> Answer<serde_json::Value> {
+    node.leave(&room).await?;
+    done()
+}
+
+async fn alias(
+    State(node): Node,
+    Path(room): Path<String>,
+    Json(body): Json<api::SetAlias>,
+) -> Answer<serde_json::Value> {
+    node.alias(&room, &body.alias).await?;
+    done()
+}
+
+async fn mark_read(
+    State(node): Node,
+    Path(room): Path<String>,
+    Json(body): Json<api::MarkRead>,
+) -> Answer<serde_json::Value> {
+    node.mark_read(&room, &body.event).await?;
+    done()
+}
+
+#[derive(Deserialize)]
+struct Page {
+    limit: Option<usize>,
+    before: Option<String>,
+    after: Option<String>,
+}
+
+async fn messages(State(node): Node, Path(room): Path<String>, Query(page): Query<Page>) -> Answer<Vec<api::Line>> {
+    let (_, view) = node.room_view(&room)?;
+    let from = match (&page.before, &page.after) {
+        (None, None) => PageFrom::Newest,
+        (Some(event), None) => PageFrom::Before(node.event(event)?.1),
+        (None, Some(event)) => PageFrom::After(node.event(event)?.1),
+        _ => return Err(NodeError::Usage("before and after exclude one another".to_owned()).into()),
+    };
+    Ok(Json(node.page(&view, from, page.limit.unwrap_or(50).clamp(1, PAGE_MAX))?))
+}
+
+async fn send(State(node): Node, Path(room): Path<String>, Json(body): Json<api::SendMessage>) -> Answer<api::Sent> {
+    Ok(Json(node.send(&room, &body.text, body.reply_to.as_deref()).await?))
+}
+
+async fn edit(State(node): Node, Path(event): Path<String>, Json(body): Json<api::SendMessage>) -> Answer<api::Sent> {
+    Ok(Json(node.edit(&event, &body.text).await?))
+}
+
+async fn erase(State(node): Node, Path(event): Path<String>) -> Answer<api::Sent> {
+    Ok(Json(node.erase(&event).await?))
+}
+
+async fn react(State(node): Node, Path(event): Path<String>, Json(body): Json<api::React>) -> Answer<api::Sent> {
+    Ok(Json(node.react(&event, &body.emoji, body.remove).await?))
+}
+
+async fn join(State(node): Node, Json(body): Json<api::JoinRoom>) -> Answer<api::Joined> {
+    let wait = Duration::from_millis(body.wait_ms).min(WAIT_MAX);
+    Ok(Json(node.join(&body.link, wait).await?))
+}
+
+async fn stop_node(State(app): State<App>) -> Answer<serde_json::Value> {
+    let _ = app.stop.send(true);
+    done()
+}
+
+fn done() -> Answer<serde_json::Value> {
+    Ok(Json(serde_json::json!({})))
+}
+
+/// Messages in one answer.
+const PAGE_MAX: usize = 1000;
+/// The longest that a request waits.
+const WAIT_MAX: Duration = Duration::from_secs(3600);

@@ -1,0 +1,160 @@
+//! Importing history from elsewhere: JSON lines become records with an order and an occurrence, so that the same file twice
+//! adds nothing and real repetitions are kept.
+
+use crate::handle::{NodeError, NodeHandle};
+use crate::writer::Command;
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::{Duration, Instant};
+use tidings_protocol::content::Imported;
+use tidings_protocol::id::RoomId;
+use tidings_protocol::limits::{IMPORT_LABEL_LEN_MAX, PAYLOAD_LEN_MAX};
+
+/// One line of the file.
+#[derive(Debug, Deserialize)]
+struct Line {
+    ts: u64,
+    author: String,
+    text: String,
+}
+
+/// An import under way.
+pub struct Import {
+    node: NodeHandle,
+    room: RoomId,
+    source: String,
+    line: u64,
+    /// Records of each millisecond so far.
+    orders: HashMap<u64, u32>,
+    /// Records with the same author, time and text so far, by a hash of those.
+    occurrences: HashMap<u64, u32>,
+    batch: Vec<Imported>,
+    done: Done,
+    synced: Instant,
+    began: Instant,
+}
+
+/// What an import has done so far.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Done {
+    /// New here.
+    pub imported: u64,
+    /// Were here before.
+    pub known: u64,
+    /// Did not read.
+    pub rejected: u64,
+    /// The first of those.
+    pub errors: Vec<String>,
+}
+
+impl Import {
+    /// An import into a room of records that come from `source`.
+    ///
+    /// # Errors
+    /// `NodeError::NotFound`.
+    pub fn begin(node: NodeHandle, room: &str, source: &str) -> Result<Self, NodeError> {
+        let (room, _) = node.room_view(room)?;
+        let source = source[..source.floor_char_boundary(IMPORT_LABEL_LEN_MAX)].to_owned();
+        Ok(Import {
+            node,
+            room,
+            source,
+            line: 0,
+            orders: HashMap::new(),
+            occurrences: HashMap::new(),
+            batch: Vec::with_capacity(BATCH_RECORDS),
+            done: Done::default(),
+            synced: Instant::now(),
+            began: Instant::now(),
+        })
+    }
+
+    /// Takes the next line; returns how many records are on disk, when that is news.
+    ///
+    /// # Errors
+    /// `NodeError::Refused`: nothing more can be imported.
+    pub async fn line(&mut self, line: &[u8]) -> Result<Option<u64>, NodeError> {
+        self.line += 1;
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return Ok(None);
+        }
+        match self.record(line) {
+            Ok(record) => self.batch.push(record),
+            Err(why) => {
+                self.done.rejected += 1;
+                if self.done.errors.len() < ERRORS_SHOWN {
+                    self.done.errors.push(format!("line {}: {why}", self.line));
+                }
+            }
+        }
+        if self.batch.len() < BATCH_RECORDS {
+            return Ok(None);
+        }
+        self.flush().await?;
+        if self.synced.elapsed() < SYNC_EVERY {
+            return Ok(None);
+        }
+        self.sync().await.map(Some)
+    }
+
+    /// Ends the import: everything is on disk.
+    ///
+    /// # Errors
+    /// As `line`.
+    pub async fn end(mut self) -> Result<(Done, f64), NodeError> {
+        self.flush().await?;
+        self.sync().await?;
+        Ok((self.done, self.began.elapsed().as_secs_f64()))
+    }
+
+    fn record(&mut self, line: &[u8]) -> Result<Imported, String> {
+        let line: Line = serde_json::from_slice(line).map_err(|e| format!("not a record like {EXAMPLE} ({e})"))?;
+        if line.author.len() > IMPORT_LABEL_LEN_MAX {
+            return Err(format!("the author's name has more than {IMPORT_LABEL_LEN_MAX} bytes"));
+        }
+        if line.text.len() + line.author.len() + self.source.len() + RECORD_OVERHEAD > PAYLOAD_LEN_MAX {
+            return Err(format!("the text has more than {} bytes", PAYLOAD_LEN_MAX - 2 * IMPORT_LABEL_LEN_MAX));
+        }
+        let mut hasher = DefaultHasher::new();
+        (&line.author, line.ts, &line.text).hash(&mut hasher);
+        let order = count(self.orders.entry(line.ts).or_default());
+        let occurrence = count(self.occurrences.entry(hasher.finish()).or_default());
+        let (source, author, text) = (self.source.clone(), line.author, line.text);
+        Ok(Imported { source, author, ms: line.ts, order, occurrence, text })
+    }
+
+    async fn flush(&mut self) -> Result<(), NodeError> {
+        let records = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH_RECORDS));
+        let count = records.len() as u64;
+        if count == 0 {
+            return Ok(());
+        }
+        let room = self.room;
+        let new = self.node.write(|reply| Command::Import { room, records, reply }).await? as u64;
+        self.done.imported += new;
+        self.done.known += count - new;
+        Ok(())
+    }
+
+    async fn sync(&mut self) -> Result<u64, NodeError> {
+        self.node.write(Command::Sync).await?;
+        self.synced = Instant::now();
+        Ok(self.done.imported + self.done.known)
+    }
+}
+
+fn count(so_far: &mut u32) -> u32 {
+    let n = *so_far;
+    *so_far = n.saturating_add(1);
+    n
+}
+
+const EXAMPLE: &str = r#"{"ts": 1507466702000, "author": "ada", "text": "hello"}"#;
+/// Records in one batch.
+const BATCH_RECORDS: usize = 512;
+/// Lines that did not read of which one is told.
+const ERRORS_SHOWN: usize = 10;
+const SYNC_EVERY: Duration = Duration::from_millis(100);
+/// What a record's payload has beside its texts.
+const RECORD_OVERHEAD: usize = 64;

@@ -1,0 +1,137 @@
+//! What a node tells of itself, its peers and its rooms.
+
+use crate::api::types as api;
+use crate::handle::{NodeError, NodeHandle};
+use crate::network;
+use crate::rooms::RoomView;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use tidings_protocol::event::{Class, Hlc};
+use tidings_protocol::id::RoomId;
+use tidings_storage::{Direction, Position};
+use tokio::sync::oneshot;
+
+impl NodeHandle {
+    /// The node as a whole.
+    ///
+    /// # Errors
+    /// `NodeError::Storage`.
+    pub async fn status(&self) -> Result<api::Status, NodeError> {
+        let identity = self.identity()?;
+        let mut behind = 0;
+        let views = self.manager.views.all();
+        for (_, view) in &views {
+            behind += usize::from(!self.is_complete(view)?);
+        }
+        Ok(api::Status {
+            user: identity.user,
+            peer: identity.peer,
+            uptime_s: self.started.elapsed().as_secs(),
+            peers: self.connected().await.len(),
+            rooms: views.iter().filter(|(_, view)| !view.row.left).count(),
+            events: self.manager.store.next_number()?.saturating_sub(1),
+            disk_bytes: self.manager.store.disk_bytes(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            behind,
+            listen: self.listening(),
+        })
+    }
+
+    /// Addresses on which it listens.
+    pub fn listening(&self) -> Vec<String> {
+        self.manager.listening.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    async fn connected(&self) -> Vec<network::PeerInfo> {
+        let (reply, answer) = oneshot::channel();
+        drop(self.manager.network.send(network::Command::Peers(reply)).await);
+        answer.await.unwrap_or_default()
+    }
+
+    /// The peers connected.
+    pub async fn peers(&self) -> Vec<api::Peer> {
+        let peer = |info: network::PeerInfo| {
+            let stats = self.manager.told.stats(info.peer);
+            let via = if info.address.contains("/p2p-circuit") { "relay" } else { "direct" };
+            api::Peer {
+                peer: info.peer.to_string(),
+                address: info.address,
+                direction: if info.outbound { "out" } else { "in" }.to_owned(),
+                rtt_ms: info.rtt_ms,
+                rooms: stats.rooms.len(),
+                behind: (stats.rooms.len() - stats.agreed.intersection(&stats.rooms).count()) as u64,
+                via: via.to_owned(),
+                sync_bytes: stats.traffic.received.load(Ordering::Relaxed) + stats.traffic.sent.load(Ordering::Relaxed),
+                event_bytes: stats.traffic.events.load(Ordering::Relaxed),
+            }
+        };
+        self.connected().await.into_iter().map(peer).collect()
+    }
+
+    /// The rooms of this node that we have not left.
+    ///
+    /// # Errors
+    /// `NodeError::Storage`.
+    pub fn rooms(&self) -> Result<Vec<api::Room>, NodeError> {
+        let views = self.manager.views.all();
+        views.iter().filter(|(_, view)| !view.row.left).map(|(room, view)| self.room(*room, view)).collect()
+    }
+
+    /// One room.
+    ///
+    /// # Errors
+    /// `NodeError::Storage`.
+    pub fn room(&self, room: RoomId, view: &RoomView) -> Result<api::Room, NodeError> {
+        let setting = |key: &str| view.state.settings.get(key).cloned().unwrap_or_default();
+        let newest = self.manager.store.timeline(view.number, Position::LAST, Direction::Older, 1)?;
+        let read = Position { clock: view.row.read_clock, tie: [0xff; 8] };
+        let unread = self.manager.store.timeline(view.number, read, Direction::Newer, UNREAD_MAX)?;
+        let role = view.state.members.get(&self.manager.keys.user.user()).map_or("none", |m| m.rank.role().name());
+        Ok(api::Room {
+            room: room.to_string(),
+            name: setting("name"),
+            alias: view.row.alias.clone(),
+            kind: view.row.kind.name().to_owned(),
+            members: view.state.members.len(),
+            unread: unread.len(),
+            last_ms: newest.first().map_or(0, |place| Hlc(place.position.clock).ms()),
+            role: role.to_owned(),
+            complete: self.is_complete(view)?,
+            pending: view.row.pending.is_some(),
+            topic: setting("topic"),
+            peers: self.manager.told.sharing(room),
+            needs_newer: view.state.needs_newer,
+        })
+    }
+
+    /// Whether nothing of a room is known to be missing.
+    fn is_complete(&self, view: &RoomView) -> Result<bool, NodeError> {
+        let logs = self.manager.store.logs(view.number, Class::Content)?;
+        let whole =
+            logs.iter().filter(|(log, _)| view.state.is_effective(log)).all(|(_, row)| row.state.holes().is_empty());
+        Ok(view.has_genesis && whole)
+    }
+
+    /// The members of a room, strongest first.
+    ///
+    /// # Errors
+    /// `NodeError`.
+    pub fn members(&self, room: &str) -> Result<Vec<api::Member>, NodeError> {
+        let (_, view) = self.room_view(room)?;
+        let mut members: Vec<_> = view.state.members.iter().collect();
+        members.sort_by_key(|(user, member)| (member.rank, **user));
+        let member = |(user, member): (&tidings_protocol::id::UserId, &tidings_protocol::control::state::Member)| {
+            Ok(api::Member {
+                user: user.to_string(),
+                name: self.name_in(&view, *user)?,
+                role: member.rank.role().name().to_owned(),
+                devices: member.devices.len(),
+                verified: *user == self.manager.keys.user.user(),
+            })
+        };
+        members.into_iter().map(member).collect()
+    }
+}
+
+/// Counting unread messages stops here.
+const UNREAD_MAX: usize = 1000;

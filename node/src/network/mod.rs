@@ -1,0 +1,278 @@
+//! The network: the only place that names libp2p. One task owns the swarm and does no I/O of its own and no cryptography;
+//! it takes commands, tells events, and hands out streams. It never reaches the store.
+
+mod gossip;
+mod limits;
+pub mod redial;
+mod run;
+mod swarm;
+
+use futures::{AsyncRead, AsyncWrite, StreamExt};
+use libp2p::{Multiaddr, PeerId, StreamProtocol};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+
+/// A peer: a node of the network, by the key that its connections prove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Peer(PeerId);
+
+impl Peer {
+    /// Its id as bytes, as credentials name it.
+    pub fn to_bytes(self) -> Vec<u8> {
+        self.0.to_bytes()
+    }
+
+    /// The peer of an id in bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Peer> {
+        PeerId::from_bytes(bytes).ok().map(Peer)
+    }
+}
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where a peer can be reached: a multiaddr that ends in its id.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerAddress {
+    /// Who.
+    pub peer: Peer,
+    /// Where, with `/p2p/...` at its end.
+    pub address: String,
+}
+
+/// Why text is not a peer's address.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum AddressError {
+    /// Not a multiaddr.
+    #[error("\"{0}\" is not an address: write for example /ip4/192.0.2.1/tcp/4001/p2p/12D3Koo...")]
+    Malformed(String),
+    /// It does not say whom it leads to.
+    #[error("\"{0}\" does not end in /p2p/12D3Koo...: `tidings status` on the other node shows the whole address")]
+    NoPeer(String),
+}
+
+impl std::str::FromStr for PeerAddress {
+    type Err = AddressError;
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let address: Multiaddr = text.parse().map_err(|_| AddressError::Malformed(text.to_owned()))?;
+        let last = address.iter().last();
+        match last {
+            Some(libp2p::multiaddr::Protocol::P2p(peer)) => {
+                Ok(PeerAddress { peer: Peer(peer), address: text.to_owned() })
+            }
+            _ => Err(AddressError::NoPeer(text.to_owned())),
+        }
+    }
+}
+
+/// A stream to a peer.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// How the network is set up.
+#[derive(Debug, Clone)]
+pub struct NetworkConfig {
+    /// Seed of the node's key.
+    pub seed: [u8; 32],
+    /// The federation; empty is the open one.
+    pub federation: String,
+    /// Multiaddrs to listen on.
+    pub listen: Vec<String>,
+    /// Whether to find peers on the local network.
+    pub mdns: bool,
+}
+
+/// What the network is asked to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Dial a peer at these addresses.
+    Dial(Vec<PeerAddress>),
+    /// Take part in a topic.
+    Subscribe(String),
+    /// No longer.
+    Unsubscribe(String),
+    /// Publish on a topic. A hint: whatever hinders it is only logged.
+    Publish {
+        /// Where.
+        topic: String,
+        /// What.
+        data: Vec<u8>,
+    },
+    /// Whether a gossip message may travel on.
+    Report(GossipTicket, GossipVerdict),
+    /// End the connections with a peer.
+    Disconnect(Peer),
+    /// Who is connected.
+    Peers(oneshot::Sender<Vec<PeerInfo>>),
+}
+
+/// A gossip message that waits for its verdict.
+#[derive(Debug, Clone)]
+pub struct GossipTicket {
+    id: libp2p::gossipsub::MessageId,
+    from: PeerId,
+}
+
+/// What is to become of a gossip message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GossipVerdict {
+    /// It is new and in: pass it on.
+    Accept,
+    /// It is false whatever one holds: its sender pays for it.
+    Reject,
+    /// Neither.
+    Ignore,
+}
+
+/// A peer that is connected.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PeerInfo {
+    /// Who.
+    pub peer: Peer,
+    /// Where.
+    pub address: String,
+    /// Whether we dialled.
+    pub outbound: bool,
+    /// The last ping.
+    pub rtt_ms: Option<f64>,
+}
+
+/// What the network tells.
+pub enum Event {
+    /// We can be reached here.
+    Listening(String),
+    /// The first connection with a peer stands.
+    Connected {
+        /// Who.
+        peer: Peer,
+        /// Where.
+        address: PeerAddress,
+        /// Whether we dialled.
+        outbound: bool,
+    },
+    /// The last connection with a peer is gone.
+    Disconnected(Peer),
+    /// A peer has said where it listens, or was seen on the local network.
+    Addresses {
+        /// Who.
+        peer: Peer,
+        /// Where.
+        addresses: Vec<PeerAddress>,
+        /// Seen on the local network: worth dialling.
+        local: bool,
+    },
+    /// A message on a topic; it waits for a `Report`.
+    Gossip {
+        /// Names it in the report.
+        ticket: GossipTicket,
+        /// Who passed it on.
+        from: Peer,
+        /// The topic.
+        topic: String,
+        /// The message.
+        data: Vec<u8>,
+    },
+}
+
+/// Why the network could not be started.
+#[derive(Debug, Error)]
+pub enum NetworkError {
+    /// An address to listen on is not one.
+    #[error("cannot listen on \"{0}\": not an address; write for example /ip4/0.0.0.0/tcp/4001")]
+    Malformed(String),
+    /// An address cannot be listened on.
+    #[error(
+        "cannot listen on {address}: {reason}. Another program may use that port: choose one with --listen /ip4/0.0.0.0/tcp/0"
+    )]
+    Listen {
+        /// Which.
+        address: String,
+        /// Why.
+        reason: String,
+    },
+    /// Something else.
+    #[error("the network could not be set up: {0}")]
+    Setup(String),
+}
+
+/// A running network.
+pub struct Network {
+    /// This node.
+    pub peer: Peer,
+    /// Commands to it.
+    pub commands: mpsc::Sender<Command>,
+    /// What it tells.
+    pub events: mpsc::Receiver<Event>,
+    /// Streams that peers open.
+    pub incoming: mpsc::Receiver<(Peer, Box<dyn Duplex>)>,
+    /// Opens streams to peers.
+    pub opener: Opener,
+}
+
+/// Opens sync streams.
+#[derive(Clone)]
+pub struct Opener {
+    control: libp2p_stream::Control,
+    protocol: StreamProtocol,
+}
+
+impl Opener {
+    /// Opens a sync stream to a connected peer; `None` when it is not to be had now.
+    pub async fn open(&self, peer: Peer) -> Option<Box<dyn Duplex>> {
+        match self.control.clone().open_stream(peer.0, self.protocol.clone()).await {
+            Ok(stream) => Some(Box::new(stream)),
+            Err(error) => {
+                tracing::debug!(%peer, %error, "no sync stream");
+                None
+            }
+        }
+    }
+}
+
+/// Starts the network: it listens when this returns.
+///
+/// # Errors
+/// `NetworkError`.
+pub fn start(config: &NetworkConfig) -> Result<Network, NetworkError> {
+    let mut swarm = swarm::build(config)?;
+    let peer = Peer(*swarm.local_peer_id());
+    for address in &config.listen {
+        let parsed: Multiaddr = address.parse().map_err(|_| NetworkError::Malformed(address.clone()))?;
+        swarm
+            .listen_on(parsed)
+            .map_err(|e| NetworkError::Listen { address: address.clone(), reason: root_cause(&e) })?;
+    }
+    let protocol = swarm::sync_protocol(&config.federation)?;
+    let mut control = swarm.behaviour().stream.new_control();
+    let mut accepted = control.accept(protocol.clone()).map_err(|e| NetworkError::Setup(e.to_string()))?;
+    let (commands, command_queue) = mpsc::channel(COMMANDS_MAX);
+    let (event_queue, events) = mpsc::channel(EVENTS_MAX);
+    let (stream_queue, incoming) = mpsc::channel(STREAMS_MAX);
+    tokio::spawn(run::run(swarm, command_queue, event_queue));
+    tokio::spawn(async move {
+        // Only hands over: a full queue drops the stream, and the peer tries again later.
+        while let Some((peer, stream)) = accepted.next().await {
+            let stream: Box<dyn Duplex> = Box::new(stream);
+            drop(stream_queue.try_send((Peer(peer), stream)));
+        }
+    });
+    Ok(Network { peer, commands, events, incoming, opener: Opener { control, protocol } })
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// Commands that may wait for the swarm.
+const COMMANDS_MAX: usize = 1024;
+/// Events that may wait to be taken; gossip beyond is ignored, and sync brings it.
+const EVENTS_MAX: usize = 1024;
+/// Streams opened by peers that may wait to be taken.
+const STREAMS_MAX: usize = 16;

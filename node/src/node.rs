@@ -1,0 +1,219 @@
+//! A node: the writer's thread, the swarm's task and the sync manager, started and stopped together. `NodeHandle` is what
+//! everything else talks to.
+
+use crate::clock::now_ms;
+use crate::config::Settings;
+use crate::handle::NodeHandle;
+use crate::home::{Home, HomeError};
+use crate::keys::{Keys, random};
+use crate::network::redial::Redial;
+use crate::network::{self, NetworkConfig, NetworkError, PeerAddress};
+use crate::rooms::Views;
+use crate::sync::{Leases, Manager, Told, run as run_sync};
+use crate::writer::{Command, WriteLoop};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use thiserror::Error;
+use tidings_storage::{StorageError, Store};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+/// A running node. Dropping it without `stop` loses nothing that was acknowledged.
+pub struct Node {
+    handle: NodeHandle,
+    tasks: Vec<JoinHandle<()>>,
+    writer: Option<std::thread::JoinHandle<()>>,
+    failed: watch::Receiver<Option<String>>,
+}
+
+/// Why a node did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The home folder.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// Another process has the store.
+    #[error(
+        "{home} is in use by process {pid} ({command}): use that node, stop it with `tidings down`, or pass another --home"
+    )]
+    Held {
+        /// The home.
+        home: PathBuf,
+        /// Who; 0 when it has left no word.
+        pid: u32,
+        /// Its command.
+        command: String,
+    },
+    /// The store.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The network.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// An address of a peer in the settings.
+    #[error(transparent)]
+    Peer(#[from] network::AddressError),
+    /// No thread could be started.
+    #[error("no thread for the writer: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+impl Node {
+    /// Starts a node in this home; it listens when this returns.
+    ///
+    /// # Errors
+    /// `StartError`.
+    pub async fn start(home: &Home, settings: &Settings) -> Result<Node, StartError> {
+        let keys = Arc::new(Keys::open(home)?);
+        let (store, writer) = match Store::open(&home.store_path()) {
+            Err(StorageError::Held) => return Err(held(home)),
+            other => other?,
+        };
+        let listen = if settings.listen.is_empty() { default_listen(home)? } else { settings.listen.clone() };
+        let network = network::start(&NetworkConfig {
+            seed: *keys.node_seed,
+            federation: settings.federation.clone(),
+            listen,
+            mdns: !settings.no_mdns,
+        })?;
+        let (commands, queue) = mpsc::channel(COMMANDS_MAX);
+        let (stored, _) = broadcast::channel(NEWS_MAX);
+        let (peers_changed, _) = broadcast::channel(NEWS_MAX);
+        let views = Views::default();
+        let write_loop = WriteLoop::new(writer, keys.clone(), views.clone(), queue, stored.clone())?;
+        let (fail, failed) = watch::channel(None);
+        let writer = start_writer(write_loop, fail)?;
+        let manager = Arc::new(Manager {
+            us: network.peer,
+            federation: settings.federation.clone(),
+            store: store.clone(),
+            views: views.clone(),
+            keys: keys.clone(),
+            commands: commands.clone(),
+            stored,
+            network: network.commands.clone(),
+            opener: network.opener.clone(),
+            leases: Leases::default(),
+            told: Told::default(),
+            digests: Arc::default(),
+            redial: Arc::new(Mutex::new(Redial::default())),
+            listening: Arc::new(Mutex::new(BTreeSet::new())),
+            seen: Arc::new(Mutex::new(BTreeMap::new())),
+            peers_changed,
+        });
+        let handle = NodeHandle { manager: manager.clone(), started: Instant::now() };
+        remember_peers(&handle, settings)?;
+        let sync = tokio::spawn(run_sync(manager, network.events, network.incoming));
+        let care = tokio::spawn(take_care(handle.clone()));
+        Ok(Node { handle, tasks: vec![sync, care], writer: Some(writer), failed })
+    }
+
+    /// What to talk to the node with.
+    pub fn handle(&self) -> NodeHandle {
+        self.handle.clone()
+    }
+
+    /// Returns when the node cannot go on (a full disk, a failed sync), with the reason.
+    pub async fn failed(&self) -> String {
+        let mut failed = self.failed.clone();
+        let reason = failed.wait_for(Option::is_some).await.ok().and_then(|r| r.clone());
+        reason.unwrap_or_else(|| "the writer has stopped".to_owned())
+    }
+
+    /// Stops the node: everything committed is on disk when this returns.
+    pub async fn stop(mut self) {
+        self.handle.keep_peers().await;
+        self.tasks.iter().for_each(JoinHandle::abort);
+        for task in self.tasks.drain(..) {
+            drop(task.await);
+        }
+        let (stopped, done) = oneshot::channel();
+        if self.handle.manager.commands.send(Command::Stop(stopped)).await.is_ok() {
+            drop(tokio::time::timeout(STOP_TIMEOUT, done).await);
+        }
+        if let Some(writer) = self.writer.take() {
+            drop(tokio::task::spawn_blocking(move || writer.join()).await);
+        }
+    }
+}
+
+fn held(home: &Home) -> StartError {
+    let running = home.running();
+    let (pid, command) = running.map_or((0, "another process".to_owned()), |r| (r.pid, r.command));
+    StartError::Held { home: home.path().to_owned(), pid, command }
+}
+
+fn start_writer(
+    write_loop: WriteLoop,
+    fail: watch::Sender<Option<String>>,
+) -> Result<std::thread::JoinHandle<()>, StartError> {
+    let runtime = tokio::runtime::Handle::current();
+    let body = move || {
+        if let Err(error) = write_loop.run(&runtime) {
+            tracing::error!(%error, "the store failed; stopping");
+            drop(fail.send(Some(error.to_string())));
+        }
+    };
+    std::thread::Builder::new().name("writer".into()).spawn(body).map_err(StartError::Thread)
+}
+
+/// All interfaces, tcp and quic, on a port that is chosen once and kept.
+fn default_listen(home: &Home) -> Result<Vec<String>, StartError> {
+    let kept = home.read_secret("port")?.and_then(|b| String::from_utf8_lossy(&b).trim().parse::<u16>().ok());
+    let port = match kept {
+        Some(port) => port,
+        None => {
+            let free = std::net::TcpListener::bind(("0.0.0.0", 0)).and_then(|l| l.local_addr()).map(|a| a.port());
+            let port = free.map_err(|e| NetworkError::Setup(e.to_string()))?;
+            home.write_secret("port", port.to_string().as_bytes())?;
+            port
+        }
+    };
+    Ok(vec![format!("/ip4/0.0.0.0/tcp/{port}"), format!("/ip4/0.0.0.0/udp/{port}/quic-v1")])
+}
+
+/// Peers of the settings, of earlier runs, and of rooms are dialled from the start.
+fn remember_peers(handle: &NodeHandle, settings: &Settings) -> Result<(), StartError> {
+    let manager = &handle.manager;
+    let mut addresses: Vec<PeerAddress> = Vec::new();
+    for text in &settings.peers {
+        addresses.push(text.parse()?);
+    }
+    let kept = manager.store.note(PEERS_NOTE)?.unwrap_or_default();
+    let kept: Vec<String> = serde_json::from_slice(&kept).unwrap_or_default();
+    let of_rooms = manager.views.all().into_iter().flat_map(|(_, view)| view.row.addresses.clone());
+    addresses.extend(kept.into_iter().chain(of_rooms).filter_map(|text| text.parse().ok()));
+    let mut redial = manager.redial.lock().unwrap_or_else(PoisonError::into_inner);
+    addresses.iter().filter(|a| a.peer != manager.us).for_each(|a| redial.remember(a));
+    Ok(())
+}
+
+/// What has to be done now and then: remember peers, close invites that have expired, erase what is due.
+async fn take_care(handle: NodeHandle) {
+    let mut often = tokio::time::interval(Duration::from_secs(20));
+    let mut last_hour = now_ms();
+    loop {
+        often.tick().await;
+        handle.keep_peers().await;
+        handle.close_expired_invites().await;
+        if now_ms().saturating_sub(last_hour) > 60 * 60 * 1000 {
+            last_hour = now_ms();
+            drop(handle.manager.commands.send(Command::Erasures).await);
+        }
+    }
+}
+
+/// The note that keeps the addresses of peers.
+pub(crate) const PEERS_NOTE: &str = "peers";
+/// Commands that may wait for the writer.
+const COMMANDS_MAX: usize = 1024;
+/// News that a slow listener may still learn of; one that lags compares anew.
+const NEWS_MAX: usize = 4096;
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Fresh entropy for tokens.
+pub fn fresh_token() -> String {
+    tidings_protocol::id::base32::to_text(&random::<20>())
+}

@@ -1,0 +1,239 @@
+//! Pages of a room's timeline as screens show them: each message as it looks now, and gaps where history is missing.
+
+use crate::api::types as api;
+use crate::clock::now_ms;
+use crate::handle::{NodeError, NodeHandle};
+use crate::rooms::RoomView;
+use std::collections::{BTreeMap, HashMap};
+use tidings_protocol::content::Content;
+use tidings_protocol::control::evaluate::Void;
+use tidings_protocol::event::{Body, Class, Hlc};
+use tidings_protocol::id::{EventId, UserId};
+use tidings_protocol::limits::WITHHELD_AFTER_MS;
+use tidings_protocol::log::Log;
+use tidings_storage::{Direction, LogRow, Position, StorageError, StoredEvent, TimelineEntry};
+
+/// From where to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// The newest.
+    Newest,
+    /// Those before this event.
+    Before(EventId),
+    /// Those after it.
+    After(EventId),
+}
+
+impl NodeHandle {
+    /// At most `limit` messages of a room, oldest first, with gaps between them where history is missing.
+    ///
+    /// # Errors
+    /// `NodeError::NotFound` for an event that is not here.
+    pub fn page(&self, view: &RoomView, from: From, limit: usize) -> Result<Vec<api::Line>, NodeError> {
+        let (mut at, direction) = match from {
+            From::Newest => (Position::LAST, Direction::Older),
+            From::Before(id) => (self.position(id)?, Direction::Older),
+            From::After(id) => (self.position(id)?, Direction::Newer),
+        };
+        let mut found: Vec<StoredEvent> = Vec::new();
+        while found.len() < limit {
+            let places = self.manager.store.timeline(view.number, at, direction, limit)?;
+            let Some(last) = places.last() else { break };
+            at = last.position;
+            for place in &places {
+                if found.len() < limit {
+                    found.extend(self.event_at(view, place)?);
+                }
+            }
+            if places.len() < limit {
+                break;
+            }
+        }
+        if direction == Direction::Older {
+            found.reverse();
+        }
+        self.lines(view, found)
+    }
+
+    fn position(&self, id: EventId) -> Result<Position, NodeError> {
+        let event = self.manager.store.event_by_id(id)?;
+        event.map(|e| e.position()).ok_or_else(|| NodeError::NotFound(format!("there is no message \"{id}\" here")))
+    }
+
+    /// The event to show at a place: of those that count, the one with the smallest id.
+    fn event_at(&self, view: &RoomView, place: &TimelineEntry) -> Result<Option<StoredEvent>, StorageError> {
+        let mut best: Option<StoredEvent> = None;
+        for number in &place.numbers {
+            let Some(event) = self.manager.store.event(*number)? else { continue };
+            if view.state.is_effective(&event.log) && best.as_ref().is_none_or(|b| event.id < b.id) {
+                best = Some(event);
+            }
+        }
+        Ok(best)
+    }
+
+    fn lines(&self, view: &RoomView, events: Vec<StoredEvent>) -> Result<Vec<api::Line>, NodeError> {
+        let mut logs: HashMap<Log, Option<LogRow>> = HashMap::new();
+        let mut names = Names::default();
+        let mut lines = Vec::with_capacity(events.len());
+        for event in events {
+            if !logs.contains_key(&event.log) {
+                logs.insert(event.log, self.manager.store.log(view.number, &event.log)?);
+            }
+            let row = logs.get(&event.log).and_then(Option::as_ref);
+            lines.extend(row.and_then(|row| gap_below(view, &event, row)).map(|gap| api::Line::Gap { gap }));
+            lines.push(api::Line::Message(Box::new(self.message(view, event, &mut names)?)));
+        }
+        Ok(lines)
+    }
+
+    /// A message as it looks now; `None` for what is no message, or does not count.
+    pub(crate) fn message_of(&self, view: &RoomView, id: EventId) -> Result<Option<api::Message>, NodeError> {
+        let Some(event) = self.manager.store.event_by_id(id)? else { return Ok(None) };
+        let content = event.log.class == Class::Content && view.state.is_effective(&event.log);
+        if !content || event.room != view.number {
+            return Ok(None);
+        }
+        Ok(Some(self.message(view, event, &mut Names::default())?))
+    }
+
+    fn message(&self, view: &RoomView, event: StoredEvent, names: &mut Names) -> Result<api::Message, NodeError> {
+        let user = view.state.content_author(&event.log).map_err(|_| Void::Grant);
+        let user = user.unwrap_or(UserId(event.log.author.0));
+        let erased = matches!(event.body, Body::Erased) || view.state.erased.contains_key(&event.id);
+        let content = match &event.body {
+            Body::Kept(payload) if !erased => Content::decode(event.kind, &payload.bytes).ok(),
+            _ => None,
+        };
+        let looks = self.looks(view, event.id, user)?;
+        let mut message = api::Message {
+            id: event.id.to_string(),
+            room: view.row.room.to_string(),
+            user: user.to_string(),
+            name: names.of(self, view, user)?,
+            device: event.log.author.to_string(),
+            ms: Hlc(event.clock).ms(),
+            kind: "text".to_owned(),
+            text: String::new(),
+            reply_to: None,
+            thread: None,
+            edited: false,
+            erased,
+            imported: None,
+            reactions: looks.reactions.into_iter().filter(|(_, users)| !users.is_empty()).collect(),
+            file: None,
+            delivery: self.delivery(event.id, user),
+            verified: true,
+            cursor: event.number,
+        };
+        match content {
+            Some(Content::Text(text)) => message.text = text.body,
+            Some(Content::Reply { target, root, text }) => {
+                message.kind = "reply".to_owned();
+                message.text = text.body;
+                message.reply_to = Some(target.to_string());
+                message.thread = Some(root.to_string());
+            }
+            Some(Content::Imported(record)) => {
+                message.kind = "imported".to_owned();
+                message.text = record.text;
+                message.imported = Some(api::Imported { author: record.author, ms: record.ms, source: record.source });
+            }
+            Some(_) => message.kind = "unknown".to_owned(),
+            None => {}
+        }
+        if let Some(text) = looks.text.filter(|_| !erased) {
+            message.text = text;
+            message.edited = true;
+        }
+        Ok(message)
+    }
+
+    /// What edits and reactions make of a message: of each kind the newest of a user counts.
+    fn looks(&self, view: &RoomView, target: EventId, author: UserId) -> Result<Looks, NodeError> {
+        let mut edit: Option<((Hlc, EventId), String)> = None;
+        let mut reactions: BTreeMap<(String, UserId), ((Hlc, EventId), bool)> = BTreeMap::new();
+        for event in self.manager.store.relations(view.number, target, RELATIONS_MAX)? {
+            let Ok(user) = view.state.content_author(&event.log) else { continue };
+            let Body::Kept(payload) = &event.body else { continue };
+            let at = (event.hlc, event.id);
+            match Content::decode(event.kind, &payload.bytes) {
+                Ok(Content::Edit { target: t, text }) if t == target && user == author => {
+                    if edit.as_ref().is_none_or(|(newest, _)| at > *newest) {
+                        edit = Some((at, text.body));
+                    }
+                }
+                Ok(Content::Reaction { target: t, emoji, removed }) if t == target => {
+                    let newest = reactions.entry((emoji, user)).or_insert((at, removed));
+                    if at > newest.0 {
+                        *newest = (at, removed);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let mut looks = Looks { text: edit.map(|(_, text)| text), reactions: BTreeMap::new() };
+        for ((emoji, user), (_, removed)) in reactions {
+            if !removed {
+                looks.reactions.entry(emoji).or_default().push(user.to_string());
+            }
+        }
+        Ok(looks)
+    }
+
+    /// How far one of our own messages got; nothing for those of others.
+    fn delivery(&self, id: EventId, user: UserId) -> Option<api::Delivery> {
+        if user != self.manager.keys.user.user() {
+            return None;
+        }
+        let nodes: Vec<String> =
+            self.manager.told.peers_of(id).unwrap_or_default().iter().map(ToString::to_string).collect();
+        let state = if nodes.is_empty() { "stored" } else { "announced" };
+        Some(api::Delivery { state: state.to_owned(), nodes })
+    }
+
+    /// What a user is called in a room; the end of their id until they say.
+    pub(crate) fn name_in(&self, view: &RoomView, user: UserId) -> Result<String, NodeError> {
+        if let Some(name) = self.manager.store.profile_name(view.number, user)?.filter(|n| !n.trim().is_empty()) {
+            return Ok(name);
+        }
+        let id = user.to_string();
+        Ok(format!("…{}", &id[id.len().saturating_sub(8)..]))
+    }
+}
+
+struct Looks {
+    text: Option<String>,
+    reactions: BTreeMap<String, Vec<String>>,
+}
+
+/// Names looked up once for a page.
+#[derive(Default)]
+struct Names(HashMap<UserId, String>);
+
+impl Names {
+    fn of(&mut self, node: &NodeHandle, view: &RoomView, user: UserId) -> Result<String, NodeError> {
+        if let Some(name) = self.0.get(&user) {
+            return Ok(name.clone());
+        }
+        let name = node.name_in(view, user)?;
+        self.0.insert(user, name.clone());
+        Ok(name)
+    }
+}
+
+/// The hole that an event of the page rests on.
+fn gap_below(view: &RoomView, event: &StoredEvent, row: &LogRow) -> Option<api::Gap> {
+    let hole = row.state.holes().iter().find(|hole| hole.top.seq + 1 == event.seq)?;
+    let withheld = now_ms().saturating_sub(hole.since_ms) > WITHHELD_AFTER_MS;
+    let user = view.state.content_author(&event.log).ok()?;
+    Some(api::Gap {
+        user: user.to_string(),
+        from_seq: hole.above + 1,
+        to_seq: hole.top.seq,
+        why: if withheld { "withheld" } else { "fetching" }.to_owned(),
+    })
+}
+
+/// Edits and reactions of one message that are looked at.
+const RELATIONS_MAX: usize = 1024;

@@ -1,0 +1,59 @@
+//! What people type for a room or a message: a name of this node's, an id, or an unambiguous beginning of one.
+
+use crate::handle::NodeError;
+use crate::rooms::{RoomView, Views};
+use std::sync::Arc;
+use tidings_protocol::id::{EventId, RoomId};
+use tidings_storage::Store;
+
+/// The room of an alias, id or beginning of an id. A room that one may not see and none at all have one answer.
+///
+/// # Errors
+/// `NodeError::NotFound`, `NodeError::Ambiguous`.
+pub fn room(views: &Views, text: &str) -> Result<(RoomId, Arc<RoomView>), NodeError> {
+    let all = views.all();
+    if let Some(found) = all.iter().find(|(_, v)| v.row.alias == text && !text.is_empty()) {
+        return Ok(found.clone());
+    }
+    let begins: Vec<&(RoomId, Arc<RoomView>)> =
+        all.iter().filter(|(id, _)| text.len() >= PREFIX_LEN_MIN && id.to_string().starts_with(text)).collect();
+    match begins.as_slice() {
+        [one] => Ok((*one).clone()),
+        [] => Err(NodeError::NotFound(format!(
+            "there is no room \"{text}\" here: `tidings room list` shows those there are"
+        ))),
+        many => Err(NodeError::Ambiguous {
+            given: text.to_owned(),
+            candidates: many.iter().map(|(id, v)| format!("{} ({id})", v.row.alias)).collect(),
+        }),
+    }
+}
+
+/// The event of an id or beginning of an id, and its room.
+///
+/// # Errors
+/// `NodeError::NotFound`, `NodeError::Ambiguous`.
+pub fn event(store: &Store, text: &str) -> Result<(RoomId, EventId), NodeError> {
+    let candidates = match text.parse::<EventId>() {
+        Ok(id) => vec![id],
+        Err(_) if text.len() >= PREFIX_LEN_MIN => store.ids_beginning(text, CANDIDATES_MAX)?,
+        Err(_) => Vec::new(),
+    };
+    let none = || NodeError::NotFound(format!("there is no message \"{text}\" here"));
+    match candidates.as_slice() {
+        [id] => {
+            let event = store.event_by_id(*id)?.ok_or_else(none)?;
+            let row = store.room(event.room)?.ok_or_else(none)?;
+            Ok((row.room, *id))
+        }
+        [] => Err(none()),
+        many => Err(NodeError::Ambiguous {
+            given: text.to_owned(),
+            candidates: many.iter().map(ToString::to_string).collect(),
+        }),
+    }
+}
+
+/// Fewer characters of an id are no way to name anything.
+const PREFIX_LEN_MIN: usize = 4;
+const CANDIDATES_MAX: usize = 8;

@@ -1,0 +1,89 @@
+//! Dealing with delivered ranges: verified in order on a worker thread, admitted by the writer, answered in order. While
+//! one is committed the next is verified.
+
+use crate::ingest::Admitted;
+use crate::writer::{Command, Origin, WriteError};
+use tidings_protocol::id::{EventId, RoomId};
+use tidings_protocol::log::{Log, Tip};
+use tidings_protocol::range::{Range, RangeError, Vouched};
+use tidings_protocol::sync::Input;
+use tokio::sync::{mpsc, oneshot};
+
+/// A range to be dealt with.
+pub(super) struct Delivery {
+    pub(super) request: u32,
+    pub(super) room: RoomId,
+    pub(super) log: Log,
+    pub(super) top: Tip,
+    pub(super) vouched: Vouched,
+    pub(super) range: Range,
+    pub(super) bytes: u32,
+}
+
+/// What became of it.
+pub(super) enum Dealt {
+    /// For the conversation.
+    Done(Input),
+    /// The range is false: the conversation is over.
+    False(RangeError),
+    /// The writer has stopped.
+    Stopped,
+}
+
+struct Committing {
+    delivery: (u32, u32, (EventId, u64)),
+    answer: oneshot::Receiver<Result<Admitted, WriteError>>,
+}
+
+/// Starts dealing with the ranges of one conversation.
+pub(super) fn start(peer: Vec<u8>, commands: mpsc::Sender<Command>) -> (mpsc::Sender<Delivery>, mpsc::Receiver<Dealt>) {
+    let (deliveries, queue) = mpsc::channel(DELIVERIES_MAX);
+    let (dealt_queue, dealt) = mpsc::channel(DELIVERIES_MAX);
+    let (committing, committing_queue) = mpsc::channel(DELIVERIES_MAX);
+    tokio::spawn(verify(queue, peer, commands, committing, dealt_queue.clone()));
+    tokio::spawn(answer(committing_queue, dealt_queue));
+    (deliveries, dealt)
+}
+
+async fn verify(
+    mut queue: mpsc::Receiver<Delivery>,
+    peer: Vec<u8>,
+    commands: mpsc::Sender<Command>,
+    committing: mpsc::Sender<Committing>,
+    dealt: mpsc::Sender<Dealt>,
+) {
+    while let Some(d) = queue.recv().await {
+        let bottom = (d.range.prev, d.range.first_seq);
+        let (room, log, top, vouched, range) = (d.room, d.log, d.top, d.vouched, d.range);
+        let verified = tokio::task::spawn_blocking(move || range.verify(room, log, top, vouched)).await;
+        let events = match verified {
+            Ok(Ok(events)) => events,
+            Ok(Err(error)) => return drop(dealt.send(Dealt::False(error)).await),
+            Err(_) => return drop(dealt.send(Dealt::Stopped).await),
+        };
+        let (reply, answer) = oneshot::channel();
+        let admit = Command::Admit { room, events, origin: Origin::Bulk(peer.clone()), reply };
+        let next = Committing { delivery: (d.request, d.bytes, bottom), answer };
+        if commands.send(admit).await.is_err() || committing.send(next).await.is_err() {
+            return drop(dealt.send(Dealt::Stopped).await);
+        }
+    }
+}
+
+async fn answer(mut queue: mpsc::Receiver<Committing>, dealt: mpsc::Sender<Dealt>) {
+    while let Some(Committing { delivery: (request, bytes, bottom), answer }) = queue.recv().await {
+        let done = match answer.await {
+            Ok(Ok(admitted)) => {
+                let new = !admitted.stored.is_empty();
+                Dealt::Done(Input::Delivered { request, bytes, new, bottom })
+            }
+            _ => Dealt::Stopped,
+        };
+        if dealt.send(done).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Ranges under way: the credit allows fewer, as long as chunks are of a fair size.
+const DELIVERIES_MAX: usize = 64;

@@ -1,0 +1,57 @@
+//! Who fetches which room's content: one conversation at a time, so that a newcomer with three peers does not get
+//! everything three times.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tidings_protocol::id::RoomId;
+use tokio::sync::broadcast;
+
+/// The leases of all rooms.
+#[derive(Clone)]
+pub struct Leases {
+    held: Arc<Mutex<HashMap<RoomId, Vec<u8>>>>,
+    freed: broadcast::Sender<RoomId>,
+}
+
+impl Default for Leases {
+    fn default() -> Self {
+        Leases { held: Arc::default(), freed: broadcast::channel(FREED_MAX).0 }
+    }
+}
+
+impl Leases {
+    /// Takes the room's lease, or keeps it; false while another peer has it.
+    pub fn take(&self, room: RoomId, peer: &[u8]) -> bool {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.entry(room).or_insert_with(|| peer.to_vec()) == peer
+    }
+
+    /// Gives a room's lease back, if this peer has it.
+    pub fn free(&self, room: RoomId, peer: &[u8]) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.get(&room).is_some_and(|p| p == peer) {
+            held.remove(&room);
+            let _ = self.freed.send(room);
+        }
+    }
+
+    /// Gives back all that this peer has.
+    pub fn free_all(&self, peer: &[u8]) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.retain(|room, p| {
+            let other = p != peer;
+            if !other {
+                let _ = self.freed.send(*room);
+            }
+            other
+        });
+    }
+
+    /// Tells of rooms whose lease is free again.
+    pub fn freed(&self) -> broadcast::Receiver<RoomId> {
+        self.freed.subscribe()
+    }
+}
+
+/// Rooms freed that a slow listener may still learn of.
+const FREED_MAX: usize = 256;

@@ -1,0 +1,332 @@
+//! Keeps a conversation with every connected peer, remembers whom to meet again, and deals with gossip.
+
+use super::leases::Leases;
+use super::talk;
+use super::told::Told;
+use crate::clock::now_ms;
+use crate::ingest::Verdict;
+use crate::keys::Keys;
+use crate::network::redial::Redial;
+use crate::network::{self, Duplex, Event, GossipTicket, GossipVerdict, Opener, Peer, PeerAddress};
+use crate::rooms::Views;
+use crate::sync::holdings::DigestCache;
+use crate::writer::{Command, Origin, Stored};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tidings_protocol::control::payload::RoomKind;
+use tidings_protocol::event::SignedEvent;
+use tidings_protocol::gossip::topic;
+use tidings_protocol::id::{EventId, RoomId};
+use tidings_protocol::sync::Side;
+use tidings_storage::Store;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+/// What all conversations share.
+pub struct Manager {
+    /// This node.
+    pub us: Peer,
+    /// The federation.
+    pub federation: String,
+    /// The history.
+    pub store: Store,
+    /// The rooms.
+    pub views: Views,
+    /// Our keys.
+    pub keys: Arc<Keys>,
+    /// The writer.
+    pub commands: mpsc::Sender<Command>,
+    /// News of the store.
+    pub stored: broadcast::Sender<Arc<Stored>>,
+    /// The network.
+    pub network: mpsc::Sender<network::Command>,
+    /// Opens streams.
+    pub opener: Opener,
+    /// Who fetches what.
+    pub leases: Leases,
+    /// Who was told of what.
+    pub told: Told,
+    /// Digests, while nothing has changed.
+    pub digests: DigestCache,
+    /// Whom to keep.
+    pub redial: Arc<Mutex<Redial>>,
+    /// Where we listen.
+    pub listening: Arc<Mutex<BTreeSet<String>>>,
+    /// Where peers said they are.
+    pub seen: Arc<Mutex<BTreeMap<Peer, BTreeSet<String>>>>,
+    /// Peers came or went, or were told something.
+    pub peers_changed: broadcast::Sender<PeerNews>,
+}
+
+/// What is new of peers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PeerNews {
+    /// Some came or went.
+    Peers,
+    /// These own events were sent to one more.
+    Told(RoomId, Vec<EventId>),
+}
+
+impl Manager {
+    /// A peer shares a room with us: it is worth meeting again.
+    pub(super) fn met(&self, peer: Peer, _room: RoomId) {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut redial = self.redial.lock().unwrap_or_else(PoisonError::into_inner);
+        for address in seen.get(&peer).into_iter().flatten() {
+            redial.remember(&PeerAddress { peer, address: address.clone() });
+        }
+        redial.connected(peer);
+        drop((redial, seen));
+        let _ = self.peers_changed.send(PeerNews::Peers);
+    }
+
+    /// Own events were sent to a peer.
+    pub(super) async fn sent(&self, peer: Peer, room: RoomId, events: &[(EventId, u64)]) {
+        let news: Vec<EventId> = events.iter().filter(|(id, _)| self.told.sent(*id, peer)).map(|(id, _)| *id).collect();
+        let numbers = events.iter().map(|(_, number)| *number).collect();
+        drop(self.commands.send(Command::Told(numbers)).await);
+        if !news.is_empty() {
+            let _ = self.peers_changed.send(PeerNews::Told(room, news));
+        }
+    }
+
+    /// A peer holds all that we hold of a room.
+    pub(super) async fn agreed(&self, peer: Peer, room: RoomId) {
+        let news = self.told.agreed(room, peer);
+        let Some(number) = self.views.find(room).map(|view| view.number) else { return };
+        let of_room = |n: &u64| matches!(self.store.event(*n), Ok(Some(event)) if event.room == number);
+        let numbers: Vec<u64> = self.store.outbox().unwrap_or_default().into_iter().filter(of_room).collect();
+        if !numbers.is_empty() {
+            drop(self.commands.send(Command::Told(numbers)).await);
+        }
+        let news = if news.is_empty() { PeerNews::Peers } else { PeerNews::Told(room, news) };
+        let _ = self.peers_changed.send(news);
+    }
+}
+
+/// Runs sync and gossip until the network ends.
+pub async fn run(
+    manager: Arc<Manager>,
+    mut events: mpsc::Receiver<Event>,
+    mut incoming: mpsc::Receiver<(Peer, Box<dyn Duplex>)>,
+) {
+    let mut talks: BTreeMap<Peer, JoinHandle<()>> = BTreeMap::new();
+    let mut stored = manager.stored.subscribe();
+    let mut redial = tokio::time::interval(REDIAL_EVERY);
+    let gossip = start_gossip(manager.clone());
+    subscribe_all(&manager).await;
+    loop {
+        tokio::select! {
+            event = events.recv() => match event {
+                Some(event) => on_event(&manager, event, &mut talks, &gossip).await,
+                None => break,
+            },
+            Some((peer, stream)) = incoming.recv() => {
+                // The peer opens a new one when it has lost the last: the new one counts.
+                let manager = manager.clone();
+                let task = tokio::spawn(async move { answer(&manager, peer, stream).await });
+                if let Some(old) = talks.insert(peer, task) {
+                    old.abort();
+                }
+            }
+            news = stored.recv() => match news {
+                Ok(news) => on_stored(&manager, &news).await,
+                Err(broadcast::error::RecvError::Lagged(_)) => subscribe_all(&manager).await,
+                Err(broadcast::error::RecvError::Closed) => break,
+            },
+            _ = redial.tick() => {
+                let due = manager.redial.lock().unwrap_or_else(PoisonError::into_inner).due(now_ms(), rand::random());
+                if !due.is_empty() {
+                    drop(manager.network.send(network::Command::Dial(due)).await);
+                }
+            }
+        }
+    }
+    talks.into_values().for_each(|task| task.abort());
+}
+
+async fn on_event(
+    manager: &Arc<Manager>,
+    event: Event,
+    talks: &mut BTreeMap<Peer, JoinHandle<()>>,
+    gossip: &mpsc::Sender<(GossipTicket, Peer, String, Vec<u8>)>,
+) {
+    match event {
+        Event::Listening(address) => {
+            manager.listening.lock().unwrap_or_else(PoisonError::into_inner).insert(address);
+        }
+        Event::Connected { peer, address, outbound } => {
+            if outbound {
+                manager
+                    .seen
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .entry(peer)
+                    .or_default()
+                    .insert(address.address);
+            }
+            manager.redial.lock().unwrap_or_else(PoisonError::into_inner).connected(peer);
+            let _ = manager.peers_changed.send(PeerNews::Peers);
+            if manager.us < peer {
+                let manager = manager.clone();
+                let task = tokio::spawn(async move { keep_talking(&manager, peer).await });
+                if let Some(old) = talks.insert(peer, task) {
+                    old.abort();
+                }
+            }
+        }
+        Event::Disconnected(peer) => {
+            if let Some(task) = talks.remove(&peer) {
+                task.abort();
+            }
+            manager.leases.free_all(&peer.to_bytes());
+            manager.told.end(peer);
+            let mut redial = manager.redial.lock().unwrap_or_else(PoisonError::into_inner);
+            redial.disconnected(peer, now_ms(), rand::random());
+            drop(redial);
+            let _ = manager.peers_changed.send(PeerNews::Peers);
+        }
+        Event::Addresses { peer, addresses, local } => on_addresses(manager, peer, addresses, local).await,
+        Event::Gossip { ticket, from, topic, data } => {
+            if let Err(refused) = gossip.try_send((ticket, from, topic, data)) {
+                let (ticket, ..) = refused.into_inner();
+                drop(manager.network.send(network::Command::Report(ticket, GossipVerdict::Ignore)).await);
+            }
+        }
+    }
+}
+
+async fn on_addresses(manager: &Manager, peer: Peer, addresses: Vec<PeerAddress>, local: bool) {
+    if peer == manager.us {
+        return;
+    }
+    {
+        let mut seen = manager.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() < SEEN_PEERS_MAX || seen.contains_key(&peer) {
+            let known = seen.entry(peer).or_default();
+            known.extend(addresses.iter().map(|a| a.address.clone()).take(SEEN_ADDRESSES_MAX));
+        }
+        let mut redial = manager.redial.lock().unwrap_or_else(PoisonError::into_inner);
+        if redial.keeps(peer) {
+            addresses.iter().for_each(|a| redial.remember(a));
+        }
+    }
+    if local {
+        drop(manager.network.send(network::Command::Dial(addresses)).await);
+    }
+}
+
+/// Opens a conversation, and another when it ends, while the peer is connected.
+async fn keep_talking(manager: &Manager, peer: Peer) {
+    let mut wait = TALK_AGAIN_AFTER;
+    loop {
+        if let Some(stream) = manager.opener.open(peer).await
+            && converse(manager, peer, Side::Initiator, stream).await
+        {
+            // It broke the rules: not again on this connection.
+            drop(manager.network.send(network::Command::Disconnect(peer)).await);
+            return;
+        }
+        tokio::time::sleep(wait.mul_f64(0.5 + rand::random::<f64>() / 2.0)).await;
+        wait = (wait * 2).min(TALK_AGAIN_MAX);
+    }
+}
+
+/// Talks with a peer that has opened a conversation.
+async fn answer(manager: &Manager, peer: Peer, stream: Box<dyn Duplex>) {
+    if converse(manager, peer, Side::Responder, stream).await {
+        drop(manager.network.send(network::Command::Disconnect(peer)).await);
+    }
+}
+
+/// Talks with a peer; whether it broke the rules.
+async fn converse(manager: &Manager, peer: Peer, side: Side, stream: Box<dyn Duplex>) -> bool {
+    let ended = talk::talk(manager, peer, side, stream).await;
+    manager.told.end(peer);
+    let fault = ended.is_fault();
+    if fault {
+        tracing::warn!(%peer, %ended, "conversation ended");
+    } else {
+        tracing::debug!(%peer, %ended, "conversation ended");
+    }
+    fault
+}
+
+async fn subscribe_all(manager: &Manager) {
+    for (room, view) in manager.views.all() {
+        if view.row.kind == RoomKind::Public && !view.row.left {
+            drop(manager.network.send(network::Command::Subscribe(topic(room))).await);
+        }
+    }
+}
+
+/// What was said here goes out on a public room's topic.
+async fn on_stored(manager: &Manager, news: &Stored) {
+    let Some(view) = manager.views.find(news.room).filter(|view| view.row.kind == RoomKind::Public) else { return };
+    if news.room_changed {
+        let name = topic(news.room);
+        let left = view.row.left;
+        let command = if left { network::Command::Unsubscribe(name) } else { network::Command::Subscribe(name) };
+        drop(manager.network.send(command).await);
+    }
+    if news.origin != Origin::Local {
+        return;
+    }
+    for number in &news.numbers {
+        let event = manager.store.event(*number).ok().flatten();
+        let signed = event.and_then(|event| manager.store.signed_event(news.room, &event).ok().flatten());
+        if let Some(signed) = signed {
+            let data = tidings_protocol::codec::encode(&signed);
+            drop(manager.network.send(network::Command::Publish { topic: topic(news.room), data }).await);
+        }
+    }
+}
+
+/// Starts the pool that verifies and admits gossip.
+fn start_gossip(manager: Arc<Manager>) -> mpsc::Sender<(GossipTicket, Peer, String, Vec<u8>)> {
+    let (queue, mut messages) = mpsc::channel::<(GossipTicket, Peer, String, Vec<u8>)>(GOSSIP_MAX);
+    tokio::spawn(async move {
+        while let Some((ticket, from, name, data)) = messages.recv().await {
+            let verdict = admit_gossip(&manager, from, &name, &data).await;
+            drop(manager.network.send(network::Command::Report(ticket, verdict)).await);
+        }
+    });
+    queue
+}
+
+async fn admit_gossip(manager: &Manager, from: Peer, name: &str, data: &[u8]) -> GossipVerdict {
+    let Ok(signed) = SignedEvent::decode(data) else { return GossipVerdict::Reject };
+    let Ok(event) = tokio::task::block_in_place(|| signed.verify()) else { return GossipVerdict::Reject };
+    let room = event.room();
+    if topic(room) != name {
+        return GossipVerdict::Reject;
+    }
+    if manager.views.find(room).is_none_or(|view| view.row.kind != RoomKind::Public) {
+        return GossipVerdict::Ignore;
+    }
+    let (reply, answer) = oneshot::channel();
+    let origin = Origin::Live(from.to_bytes());
+    if manager.commands.send(Command::Admit { room, events: vec![event], origin, reply }).await.is_err() {
+        return GossipVerdict::Ignore;
+    }
+    match answer.await {
+        Ok(Ok(admitted)) => match admitted.verdict {
+            Verdict::Stored => GossipVerdict::Accept,
+            Verdict::Rejected(_) => GossipVerdict::Reject,
+            _ => GossipVerdict::Ignore,
+        },
+        _ => GossipVerdict::Ignore,
+    }
+}
+
+/// How often the list of peers to dial is looked at.
+const REDIAL_EVERY: Duration = Duration::from_millis(500);
+/// A conversation that ended is begun again after this, doubled each time.
+const TALK_AGAIN_AFTER: Duration = Duration::from_millis(500);
+const TALK_AGAIN_MAX: Duration = Duration::from_secs(20);
+/// Gossip messages that wait to be verified; beyond, they are ignored, and sync brings them.
+const GOSSIP_MAX: usize = 1024;
+/// Peers whose addresses are remembered while we run.
+const SEEN_PEERS_MAX: usize = 1024;
+const SEEN_ADDRESSES_MAX: usize = 16;

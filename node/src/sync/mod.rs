@@ -1,0 +1,15 @@
+//! Sync with peers: keeps one conversation with each peer that is connected, answers it from the store with a read
+//! handle, and hands what it brings to the writer. The network gives streams; this never names libp2p.
+
+mod deliver;
+mod frames;
+pub mod holdings;
+mod leases;
+mod manager;
+mod offers;
+mod talk;
+mod told;
+
+pub use leases::Leases;
+pub use manager::{Manager, PeerNews, run};
+pub use told::{PeerStats, Told};

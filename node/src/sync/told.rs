@@ -1,0 +1,103 @@
+//! Who was told of what we said: the state of one's own messages, since this node started; and figures of each peer.
+
+use super::frames::Traffic;
+use crate::network::Peer;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use tidings_protocol::id::{EventId, RoomId};
+
+/// Own events and the peers that were sent them; figures of peers.
+#[derive(Clone, Default)]
+pub struct Told(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    events: HashMap<EventId, (RoomId, BTreeSet<Peer>)>,
+    order: VecDeque<EventId>,
+    peers: BTreeMap<Peer, PeerStats>,
+}
+
+/// What is known of a conversation with a peer.
+#[derive(Clone, Default)]
+pub struct PeerStats {
+    /// Rooms shared, proven.
+    pub rooms: BTreeSet<RoomId>,
+    /// Rooms on which both held the same when they last compared.
+    pub agreed: BTreeSet<RoomId>,
+    /// Bytes on the stream.
+    pub traffic: Arc<Traffic>,
+}
+
+impl Told {
+    /// Begins to follow an own event.
+    pub fn follow(&self, event: EventId, room: RoomId) {
+        let mut inner = self.lock();
+        inner.events.insert(event, (room, BTreeSet::new()));
+        inner.order.push_back(event);
+        if inner.order.len() > FOLLOWED_MAX
+            && let Some(oldest) = inner.order.pop_front()
+        {
+            inner.events.remove(&oldest);
+        }
+    }
+
+    /// A peer was sent an event; whether that is news of an own one.
+    pub fn sent(&self, event: EventId, peer: Peer) -> bool {
+        self.lock().events.get_mut(&event).is_some_and(|(_, peers)| peers.insert(peer))
+    }
+
+    /// A peer holds all that we hold of a room; returns the own events for which that is news.
+    pub fn agreed(&self, room: RoomId, peer: Peer) -> Vec<EventId> {
+        let mut inner = self.lock();
+        inner.peers.entry(peer).or_default().agreed.insert(room);
+        let mut news = Vec::new();
+        for (id, (_, peers)) in inner.events.iter_mut().filter(|(_, (r, _))| *r == room) {
+            if peers.insert(peer) {
+                news.push(*id);
+            }
+        }
+        news
+    }
+
+    /// The peers that were sent an own event; `None` when it is not followed.
+    pub fn peers_of(&self, event: EventId) -> Option<Vec<Peer>> {
+        self.lock().events.get(&event).map(|(_, peers)| peers.iter().copied().collect())
+    }
+
+    /// A conversation begins.
+    pub fn begin(&self, peer: Peer, traffic: Arc<Traffic>) {
+        self.lock().peers.insert(peer, PeerStats { traffic, ..PeerStats::default() });
+    }
+
+    /// A peer may see a room, and has it.
+    pub fn shared(&self, room: RoomId, peer: Peer) {
+        self.lock().peers.entry(peer).or_default().rooms.insert(room);
+    }
+
+    /// A conversation is over.
+    pub fn end(&self, peer: Peer) {
+        self.lock().peers.remove(&peer);
+    }
+
+    /// Figures of a peer.
+    pub fn stats(&self, peer: Peer) -> PeerStats {
+        self.lock().peers.get(&peer).cloned().unwrap_or_default()
+    }
+
+    /// Whether some connected peer and we hold the same of a room.
+    pub fn has_agreed(&self, room: RoomId) -> bool {
+        self.lock().peers.values().any(|p| p.agreed.contains(&room))
+    }
+
+    /// How many peers share a room with us now.
+    pub fn sharing(&self, room: RoomId) -> usize {
+        self.lock().peers.values().filter(|p| p.rooms.contains(&room)).count()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Own events that are followed.
+const FOLLOWED_MAX: usize = 10_000;

@@ -1,0 +1,309 @@
+//! What the node answers, and what it tells unasked.
+
+use crate::api::types::{Happened, Identity, Joined, Message, Notice, Sent};
+use crate::tui::draft::About;
+use crate::tui::effect::{Answer, Effect, Failure, Outcome, Page, Post, Posting};
+use crate::tui::field::Field;
+use crate::tui::names::clean;
+use crate::tui::open::Position;
+use crate::tui::state::{Connection, Loaded, Mode, State, Tone, Wanted};
+use crate::tui::window::message_of;
+
+impl State {
+    /// An effect is done.
+    pub(super) fn answered(&mut self, answer: Answer) {
+        match answer {
+            Answer::Identity(identity) => self.meet(identity),
+            Answer::Status(status) => {
+                self.status = Some(status);
+                self.status_loaded.arrive();
+            }
+            Answer::Rooms(rooms) => self.list_rooms(rooms),
+            Answer::Members { room, mut members } => {
+                members.truncate(MEMBERS_HELD_MAX);
+                if let Some(open) = self.open.get_mut(&room) {
+                    open.members = members;
+                }
+            }
+            Answer::Page { room, page, lines } => {
+                let Some(open) = self.open.get_mut(&room) else { return };
+                open.asked = None;
+                open.merge(&page, lines);
+                if std::mem::take(&mut open.is_stale) {
+                    self.refresh(&room);
+                }
+            }
+            Answer::Posted { post, sent } => self.posted(post, sent),
+            Answer::MarkedRead { room } => {
+                self.rooms_loaded.spoil();
+                if let Some(open) = self.open.get_mut(&room) {
+                    open.is_marking = false;
+                }
+            }
+            Answer::Named(name) => self.named(name),
+            Answer::Created { name, room } => {
+                self.say(format!("{} is made. /invite makes a link for those who should join.", clean(&name)));
+                self.expect_room(room.room);
+            }
+            Answer::Joined(joined) => self.joined(joined),
+            Answer::Invited(invite) => self.show_invite(&invite),
+            Answer::Left { room } => {
+                self.say("You left the room.");
+                self.rooms.retain(|listed| listed.room != room);
+                self.open.remove(&room);
+                if self.focus.as_deref() == Some(&room) {
+                    self.focus = None;
+                }
+                self.rooms_loaded.spoil();
+            }
+        }
+    }
+
+    fn meet(&mut self, identity: Identity) {
+        if identity.name.trim().is_empty() {
+            if !matches!(self.mode, Mode::Naming(_)) {
+                self.mode = Mode::Naming(Field::default());
+            }
+        } else if matches!(self.mode, Mode::Naming(_)) {
+            self.mode = Mode::Compose;
+        }
+        self.identity = Some(identity);
+    }
+
+    fn named(&mut self, name: String) {
+        let is_first = matches!(self.mode, Mode::Naming(_));
+        if is_first {
+            self.mode = Mode::Compose;
+        }
+        self.say(format!("{} {}. /name changes that.", if is_first { "Welcome," } else { "You are" }, clean(&name)));
+        if let Some(identity) = &mut self.identity {
+            identity.name = name;
+        }
+    }
+
+    fn joined(&mut self, joined: Joined) {
+        if joined.pending {
+            self.say("Nobody of this room could be reached yet. The node keeps trying; the room fills by itself.");
+        } else {
+            self.say(format!("You are in {}.", clean(&joined.alias)));
+        }
+        self.expect_room(joined.room);
+    }
+
+    /// Goes to a room once it is listed.
+    fn expect_room(&mut self, room: String) {
+        self.wanted = Some(Wanted::Made(room));
+        self.rooms_loaded.spoil();
+        self.load_lists();
+    }
+
+    fn show_invite(&mut self, invite: &crate::api::types::Invite) {
+        let Some(link) = &invite.link else {
+            self.complain("The node made an invite but gave no link for it.");
+            return;
+        };
+        let mut lines =
+            vec!["Give this link to whom you want in the room. Who has it can join.".to_owned(), String::new()];
+        lines.push(clean(link));
+        lines.push(String::new());
+        lines.extend(invite.warning.as_deref().map(clean));
+        lines.push("Whoever got it types: /join LINK, or in a shell: tidings room join LINK".to_owned());
+        self.mode = Mode::Plain;
+        self.effects.push(Effect::ShowPlain(lines));
+    }
+
+    fn posted(&mut self, post: Post, sent: Sent) {
+        if self.saying.as_ref().is_some_and(|saying| saying.tone == Tone::Wrong) {
+            self.saying = None;
+        }
+        let Some(open) = self.open.get_mut(&post.room) else { return };
+        let is_shown = open.window.index(&sent.id).is_some();
+        if let Some(at) = open.sending.iter().position(|sending| sending.token == post.token) {
+            if is_shown {
+                open.sending.remove(at);
+            } else {
+                open.sending[at].id = Some(sent.id);
+            }
+        }
+    }
+
+    /// An effect failed: what was written goes back to its writer, and the screen says why.
+    pub(super) fn failed(&mut self, effect: Effect, failure: Failure) {
+        let says = clean(&failure.says);
+        match effect {
+            Effect::LoadMembers { .. } => {}
+            // They count as here, or a node that always fails would be asked without end; the clock asks again.
+            Effect::LoadStatus => self.status_loaded.arrive(),
+            Effect::LoadRooms => {
+                self.rooms_loaded.arrive();
+                self.complain_of("The list of rooms could not be loaded.", &says);
+            }
+            Effect::LoadIdentity => self.complain_of("The node does not say who you are.", &says),
+            Effect::LoadPage { room, .. } => {
+                if let Some(open) = self.open.get_mut(&room) {
+                    open.asked = None;
+                    open.is_stale = false;
+                    open.is_stuck = true;
+                }
+                self.complain_of("Messages could not be loaded.", &says);
+            }
+            Effect::Post(post) => {
+                self.complain(match failure.outcome {
+                    Outcome::NotDone => format!("Not sent. {says}"),
+                    Outcome::Unknown => {
+                        format!("It is not known whether this was sent: look before you send it again. {says}")
+                    }
+                });
+                self.put_back(post);
+            }
+            Effect::MarkRead { room, .. } => {
+                if let Some(open) = self.open.get_mut(&room) {
+                    open.is_marking = false;
+                }
+                self.complain_of("The node could not note what was read.", &says);
+            }
+            _ => self.complain(says),
+        }
+    }
+
+    /// Complains about something that was not asked for by hand. Without a connection the status line says it all.
+    fn complain_of(&mut self, what: &str, says: &str) {
+        if self.connection == Connection::Open {
+            self.complain(format!("{what} {says}"));
+        }
+    }
+
+    fn put_back(&mut self, post: Post) {
+        let Some(open) = self.open.get_mut(&post.room) else { return };
+        open.sending.retain(|sending| sending.token != post.token);
+        match post.what {
+            Posting::Message { text, reply_to } => {
+                // A line that began with a slash was written with two.
+                let text = if text.starts_with('/') { format!("/{text}") } else { text };
+                if matches!(open.draft.about(), About::Edit { .. }) {
+                    open.draft.leave_about();
+                }
+                open.draft.put_back(&text);
+                if let Some(event) = reply_to {
+                    open.draft.reply(&event);
+                }
+            }
+            Posting::Edit { event, text } => {
+                let was = open.window.message(&event).map_or_else(String::new, |message| message.text.clone());
+                open.draft.edit(&event, &was);
+                open.draft.set(&text);
+            }
+            Posting::Erase { .. } | Posting::React { .. } => {}
+        }
+    }
+
+    /// The event stream is open: whatever may have been missed is asked for.
+    pub(super) fn connected(&mut self) {
+        self.connection = Connection::Open;
+        self.rooms_loaded = Loaded::Stale;
+        self.status_loaded = Loaded::Stale;
+        self.effects.push(Effect::LoadIdentity);
+        self.load_lists();
+        for open in self.open.values_mut() {
+            open.asked = None;
+            open.is_stuck = false;
+            open.marked = None;
+            open.is_marking = false;
+        }
+        let Some(room) = self.focus.clone() else { return };
+        let Some(open) = self.here_mut() else { return };
+        open.is_members_stale = true;
+        let last = open.window.messages().next_back().map(|message| message.id.clone());
+        let page = match (&open.position, last) {
+            (Position::At { .. }, Some(last)) => Page::After(last),
+            _ => Page::Newest,
+        };
+        self.ask_page(&room, page);
+        self.load_members();
+    }
+
+    /// The node tells something.
+    pub(super) fn noticed(&mut self, notice: Notice) {
+        match notice.what {
+            Happened::Message { message } => self.told(*message),
+            Happened::Room { room } => {
+                self.rooms_loaded.spoil();
+                if let Some(open) = self.open.get_mut(&room) {
+                    open.is_members_stale = true;
+                }
+                self.refresh_if_here(&room);
+            }
+            Happened::Peers => {
+                self.status_loaded.spoil();
+                self.rooms_loaded.spoil();
+            }
+            Happened::Backfill { room, held } => {
+                self.rooms_loaded.spoil();
+                let now_ms = self.now_ms;
+                if let Some(open) = self.open.get_mut(&room) {
+                    open.backfill = Some((held, now_ms));
+                }
+                self.refresh_if_here(&room);
+            }
+        }
+    }
+
+    fn told(&mut self, message: Message) {
+        self.rooms_loaded.spoil();
+        let seen = self.is_watching(&message.room);
+        if let Some(listed) = self.room_mut(&message.room) {
+            listed.last_ms = listed.last_ms.max(message.ms);
+        }
+        let seen = seen || message.user == self.me();
+        if let Some(open) = self.open.get_mut(&message.room) {
+            open.take(message, seen);
+        }
+    }
+
+    fn refresh_if_here(&mut self, room: &str) {
+        if self.focus.as_deref() == Some(room) {
+            self.refresh(room);
+        } else if let Some(open) = self.open.get_mut(room) {
+            // Held, but not looked at: asked for afresh when one comes back.
+            open.window.shrink(0);
+        }
+    }
+
+    /// Asks for what is out of date.
+    pub(super) fn load_lists(&mut self) {
+        if self.connection != Connection::Open {
+            return;
+        }
+        if self.rooms_loaded == Loaded::Stale {
+            self.rooms_loaded = Loaded::Asked;
+            self.effects.push(Effect::LoadRooms);
+        }
+        if self.status_loaded == Loaded::Stale {
+            self.status_loaded = Loaded::Asked;
+            self.effects.push(Effect::LoadStatus);
+        }
+    }
+
+    /// Tells the node that everything is read up to the newest message, when that is on screen.
+    pub(super) fn mark_read(&mut self) {
+        let Some(room) = self.focus.clone() else { return };
+        if self.connection != Connection::Open || !self.is_watching(&room) {
+            return;
+        }
+        let Some(open) = self.here_mut() else { return };
+        let Some(newest) = open.window.lines().iter().rev().find_map(message_of) else { return };
+        if open.is_marking || open.marked.as_ref() == Some(&newest.id) {
+            return;
+        }
+        let event = newest.id.clone();
+        open.is_marking = true;
+        open.marked = Some(event.clone());
+        if let Some(listed) = self.room_mut(&room) {
+            listed.unread = 0;
+        }
+        self.effects.push(Effect::MarkRead { room, event });
+    }
+}
+
+/// Members held of a room: for completion and names, not for counting.
+const MEMBERS_HELD_MAX: usize = 4096;

@@ -1,0 +1,158 @@
+//! Commands that begin with a slash, and what they do.
+
+use crate::tui::effect::Effect;
+use crate::tui::names::room_name;
+use crate::tui::state::{Mode, State};
+
+/// A command with what belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// `/create NAME`
+    Create(String),
+    /// `/help`
+    Help,
+    /// `/invite`
+    Invite,
+    /// `/join LINK`
+    Join(String),
+    /// `/leave`
+    Leave,
+    /// `/name NAME`
+    Name(String),
+    /// `/quit`
+    Quit,
+    /// `/who`
+    Who,
+}
+
+/// All commands: how one writes them, and what they do.
+pub const COMMANDS: [(&str, &str); 8] = [
+    ("/create NAME", "make a room, for those whom you invite"),
+    ("/join LINK", "join a room by an invite link"),
+    ("/invite", "make an invite link for this room"),
+    ("/who", "see who is in this room"),
+    ("/leave", "leave this room"),
+    ("/name NAME", "change what people call you"),
+    ("/help", "see all keys and commands"),
+    ("/quit", "end the chat"),
+];
+
+/// Why a line is no command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommandError {
+    /// None begins so.
+    Unknown(String),
+    /// Something is missing: this is how it is written.
+    Incomplete(&'static str),
+}
+
+impl Command {
+    /// Reads a line that begins with a slash.
+    pub fn parse(line: &str) -> Result<Self, CommandError> {
+        let (name, rest) = line.trim().split_once(char::is_whitespace).unwrap_or((line.trim(), ""));
+        let rest = rest.trim();
+        let needed = |usage| if rest.is_empty() { Err(CommandError::Incomplete(usage)) } else { Ok(rest.to_owned()) };
+        Ok(match name {
+            "/create" => Self::Create(needed("/create NAME")?),
+            // A link that was broken over rows when it was copied is whole again without its spaces.
+            "/join" => Self::Join(needed("/join LINK")?.split_whitespace().collect()),
+            "/invite" => Self::Invite,
+            "/who" => Self::Who,
+            "/leave" => Self::Leave,
+            "/name" => Self::Name(needed("/name NAME")?),
+            "/help" => Self::Help,
+            "/quit" => Self::Quit,
+            _ => return Err(CommandError::Unknown(name.to_owned())),
+        })
+    }
+}
+
+impl State {
+    /// Does what the line says. Returns whether it could be read; if not, it stays for its writer to mend.
+    pub(super) fn command(&mut self, line: &str) -> bool {
+        match Command::parse(line) {
+            Ok(command) => {
+                self.saying = None;
+                self.obey(command);
+                true
+            }
+            Err(CommandError::Incomplete(usage)) => {
+                self.complain(format!("Something is missing: {usage}"));
+                false
+            }
+            Err(CommandError::Unknown(name)) => {
+                self.complain(format!(
+                    "There is no command {name}. /help shows all; // sends a line that begins with /."
+                ));
+                false
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Help => self.mode = Mode::Help(0),
+            Command::Quit => self.effects.push(Effect::Quit),
+            Command::Name(name) => self.set_name(&name),
+            Command::Create(name) => self.effects.push(Effect::CreateRoom(name)),
+            Command::Join(link) => {
+                self.say("Joining…");
+                self.effects.push(Effect::Join(link));
+            }
+            Command::Invite | Command::Who | Command::Leave => {
+                let Some(room) = self.room().map(|room| room.room.clone()) else {
+                    self.complain("You are in no room yet: /create NAME makes one, /join LINK joins one.");
+                    return;
+                };
+                match command {
+                    Command::Invite => self.effects.push(Effect::Invite { room }),
+                    Command::Who => self.mode = Mode::People(0),
+                    _ => self.mode = Mode::Leaving(room),
+                }
+            }
+        }
+    }
+
+    /// Asks the node to call its user so from now on.
+    pub(super) fn set_name(&mut self, name: &str) {
+        let name = name.trim();
+        if name.len() > NAME_LEN_MAX {
+            self.complain(format!("A name has at most {NAME_LEN_MAX} bytes; this one has {}.", name.len()));
+        } else if !name.is_empty() {
+            self.effects.push(Effect::SetName(name.to_owned()));
+        }
+    }
+
+    /// What to ask before leaving.
+    pub(super) fn leaving_question(&self, room: &str) -> String {
+        let listed = self.rooms.iter().find(|listed| listed.room == room);
+        let name = listed.map_or_else(String::new, room_name);
+        format!("Leave {name}? y / n")
+    }
+}
+
+/// As the protocol bounds names.
+const NAME_LEN_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_read() {
+        let parse = |line| Command::parse(line);
+        assert_eq!(parse("/create  my room "), Ok(Command::Create("my room".into())));
+        assert_eq!(parse("/join tidings://join/ab\ncd ef"), Ok(Command::Join("tidings://join/abcdef".into())));
+        assert_eq!(parse("/invite"), Ok(Command::Invite));
+        assert_eq!(parse("/name Ana"), Ok(Command::Name("Ana".into())));
+        assert_eq!(parse("/create"), Err(CommandError::Incomplete("/create NAME")));
+        assert_eq!(parse("/shrug"), Err(CommandError::Unknown("/shrug".into())));
+    }
+
+    #[test]
+    fn every_listed_command_is_read() {
+        for (usage, _) in COMMANDS {
+            assert!(Command::parse(&usage.replace("NAME", "x").replace("LINK", "x")).is_ok(), "{usage}");
+        }
+    }
+}

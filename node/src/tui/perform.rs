@@ -1,0 +1,248 @@
+//! Performs effects: asks the node through its API and turns what comes back into inputs.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::api::client::{Client, ClientError};
+use crate::api::types::{CreateInvite, CreateRoom, JoinRoom, MarkRead, React, SendMessage, SetName};
+use crate::tui::effect::{Answer, Effect, Failure, Input, Outcome, PAGE_LEN, Page, Post, Posting};
+
+/// Asks the node. Posts go one after the other, so that they arrive in the order in which they were written; all else
+/// goes at once.
+#[derive(Debug)]
+pub struct Performer {
+    client: Client,
+    inputs: mpsc::Sender<Input>,
+    posts: mpsc::Sender<Post>,
+    poster: JoinHandle<Vec<String>>,
+    tasks: JoinSet<()>,
+}
+
+impl Performer {
+    /// Asks `client`'s node; what comes of it goes to `inputs`.
+    pub fn new(client: Client, inputs: mpsc::Sender<Input>) -> Self {
+        let (posts, queue) = mpsc::channel(POSTS_MAX);
+        let poster = tokio::spawn(post_in_order(client.clone(), inputs.clone(), queue));
+        Self { client, inputs, posts, poster, tasks: JoinSet::new() }
+    }
+
+    /// Begins an effect that the node is asked for.
+    pub fn begin(&mut self, effect: Effect) {
+        while self.tasks.try_join_next().is_some() {}
+        if let Effect::Post(post) = effect {
+            if let Err(full) = self.posts.try_send(post) {
+                let failure = Failure { says: "Too much is waiting already.".to_owned(), outcome: Outcome::NotDone };
+                let effect = Box::new(Effect::Post(full.into_inner()));
+                self.answer(Input::Failed { effect, failure });
+            }
+            return;
+        }
+        let (client, inputs) = (self.client.clone(), self.inputs.clone());
+        self.tasks.spawn(async move {
+            let input = match ask(&client, &effect).await {
+                Ok(answer) => Input::Answer(answer),
+                Err(failure) => Input::Failed { effect: Box::new(effect), failure },
+            };
+            // The chat has ended when nobody listens.
+            let _ = inputs.send(input).await;
+        });
+    }
+
+    /// Waits for what is on its way to the node, and returns the texts that did not get there. The other end of
+    /// `inputs` must be gone by now.
+    pub async fn finish(self) -> Vec<String> {
+        drop(self.posts);
+        match tokio::time::timeout(LAST_POSTS_WAIT, self.poster).await {
+            Ok(Ok(unsent)) => unsent,
+            Ok(Err(_)) | Err(_) => vec!["what you sent last may not have reached the node".to_owned()],
+        }
+    }
+
+    fn answer(&mut self, input: Input) {
+        let inputs = self.inputs.clone();
+        self.tasks.spawn(async move {
+            let _ = inputs.send(input).await;
+        });
+    }
+}
+
+async fn post_in_order(client: Client, inputs: mpsc::Sender<Input>, mut queue: mpsc::Receiver<Post>) -> Vec<String> {
+    let mut unsent = Vec::new();
+    while let Some(post) = queue.recv().await {
+        let (input, text) = match in_time(ANSWER_WAIT, say(&client, &post)).await {
+            Ok(sent) => (Input::Answer(Answer::Posted { post, sent }), None),
+            Err(failure) => {
+                let text = match &post.what {
+                    Posting::Message { text, .. } | Posting::Edit { text, .. } => Some(text.clone()),
+                    Posting::Erase { .. } | Posting::React { .. } => None,
+                };
+                (Input::Failed { effect: Box::new(Effect::Post(post)), failure }, text)
+            }
+        };
+        if inputs.send(input).await.is_err() {
+            unsent.extend(text);
+        }
+    }
+    unsent
+}
+
+async fn say(client: &Client, post: &Post) -> Result<crate::api::types::Sent, ClientError> {
+    match &post.what {
+        Posting::Message { text, reply_to } => {
+            let body = SendMessage { text: text.clone(), reply_to: reply_to.clone() };
+            client.post(&format!("/v1/rooms/{}/messages", post.room), &body).await
+        }
+        Posting::Edit { event, text } => {
+            let body = SendMessage { text: text.clone(), reply_to: None };
+            client.post(&format!("/v1/events/{event}/edit"), &body).await
+        }
+        Posting::Erase { event } => client.post(&format!("/v1/events/{event}/erase"), &Empty {}).await,
+        Posting::React { event, emoji, remove } => {
+            let body = React { emoji: emoji.clone(), remove: *remove };
+            client.post(&format!("/v1/events/{event}/react"), &body).await
+        }
+    }
+}
+
+async fn ask(client: &Client, effect: &Effect) -> Result<Answer, Failure> {
+    match effect {
+        Effect::LoadIdentity => get(client, "/v1/id").await.map(Answer::Identity),
+        Effect::LoadStatus => get(client, "/v1/status").await.map(Answer::Status),
+        Effect::LoadRooms => get(client, "/v1/rooms").await.map(Answer::Rooms),
+        Effect::LoadMembers { room } => {
+            let members = get(client, &format!("/v1/rooms/{room}/members")).await?;
+            Ok(Answer::Members { room: room.clone(), members })
+        }
+        Effect::LoadPage { room, page } => {
+            let lines = get(client, &page_path(room, page)).await?;
+            Ok(Answer::Page { room: room.clone(), page: page.clone(), lines })
+        }
+        Effect::MarkRead { room, event } => {
+            let body = MarkRead { event: event.clone() };
+            post::<_, IgnoredAny>(client, &format!("/v1/rooms/{room}/read"), &body).await?;
+            Ok(Answer::MarkedRead { room: room.clone() })
+        }
+        Effect::SetName(name) => {
+            post::<_, IgnoredAny>(client, "/v1/id/name", &SetName { name: name.clone() }).await?;
+            Ok(Answer::Named(name.clone()))
+        }
+        Effect::CreateRoom(name) => {
+            let body = CreateRoom { name: name.clone(), public: false, invite_rank: None };
+            let room = post(client, "/v1/rooms", &body).await?;
+            Ok(Answer::Created { name: name.clone(), room })
+        }
+        Effect::Join(link) => {
+            let body = JoinRoom { link: link.clone(), wait_ms: JOIN_WAIT_MS };
+            post(client, "/v1/join", &body).await.map(Answer::Joined)
+        }
+        Effect::Invite { room } => {
+            let body = CreateInvite { role: None, expires_ms: None };
+            post(client, &format!("/v1/rooms/{room}/invites"), &body).await.map(Answer::Invited)
+        }
+        Effect::Leave { room } => {
+            post::<_, IgnoredAny>(client, &format!("/v1/rooms/{room}/leave"), &Empty {}).await?;
+            Ok(Answer::Left { room: room.clone() })
+        }
+        Effect::Post(_) | Effect::ShowPlain(_) | Effect::Redraw | Effect::Quit => {
+            Err(Failure { says: "This is not for the node.".to_owned(), outcome: Outcome::NotDone })
+        }
+    }
+}
+
+fn page_path(room: &str, page: &Page) -> String {
+    let end = match page {
+        Page::Newest => String::new(),
+        Page::Before(event) => format!("&before={event}"),
+        Page::After(event) => format!("&after={event}"),
+    };
+    format!("/v1/rooms/{room}/messages?limit={PAGE_LEN}{end}")
+}
+
+async fn get<T: DeserializeOwned>(client: &Client, path: &str) -> Result<T, Failure> {
+    in_time(ANSWER_WAIT, client.get(path)).await
+}
+
+async fn post<B: Serialize, T: DeserializeOwned>(client: &Client, path: &str, body: &B) -> Result<T, Failure> {
+    in_time(ANSWER_WAIT, client.post(path, body)).await
+}
+
+async fn in_time<T>(wait: Duration, answer: impl Future<Output = Result<T, ClientError>>) -> Result<T, Failure> {
+    match tokio::time::timeout(wait, answer).await {
+        Ok(answer) => answer.map_err(|error| failure(&error)),
+        Err(_) => {
+            let says = format!("The node did not answer within {} seconds.", wait.as_secs());
+            Err(Failure { says, outcome: Outcome::Unknown })
+        }
+    }
+}
+
+/// What a failed request means to a person.
+pub fn failure(error: &ClientError) -> Failure {
+    let (says, outcome) = match error {
+        ClientError::NotRunning => ("No node is running any more.".to_owned(), Outcome::NotDone),
+        ClientError::Problem(problem) => {
+            let says = [problem.title.trim(), problem.detail.trim()].join(" ");
+            (says.trim().to_owned(), Outcome::NotDone)
+        }
+        ClientError::Io(source) => (format!("The connection to the node failed: {source}."), Outcome::Unknown),
+        ClientError::Protocol(source) => (format!("The node's answer cannot be used: {source}."), Outcome::Unknown),
+    };
+    Failure { says, outcome }
+}
+
+#[derive(Serialize)]
+struct Empty {}
+
+/// Posts that wait for the node; the state lets fewer through.
+const POSTS_MAX: usize = 256;
+/// A node on the same machine answers in milliseconds; a disk that must be synced first may take its time.
+const ANSWER_WAIT: Duration = Duration::from_secs(30);
+/// How long a join may look for somebody who has the room before it says that it goes on in the background.
+const JOIN_WAIT_MS: u64 = 10_000;
+/// How long the end of the chat waits for what was sent last.
+const LAST_POSTS_WAIT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::types::Problem;
+
+    #[test]
+    fn refusals_are_told_in_the_nodes_words() {
+        let problem = Problem { status: 403, code: "refused".into(), title: "No.".into(), detail: "Ask Ana.".into() };
+        let told = failure(&ClientError::Problem(problem));
+        assert_eq!(told, Failure { says: "No. Ask Ana.".into(), outcome: Outcome::NotDone });
+        let broken = failure(&ClientError::Io(std::io::Error::other("reset")));
+        assert_eq!(broken.outcome, Outcome::Unknown);
+    }
+
+    #[test]
+    fn pages_are_asked_for_by_cursor() {
+        assert_eq!(page_path("r", &Page::Newest), "/v1/rooms/r/messages?limit=50");
+        assert_eq!(page_path("r", &Page::Before("e".into())), "/v1/rooms/r/messages?limit=50&before=e");
+        assert_eq!(page_path("r", &Page::After("e".into())), "/v1/rooms/r/messages?limit=50&after=e");
+    }
+
+    #[tokio::test]
+    async fn texts_that_never_left_come_back_at_the_end() {
+        let (inputs, listener) = mpsc::channel(8);
+        let mut performer = Performer::new(Client::new("/nonexistent/node.sock".into()), inputs);
+        drop(listener);
+        let what = Posting::Message { text: "remember me".into(), reply_to: None };
+        performer.begin(Effect::Post(Post { token: 1, room: "r".into(), what }));
+        assert_eq!(performer.finish().await, ["remember me"]);
+    }
+
+    #[tokio::test]
+    async fn node_that_is_gone_is_a_failed_effect() {
+        let (inputs, mut listener) = mpsc::channel(8);
+        let mut performer = Performer::new(Client::new("/nonexistent/node.sock".into()), inputs);
+        performer.begin(Effect::LoadRooms);
+        let Some(Input::Failed { effect, failure }) = listener.recv().await else { panic!("no failure") };
+        assert_eq!((*effect, failure.outcome), (Effect::LoadRooms, Outcome::NotDone));
+    }
+}
