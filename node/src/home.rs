@@ -73,6 +73,12 @@ impl Home {
         Ok(home)
     }
 
+    /// The home at this path, if there is one; nothing is made.
+    pub fn existing(path: &Path) -> Option<Self> {
+        let path = std::path::absolute(path).ok()?;
+        path.join("created").exists().then_some(Home { path })
+    }
+
     /// Its folder.
     pub fn path(&self) -> &Path {
         &self.path

@@ -6,10 +6,12 @@ use crate::network;
 use crate::rooms::RoomView;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tidings_protocol::event::{Class, Hlc};
 use tidings_protocol::id::RoomId;
 use tidings_storage::{Direction, Position};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 impl NodeHandle {
     /// The node as a whole.
@@ -40,6 +42,18 @@ impl NodeHandle {
     /// Addresses on which it listens.
     pub fn listening(&self) -> Vec<String> {
         self.manager.listening.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// Waits until it listens somewhere and no more addresses come; at most a few seconds.
+    pub async fn wait_listening(&self) {
+        let mut news = self.manager.peers_changed.subscribe();
+        let until = Instant::now() + LISTEN_PATIENCE;
+        loop {
+            let quiet = if self.listening().is_empty() { until } else { Instant::now() + LISTEN_QUIET };
+            if tokio::time::timeout_at(quiet, news.recv()).await.is_err() {
+                return;
+            }
+        }
     }
 
     async fn connected(&self) -> Vec<network::PeerInfo> {
@@ -133,5 +147,8 @@ impl NodeHandle {
     }
 }
 
+/// How long to wait for the first address, and for one more.
+const LISTEN_PATIENCE: Duration = Duration::from_secs(3);
+const LISTEN_QUIET: Duration = Duration::from_millis(50);
 /// Counting unread messages stops here.
 const UNREAD_MAX: usize = 1000;

@@ -5,7 +5,7 @@
 //! only through its HTTP API.
 
 pub mod api;
-// CLI
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod handle;
@@ -25,5 +25,5 @@ mod resolve;
 pub mod rooms;
 pub mod sync;
 pub mod text;
-// TUI
+pub mod tui;
 pub mod writer;

@@ -232,6 +232,12 @@ impl Opener {
     }
 }
 
+/// The peer that a seed makes; `None` never, as any 32 bytes are a seed.
+pub fn peer_of(seed: [u8; 32]) -> Option<Peer> {
+    let key = libp2p::identity::Keypair::ed25519_from_bytes(seed).ok()?;
+    Some(Peer(key.public().to_peer_id()))
+}
+
 /// Starts the network: it listens when this returns.
 ///
 /// # Errors

@@ -155,6 +155,7 @@ async fn on_event(
     match event {
         Event::Listening(address) => {
             manager.listening.lock().unwrap_or_else(PoisonError::into_inner).insert(address);
+            let _ = manager.peers_changed.send(PeerNews::Peers);
         }
         Event::Connected { peer, address, outbound } => {
             if outbound {

@@ -103,8 +103,8 @@ pub fn head(state: &State, area: Rect, buffer: &mut Buffer) {
         _ => "members only",
     };
     let people = if room.members == 1 { "only you".to_owned() } else { format!("{} people", room.members) };
-    let about = format!("{people} · {kind} ");
     let cells = usize::from(area.width);
+    let about = if cells < HEAD_WIDE_CELLS { format!("{people} ") } else { format!("{people} · {kind} ") };
     let name = fit(&room_name(room), cells.saturating_sub(2));
     let about = if width(&name) + width(&about) + 4 <= cells { about } else { String::new() };
     let topic = fit(&clean(&room.topic), cells.saturating_sub(width(&name) + width(&about) + 5));
@@ -237,5 +237,7 @@ fn unread(room: &Room) -> String {
 
 /// The node counts no further.
 const UNREAD_COUNTED: usize = 1000;
+/// A narrower head leaves out what kind of room it is, for the topic.
+const HEAD_WIDE_CELLS: usize = 60;
 const TRACK_NAME_CELLS: usize = 16;
 const ANSWERED_NAME_CELLS: usize = 20;

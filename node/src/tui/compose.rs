@@ -140,11 +140,12 @@ impl State {
     fn reply_to_others(&mut self) {
         let Some(open) = self.here() else { return };
         let others = open.window.messages().rev().filter(|message| message.user != self.me() && !message.erased);
-        let mut candidates = others.map(|message| message.id.clone());
-        let target = match open.draft.about() {
-            About::Reply(id) => candidates.by_ref().skip_while(|candidate| candidate != id).nth(1),
-            _ => candidates.next(),
+        let candidates: Vec<&str> = others.map(|message| message.id.as_str()).collect();
+        let last = match open.draft.about() {
+            About::Reply(id) => candidates.iter().position(|candidate| candidate == id),
+            _ => None,
         };
+        let target = candidates.get(last.map_or(0, |last| last + 1)).map(|id| (*id).to_owned());
         match target {
             Some(id) => self.draft_mut().reply(&id),
             None => self.say("There is nothing here to answer."),

@@ -53,10 +53,10 @@ pub fn naming(state: &State, input: &Field, screen: Rect, frame: &mut Frame<'_>)
         y
     };
     if screen.height >= 10 {
-        line("tidings\n\n", theme.accent(), frame);
+        line("tidings\n", theme.accent(), frame);
     }
     let prompt = line("What should people call you?", Style::new().add_modifier(Modifier::BOLD), frame);
-    line("\n\n", Style::new(), frame);
+    line("\n", Style::new(), frame);
     line("Everybody in your rooms sees this name. /name changes it later.", theme.dim(), frame);
     line("Enter goes on · Ctrl-C quits", theme.dim(), frame);
     if let Some(saying) = state.saying.as_ref().filter(|saying| saying.tone == Tone::Wrong) {
@@ -105,14 +105,15 @@ pub fn jump(state: &State, jump: &Jump, screen: Rect, frame: &mut Frame<'_>) {
 
 /// All keys and commands.
 pub fn help(theme: Theme, scrolled: u16, screen: Rect, frame: &mut Frame<'_>) {
+    let cells = usize::from(screen.width.saturating_sub(4).min(PAGE_COLUMNS));
     let mut rows = Vec::new();
-    for (title, keys) in KEYS {
-        rows.push(Row::styled(*title, theme.accent()));
-        rows.extend(keys.iter().map(|(key, does)| pair(key, does)));
-        rows.push(Row::default());
+    for (title, keys) in KEYS.iter().copied().chain([("Commands", COMMANDS.as_slice())]) {
+        if !rows.is_empty() {
+            rows.push(Row::default());
+        }
+        rows.push(Row::styled(title, theme.accent()));
+        rows.extend(keys.iter().flat_map(|(key, does)| pair(key, does, cells)));
     }
-    rows.push(Row::styled("Commands", theme.accent()));
-    rows.extend(COMMANDS.map(|(usage, does)| pair(usage, does)));
     page(theme, "help · Esc closes", rows, scrolled, screen, frame);
 }
 
@@ -136,8 +137,15 @@ pub fn people(state: &State, scrolled: u16, screen: Rect, frame: &mut Frame<'_>)
     page(state.theme, "people · Esc closes", rows, scrolled, screen, frame);
 }
 
-fn pair(key: &'static str, does: &'static str) -> Row<'static> {
-    Row::from(vec![Span::raw(format!("  {key:<KEY_CELLS$}")), Span::raw(does)])
+/// A key and what it does, beside it in as many rows as that takes.
+fn pair(key: &'static str, does: &'static str, cells: usize) -> Vec<Row<'static>> {
+    let left = KEY_CELLS + 2;
+    let rows = wrap(does, cells.saturating_sub(left)).into_iter().enumerate();
+    rows.map(|(i, range)| {
+        let key = if i == 0 { format!("  {key:<KEY_CELLS$}") } else { " ".repeat(left) };
+        Row::from(vec![Span::raw(key), Span::raw(&does[range])])
+    })
+    .collect()
 }
 
 fn page(theme: Theme, title: &str, rows: Vec<Row<'_>>, scrolled: u16, screen: Rect, frame: &mut Frame<'_>) {

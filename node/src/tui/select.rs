@@ -63,7 +63,7 @@ impl State {
             KeyCode::Char('e' | 'd') | KeyCode::Delete => {
                 self.say("Only one's own messages can be changed or taken back.")
             }
-            KeyCode::Char('+') => self.ask(id, Ask::React(Field::default())),
+            KeyCode::Char('+') => self.ask(id, Ask::React(Box::default())),
             KeyCode::Enter => self.unfold_or_follow(id),
             KeyCode::Char('?') => self.mode = Mode::Help(0),
             _ => {}
@@ -116,7 +116,7 @@ impl State {
         }
     }
 
-    fn react_key(&mut self, id: &str, mut field: Field, key: KeyEvent) {
+    fn react_key(&mut self, id: &str, mut field: Box<Field>, key: KeyEvent) {
         let emoji = match key.code {
             KeyCode::Esc => String::new(),
             KeyCode::Enter => clean(field.text()),

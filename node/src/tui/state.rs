@@ -149,7 +149,7 @@ pub enum Ask {
     /// Really erase it?
     Erase,
     /// React with what?
-    React(Field),
+    React(Box<Field>),
 }
 
 /// The last thing that the chat has to say to its user.

@@ -171,17 +171,18 @@ fn placeholder(state: &State) -> String {
 }
 
 fn react(state: &State, field: &Field, area: Rect, frame: &mut Frame<'_>) {
-    let hand: Vec<String> = REACTIONS.iter().zip(1..).map(|(emoji, digit)| format!("{digit} {emoji}")).collect();
-    let text = fit(
-        &format!(" + {}  or type: ", hand.join("  ")),
-        usize::from(area.width / 2 + 20).min(usize::from(area.width)),
-    );
+    let is_wide = usize::from(area.width) > REACT_WIDE_CELLS;
+    let (gap, rest) = if is_wide { (" ", "  or type: ") } else { ("", ": ") };
+    let hand: Vec<String> = REACTIONS.iter().zip(1..).map(|(emoji, digit)| format!("{digit}{gap}{emoji}")).collect();
+    let text = fit(&format!(" + {}{rest}", hand.join(&" ".repeat(gap.len() + 1))), usize::from(area.width));
     frame.buffer_mut().set_string(area.x, area.y, &text, state.theme.warning());
     let used = u16::try_from(width(&text)).unwrap_or(area.width).min(area.width);
     let rest = Rect { x: area.x + used, width: area.width - used, height: 1, ..area };
     overlay::field(field, rest, frame);
 }
 
+/// Room for the reactions at hand, set apart, and a word.
+const REACT_WIDE_CELLS: usize = 60;
 const LOBBY: &str = "You are in no room yet.
 
   /create NAME

@@ -1,0 +1,304 @@
+//! What can be typed.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// A messenger without a server: run your own node, invite people, chat.
+#[derive(Debug, Parser)]
+#[command(name = "tidings", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// Where keys and history are kept.
+    #[arg(long, global = true, env = "TIDINGS_HOME", value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Chat in the terminal; starts a node if none is running.
+    Chat {
+        /// Where to begin.
+        room: Option<String>,
+        /// How to run a node, if none is running.
+        #[command(flatten)]
+        run: UpArgs,
+    },
+    /// Run a node until it is stopped.
+    Up(UpArgs),
+    /// Stop the node of this home.
+    Down,
+    /// Show how the node is.
+    Status,
+    /// Look for what is wrong, and say what to do.
+    Doctor {
+        /// Mend what can be mended.
+        #[arg(long)]
+        fix: bool,
+    },
+    /// Show who I am.
+    Id {
+        /// More.
+        #[command(subcommand)]
+        command: Option<IdCommand>,
+    },
+    /// Show peers, or add one.
+    Peers {
+        /// More.
+        #[command(subcommand)]
+        command: Option<PeersCommand>,
+    },
+    /// Make rooms, join them, look at them.
+    Room {
+        /// What to do.
+        #[command(subcommand)]
+        command: RoomCommand,
+    },
+    /// Show invites, or close one.
+    Invite {
+        /// What to do.
+        #[command(subcommand)]
+        command: InviteCommand,
+    },
+    /// Open the direct room with somebody.
+    Dm {
+        /// Whom.
+        user: String,
+    },
+    /// Send a message.
+    Send(SendArgs),
+    /// Read a room.
+    Read(ReadArgs),
+    /// Change the text of one of my messages.
+    Edit {
+        /// The message.
+        event: String,
+        /// What it should say; read from standard input when left out.
+        text: Option<String>,
+    },
+    /// Hide a message for good.
+    Erase {
+        /// The message.
+        event: String,
+    },
+    /// Put an emoji to a message.
+    React {
+        /// The message.
+        event: String,
+        /// The emoji.
+        emoji: String,
+        /// Take it back.
+        #[arg(long)]
+        remove: bool,
+    },
+    /// Bring history from elsewhere into a room.
+    Import(ImportArgs),
+    /// Write a room's history as a file that proves itself.
+    Export {
+        /// The room.
+        room: String,
+        /// Where to; standard output when left out.
+        #[arg(long, short)]
+        output: Option<PathBuf>,
+    },
+    /// Prove an exported file.
+    Verify {
+        /// The file.
+        file: Option<PathBuf>,
+    },
+    /// Show settings.
+    Config {
+        /// What to do.
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Show the version.
+    Version,
+}
+
+/// How to run a node.
+#[derive(Debug, Clone, Default, Args)]
+pub struct UpArgs {
+    /// Listen here; repeat for more.
+    #[arg(long, value_name = "MADDR")]
+    pub listen: Vec<String>,
+    /// Keep a connection with this peer; repeat for more.
+    #[arg(long, value_name = "MADDR")]
+    pub peer: Vec<String>,
+    /// Where the HTTP API listens; 127.0.0.1:0 picks a port.
+    #[arg(long, value_name = "ADDR")]
+    pub api: Option<String>,
+    /// Do not look for peers on the local network.
+    #[arg(long)]
+    pub no_mdns: bool,
+}
+
+/// Under `id`.
+#[derive(Debug, Subcommand)]
+pub enum IdCommand {
+    /// Set what people should call me.
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// Show the recovery words.
+    Words,
+}
+
+/// Under `peers`.
+#[derive(Debug, Subcommand)]
+pub enum PeersCommand {
+    /// Dial a peer, now and whenever it is lost.
+    Add {
+        /// Its address, ending in /p2p/...
+        address: String,
+    },
+}
+
+/// Under `room`.
+#[derive(Debug, Subcommand)]
+pub enum RoomCommand {
+    /// Make a room; members only unless said otherwise.
+    Create {
+        /// Its name.
+        name: String,
+        /// Anybody may read and join.
+        #[arg(long, conflicts_with = "private")]
+        public: bool,
+        /// End-to-end encrypted: not built yet.
+        #[arg(long)]
+        private: bool,
+        /// The weakest role that may invite.
+        #[arg(long, value_name = "ROLE")]
+        invite_rank: Option<String>,
+    },
+    /// List my rooms.
+    List,
+    /// Show one.
+    Show {
+        /// Its name or id.
+        room: String,
+    },
+    /// List its members.
+    Members {
+        /// Its name or id.
+        room: String,
+    },
+    /// Make a link by which somebody can join.
+    Invite {
+        /// Its name or id.
+        room: String,
+        /// The role of who joins.
+        #[arg(long)]
+        role: Option<String>,
+        /// Close it after this time: 30m, 12h, 7d.
+        #[arg(long, value_name = "TIME")]
+        expires: Option<String>,
+        /// Not built yet.
+        #[arg(long, hide = true)]
+        approve: bool,
+    },
+    /// Join by a link.
+    Join {
+        /// The link.
+        link: String,
+        /// How long to wait for the first page: 60s, 5m.
+        #[arg(long, default_value = "60s", value_name = "TIME")]
+        wait: String,
+    },
+    /// Leave a room.
+    Leave {
+        /// Its name or id.
+        room: String,
+    },
+    /// Call a room something else here.
+    Alias {
+        /// Its name or id.
+        room: String,
+        /// The new name.
+        name: String,
+    },
+}
+
+/// Under `invite`.
+#[derive(Debug, Subcommand)]
+pub enum InviteCommand {
+    /// List invites, of one room or of all.
+    List {
+        /// The room.
+        room: Option<String>,
+    },
+    /// Close an invite: nobody else comes in by it.
+    Close {
+        /// Its id.
+        invite: String,
+    },
+}
+
+/// Under `config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Show the settings in force.
+    Show {
+        /// And where each came from.
+        #[arg(long)]
+        origin: bool,
+    },
+}
+
+/// Of `send`.
+#[derive(Debug, Args)]
+pub struct SendArgs {
+    /// The room.
+    pub room: String,
+    /// The text; read from standard input when left out.
+    pub text: Option<String>,
+    /// The message answered.
+    #[arg(long, value_name = "EVENT")]
+    pub reply: Option<String>,
+    /// Not built yet.
+    #[arg(long, value_name = "PATH")]
+    pub file: Option<PathBuf>,
+}
+
+/// Of `read`.
+#[derive(Debug, Args)]
+pub struct ReadArgs {
+    /// The room.
+    pub room: String,
+    /// How many messages.
+    #[arg(long, default_value_t = 50)]
+    pub limit: usize,
+    /// Those before this message.
+    #[arg(long, value_name = "EVENT")]
+    pub before: Option<String>,
+    /// Those after it.
+    #[arg(long, value_name = "EVENT", conflicts_with = "before")]
+    pub after: Option<String>,
+    /// Go on with what comes.
+    #[arg(long, conflicts_with = "before")]
+    pub follow: bool,
+}
+
+/// Of `import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The room.
+    pub room: String,
+    /// The file, plain or gzipped.
+    pub file: PathBuf,
+    /// Its format.
+    #[arg(long, default_value = "jsonl")]
+    pub format: String,
+    /// What to call the place it comes from; the file's name unless said.
+    #[arg(long)]
+    pub source: Option<String>,
+    /// Print a line after each synced batch.
+    #[arg(long)]
+    pub progress: bool,
+}

@@ -1,0 +1,143 @@
+//! Bringing history in, taking it out, proving it.
+
+use super::Context;
+use super::args::ImportArgs;
+use super::exit::Failure;
+use super::output::line;
+use super::rooms::segment;
+use crate::api::types::{ImportProgress, Problem};
+use crate::home::explain;
+use flate2::read::MultiGzDecoder;
+use serde::Deserialize;
+use std::fs::File;
+use std::io::{BufRead, BufReader, IsTerminal, Read};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tidings_storage::proof::prove;
+use tokio::io::{AsyncWriteExt, DuplexStream};
+
+/// A line of an import's answer.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Answer {
+    Progress(ImportProgress),
+    Problem(Problem),
+}
+
+pub(super) async fn import(context: &Context, args: ImportArgs) -> Result<ExitCode, Failure> {
+    if args.format != "jsonl" {
+        return Err(Failure::usage(format!("\"{}\" is no format: use jsonl", args.format)));
+    }
+    let client = context.client()?;
+    let source = args.source.unwrap_or_else(|| source_name(&args.file));
+    let reader = open(&args.file)?;
+    let (sender, receiver) = tokio::io::duplex(PIPE_LEN);
+    let feeding = tokio::task::spawn_blocking(move || feed(reader, sender, tokio::runtime::Handle::current()));
+    let path = format!("/v1/rooms/{}/import?source={}", segment(&args.room), segment(&source));
+    let mut answers = client.post_stream::<Answer, _>(&path, receiver).await?;
+    let on_terminal = std::io::stderr().is_terminal() && !context.out.json;
+    while let Some(answer) = answers.next().await? {
+        match answer {
+            Answer::Problem(problem) => return Err(crate::api::client::ClientError::Problem(problem).into()),
+            Answer::Progress(ImportProgress::Acknowledged { acknowledged }) => {
+                if args.progress {
+                    line(&serde_json::json!({ "acknowledged": acknowledged }).to_string());
+                } else if on_terminal {
+                    eprint!("\r{acknowledged} messages on disk ");
+                }
+            }
+            Answer::Progress(done @ ImportProgress::Done { .. }) => {
+                if on_terminal {
+                    eprintln!();
+                }
+                drop(feeding.await);
+                return finish(context, &done);
+            }
+        }
+    }
+    Err(Failure::failed("the import broke off", "run it again: what is on disk is not imported twice"))
+}
+
+fn finish(context: &Context, done: &ImportProgress) -> Result<ExitCode, Failure> {
+    let ImportProgress::Done { imported, known, rejected, seconds, errors } = done else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    context.out.show(done, |_| {
+        let rate = *imported as f64 / seconds.max(0.001);
+        format!("imported {imported}, known {known}, rejected {rejected}, in {seconds:.1} s ({rate:.0}/s)")
+    });
+    if *rejected == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let what = format!("{rejected} lines were not imported:\n{}", errors.join("\n"));
+    Err(Failure::failed(what, "mend them and run it again: the others are not imported twice"))
+}
+
+fn source_name(file: &Path) -> String {
+    let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    name.strip_suffix(".jsonl").unwrap_or(name).to_owned()
+}
+
+/// The file, inflated when it is gzipped.
+fn open(path: &Path) -> Result<Box<dyn Read + Send>, Failure> {
+    let file = File::open(path).map_err(|e| Failure::failed(explain(path, e).to_string(), ""))?;
+    let mut reader = BufReader::with_capacity(PIPE_LEN, file);
+    let gzipped = reader.fill_buf()?.starts_with(&[0x1f, 0x8b]);
+    Ok(if gzipped { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) })
+}
+
+fn feed(mut reader: Box<dyn Read + Send>, mut to: DuplexStream, runtime: tokio::runtime::Handle) -> std::io::Result<()> {
+    let mut buffer = vec![0; PIPE_LEN];
+    loop {
+        let n = reader.read(&mut buffer)?;
+        if n == 0 {
+            return runtime.block_on(to.shutdown());
+        }
+        runtime.block_on(to.write_all(&buffer[..n]))?;
+    }
+}
+
+pub(super) async fn export(context: &Context, room: &str, output: Option<PathBuf>) -> Result<ExitCode, Failure> {
+    let client = context.client()?;
+    let path = format!("/v1/rooms/{}/export", segment(room));
+    let Some(output) = output else {
+        let stdout = std::io::stdout().as_fd().try_clone_to_owned()?;
+        client.download(&path, &mut tokio::fs::File::from_std(File::from(stdout))).await?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let beside = output.with_extension("part");
+    let mut file = tokio::fs::File::create(&beside).await.map_err(|e| Failure::from(explain(&beside, e)))?;
+    let bytes = client.download(&path, &mut file).await?;
+    file.sync_all().await?;
+    tokio::fs::rename(&beside, &output).await?;
+    context.out.show(&serde_json::json!({ "bytes": bytes, "file": output }), |_| {
+        format!("wrote {bytes} bytes to {}\nprove it: tidings verify {}", output.display(), output.display())
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn verify(context: &Context, file: Option<PathBuf>) -> Result<ExitCode, Failure> {
+    let Some(path) = file else {
+        return Err(Failure::refused("verifying the whole store is not built yet: tidings verify FILE proves an export"));
+    };
+    let file = File::open(&path).map_err(|e| Failure::from(explain(&path, e)))?;
+    let (room, proven) = prove(&mut BufReader::with_capacity(PIPE_LEN, file)).map_err(|error| {
+        Failure::failed(format!("{}: {error}", path.display()), "do not trust it; export it again from a member's node")
+    })?;
+    let value = serde_json::json!({
+        "room": room.to_string(), "events": proven.events, "logs": proven.logs, "signatures": proven.signatures,
+        "erased": proven.erased, "holes": proven.holes,
+    });
+    context.out.show(&value, |_| {
+        let holes = if proven.holes > 0 { format!(", {} stretches missing", proven.holes) } else { String::new() };
+        format!(
+            "proven: {} events in {} logs of room {room}, {} signatures checked, {} erased{holes}",
+            proven.events, proven.logs, proven.signatures, proven.erased
+        )
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+const PIPE_LEN: usize = 256 * 1024;

@@ -1,0 +1,150 @@
+//! Saying things and reading them.
+
+use super::Context;
+use super::args::{ReadArgs, SendArgs};
+use super::exit::Failure;
+use super::rooms::segment;
+use crate::api::client::Client;
+use crate::api::types::{Happened, Line, React, Room, SendMessage, Sent};
+use serde_json::Value;
+use std::collections::HashSet;
+use std::io::Read;
+use std::process::ExitCode;
+use tidings_protocol::limits::PAYLOAD_LEN_MAX;
+
+pub(super) async fn send(context: &Context, args: SendArgs) -> Result<ExitCode, Failure> {
+    if args.file.is_some() {
+        return Err(Failure::refused("sending files is not built yet"));
+    }
+    let body = SendMessage { text: text(args.text)?, reply_to: args.reply };
+    let path = format!("/v1/rooms/{}/messages", segment(&args.room));
+    sent(context, context.client()?.post(&path, &body).await?)
+}
+
+pub(super) async fn edit(context: &Context, event: &str, new: Option<String>) -> Result<ExitCode, Failure> {
+    let body = SendMessage { text: text(new)?, reply_to: None };
+    sent(context, context.client()?.post(&format!("/v1/events/{}/edit", segment(event)), &body).await?)
+}
+
+pub(super) async fn erase(context: &Context, event: &str) -> Result<ExitCode, Failure> {
+    sent(context, context.client()?.post(&format!("/v1/events/{}/erase", segment(event)), &Value::Null).await?)
+}
+
+pub(super) async fn react(context: &Context, event: &str, emoji: &str, remove: bool) -> Result<ExitCode, Failure> {
+    let body = React { emoji: emoji.to_owned(), remove };
+    sent(context, context.client()?.post(&format!("/v1/events/{}/react", segment(event)), &body).await?)
+}
+
+fn sent(context: &Context, sent: Sent) -> Result<ExitCode, Failure> {
+    context.out.show(&sent, |s| s.id.clone());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The text given, or all of standard input without its last newline.
+fn text(given: Option<String>) -> Result<String, Failure> {
+    let text = match given {
+        Some(text) => text,
+        None => {
+            let mut text = String::new();
+            let limit = PAYLOAD_LEN_MAX as u64 + 1;
+            std::io::stdin().take(limit).read_to_string(&mut text)?;
+            text.strip_suffix('\n').map(str::to_owned).unwrap_or(text)
+        }
+    };
+    if text.trim().is_empty() {
+        return Err(Failure::usage("there is nothing to say: the text is empty"));
+    }
+    if text.len() > TEXT_LEN_MAX {
+        return Err(Failure::usage(format!(
+            "{} bytes, at most {TEXT_LEN_MAX} in one message: send it in parts; nothing was sent",
+            text.len()
+        )));
+    }
+    Ok(text)
+}
+
+pub(super) async fn read(context: &Context, args: ReadArgs) -> Result<ExitCode, Failure> {
+    let client = context.client()?;
+    let room: Room = client.get(&format!("/v1/rooms/{}", segment(&args.room))).await?;
+    // The stream stands before the page is read, so that nothing falls between the two.
+    let mut events = if args.follow { Some(client.events(None).await?) } else { None };
+    let mut path = format!("/v1/rooms/{}/messages?limit={}", room.room, args.limit);
+    if let Some(event) = &args.before {
+        path.push_str(&format!("&before={}", segment(event)));
+    }
+    if let Some(event) = &args.after {
+        path.push_str(&format!("&after={}", segment(event)));
+    }
+    let mut follow = Follow { seen: HashSet::new(), newest: None };
+    for line in client.get::<Vec<Line>>(&path).await? {
+        follow.show(context, &line);
+    }
+    while let Some(events) = &mut events {
+        let notice = tokio::select! {
+            notice = events.next() => notice?,
+            _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
+        };
+        match notice.map(|n| n.what) {
+            None => return Err(Failure::not_running()),
+            Some(Happened::Message { message }) if message.room == room.room => {
+                follow.show(context, &Line::Message(message));
+            }
+            Some(Happened::Backfill { room: id, .. }) if id == room.room => {
+                follow.catch_up(context, &client, &room.room).await?;
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What was shown while following.
+struct Follow {
+    seen: HashSet<String>,
+    newest: Option<String>,
+}
+
+impl Follow {
+    fn show(&mut self, context: &Context, line: &Line) {
+        if let Line::Message(message) = line {
+            // With --json every change is told; people are shown a message once.
+            let new = self.seen.insert(message.id.clone());
+            if !new && !context.out.json {
+                return;
+            }
+            if new {
+                self.newest = Some(message.id.clone());
+            }
+        }
+        context.out.timeline(line);
+        if self.seen.len() > SEEN_MAX {
+            self.seen.clear();
+        }
+    }
+
+    /// Much has come at once: pages from the newest shown on.
+    async fn catch_up(&mut self, context: &Context, client: &Client, room: &str) -> Result<(), Failure> {
+        loop {
+            let after = self.newest.as_ref().map(|id| format!("&after={id}")).unwrap_or_default();
+            let page: Vec<Line> = client.get(&format!("/v1/rooms/{room}/messages?limit={PAGE}{after}")).await?;
+            let new = |line: &&Line| match line {
+                Line::Message(m) => !self.seen.contains(&m.id),
+                Line::Gap { .. } => false,
+            };
+            let fresh: Vec<Line> = page.iter().filter(new).cloned().collect();
+            for line in &fresh {
+                self.show(context, line);
+            }
+            if fresh.is_empty() || page.len() < PAGE {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Messages told of while following that are remembered, so that none is shown twice.
+const SEEN_MAX: usize = 100_000;
+const PAGE: usize = 200;
+/// A text's bytes: the payload's limit without what stands around the text.
+const TEXT_LEN_MAX: usize = PAYLOAD_LEN_MAX - 256;
+

@@ -1,0 +1,114 @@
+//! Printing: JSON as it is, human text made safe. A reader that went away is no failure.
+
+use crate::api::types::{Line, Message};
+use crate::text::SafeText;
+use serde::Serialize;
+use std::io::{IsTerminal, Write};
+
+/// How to print.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    /// JSON, and nothing else on stdout.
+    pub json: bool,
+}
+
+impl Output {
+    /// Prints one value: as JSON on a line, or as `human` says.
+    pub fn show<T: Serialize>(&self, value: &T, human: impl FnOnce(&T) -> String) {
+        if self.json {
+            line(&serde_json::to_string(value).unwrap_or_default());
+        } else {
+            let text = human(value);
+            if !text.is_empty() {
+                line(&SafeText::block(&text).to_string());
+            }
+        }
+    }
+
+    /// Prints one line of a timeline.
+    pub fn timeline(&self, entry: &Line) {
+        self.show(entry, |entry| match entry {
+            Line::Gap { gap } => {
+                let count = gap.to_seq.saturating_sub(gap.from_seq) + 1;
+                format!("~ {count} messages of {} are missing here ({})", short(&gap.user), gap.why)
+            }
+            Line::Message(message) => human_message(message),
+        });
+    }
+}
+
+/// Whether a person is looking at stdout.
+pub fn is_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// Prints a line; ends quietly when nobody reads any more.
+pub fn line(text: &str) {
+    let mut out = std::io::stdout().lock();
+    if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// The end of an id, enough to tell it from others.
+pub fn short(id: &str) -> String {
+    format!("…{}", id.get(id.len().saturating_sub(8)..).unwrap_or(id))
+}
+
+fn human_message(message: &Message) -> String {
+    let who = match &message.imported {
+        Some(imported) => format!("{} (imported by {})", one_line(&imported.author), one_line(&message.name)),
+        None => one_line(&message.name),
+    };
+    let reply = message.reply_to.as_ref().map(|id| format!("(to {}) ", &id[..id.len().min(8)])).unwrap_or_default();
+    let text = match (message.erased, message.kind.as_str()) {
+        (true, _) => "(erased)".to_owned(),
+        (_, "unknown") => "(a kind of message that needs a newer tidings)".to_owned(),
+        _ => message.text.clone(),
+    };
+    let edited = if message.edited { " (edited)" } else { "" };
+    let mut reactions = String::new();
+    for (emoji, users) in &message.reactions {
+        reactions.push_str(&format!("  {} {}", one_line(emoji), users.len()));
+    }
+    let id = &message.id[..message.id.len().min(8)];
+    format!("{} {id} {who}: {reply}{text}{edited}{reactions}", time(message.ms))
+}
+
+fn one_line(text: &str) -> String {
+    SafeText::line(text).to_string()
+}
+
+/// `2026-11-22 09:30`, in UTC.
+pub fn time(ms: u64) -> String {
+    let minutes = ms / 60_000;
+    let (days, minute) = (minutes / 1440, minutes % 1440);
+    // Days since 0000-03-01, so that the leap day is a year's last (Hinnant, chrono-compatible date algorithms).
+    let z = days + 719_468;
+    let (era, day_of_era) = (z / 146_097, z % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}", minute / 60, minute % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::time;
+
+    #[test]
+    fn times_read_as_the_calendar_has_them() {
+        for (ms, text) in [
+            (0, "1970-01-01 00:00"),
+            (951_782_340_000, "2000-02-28 23:59"),
+            (951_868_740_000, "2000-02-29 23:59"),
+            (1_507_466_702_000, "2017-10-08 12:45"),
+            (1_735_689_600_000, "2025-01-01 00:00"),
+        ] {
+            assert_eq!(time(ms), text);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Rooms and invites.
+
+use super::Context;
+use super::args::{InviteCommand, RoomCommand};
+use super::exit::Failure;
+use super::output::{is_terminal, short, time};
+use crate::api::types::{CreateInvite, CreateRoom, Invite, JoinRoom, Joined, Member, Room, RoomCreated, SetAlias};
+use qrcode::QrCode;
+use qrcode::render::unicode;
+use serde_json::Value;
+use std::process::ExitCode;
+use std::time::Duration;
+
+pub(super) async fn room(context: &Context, command: RoomCommand) -> Result<ExitCode, Failure> {
+    match command {
+        RoomCommand::Create { private: true, .. } => Err(Failure::refused(
+            "private rooms are not built yet. A members room is closed to others, but not end-to-end encrypted: \
+             tidings room create NAME",
+        )),
+        RoomCommand::Create { name, public, invite_rank, .. } => {
+            let body = CreateRoom { name, public, invite_rank };
+            let room: RoomCreated = context.client()?.post("/v1/rooms", &body).await?;
+            context.out.show(&room, |r| {
+                let note = if r.kind == "members" { ", for members only; not end-to-end encrypted" } else { "" };
+                format!("made {} ({}{note})\ninvite somebody: tidings room invite {}", r.alias, r.kind, r.alias)
+            });
+            Ok(ExitCode::SUCCESS)
+        }
+        RoomCommand::List => list(context).await,
+        RoomCommand::Show { room } => {
+            let room: Room = context.client()?.get(&format!("/v1/rooms/{}", segment(&room))).await?;
+            context.out.show(&room, |r| format!("{}\nid      {}\ntopic   {}", row(r), r.room, r.topic));
+            Ok(ExitCode::SUCCESS)
+        }
+        RoomCommand::Members { room } => {
+            let members: Vec<Member> = context.client()?.get(&format!("/v1/rooms/{}/members", segment(&room))).await?;
+            context.out.show(&members, |members| {
+                let line = |m: &Member| format!("{:<10} {:<24} {}", m.role, m.name, m.user);
+                members.iter().map(line).collect::<Vec<_>>().join("\n")
+            });
+            Ok(ExitCode::SUCCESS)
+        }
+        RoomCommand::Invite { approve: true, .. } => Err(Failure::refused("--approve is not built yet")),
+        RoomCommand::Invite { room, role, expires, .. } => new_invite(context, &room, role, expires).await,
+        RoomCommand::Join { link, wait } => join(context, link, &wait).await,
+        RoomCommand::Leave { room } => {
+            let _: Value = context.client()?.post(&format!("/v1/rooms/{}/leave", segment(&room)), &Value::Null).await?;
+            context.out.show(&serde_json::json!({}), |_| format!("left {room}; its history stays here"));
+            Ok(ExitCode::SUCCESS)
+        }
+        RoomCommand::Alias { room, name } => {
+            let path = format!("/v1/rooms/{}/alias", segment(&room));
+            let _: Value = context.client()?.post(&path, &SetAlias { alias: name.clone() }).await?;
+            context.out.show(&serde_json::json!({}), |_| format!("{room} is called {name} here now"));
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+pub(super) async fn invite(context: &Context, command: InviteCommand) -> Result<ExitCode, Failure> {
+    match command {
+        InviteCommand::List { room } => {
+            let path = match room {
+                Some(room) => format!("/v1/rooms/{}/invites", segment(&room)),
+                None => "/v1/invites".to_owned(),
+            };
+            let invites: Vec<Invite> = context.client()?.get(&path).await?;
+            context.out.show(&invites, |invites| {
+                let line = |i: &Invite| {
+                    let state = if i.closed { "closed" } else { "open" };
+                    let room = short(&i.room);
+                    format!("{} {state:<7} {:<10} joins {:<4} room {room}", i.invite, i.role, i.joins)
+                };
+                invites.iter().map(line).collect::<Vec<_>>().join("\n")
+            });
+        }
+        InviteCommand::Close { invite } => {
+            let _: Value = context.client()?.delete(&format!("/v1/invites/{}", segment(&invite))).await?;
+            context.out.show(&serde_json::json!({}), |_| "closed: nobody else comes in by it".to_owned());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(context: &Context) -> Result<ExitCode, Failure> {
+    let rooms: Vec<Room> = context.client()?.get("/v1/rooms").await?;
+    context.out.show(&rooms, |rooms| {
+        if rooms.is_empty() {
+            return "no rooms yet: tidings room create NAME, or tidings room join LINK".to_owned();
+        }
+        rooms.iter().map(row).collect::<Vec<_>>().join("\n")
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(room: &Room) -> String {
+    let name = if room.alias.is_empty() { short(&room.room) } else { room.alias.clone() };
+    let state = match (room.pending, room.complete) {
+        (true, _) => "joining: nobody has let us in yet",
+        (_, true) => "complete",
+        (_, false) => "fetching what is missing",
+    };
+    let last = if room.last_ms == 0 { "-".to_owned() } else { time(room.last_ms) };
+    format!(
+        "{name:<20} {:<8} {:<10} {} members, {} unread, last {last}, {state}",
+        room.kind, room.role, room.members, room.unread
+    )
+}
+
+async fn new_invite(
+    context: &Context,
+    room: &str,
+    role: Option<String>,
+    expires: Option<String>,
+) -> Result<ExitCode, Failure> {
+    let expires_ms = expires.as_deref().map(duration).transpose()?.map(|d| d.as_millis() as u64);
+    let body = CreateInvite { role, expires_ms };
+    let invite: Invite = context.client()?.post(&format!("/v1/rooms/{}/invites", segment(room)), &body).await?;
+    if let Some(warning) = &invite.warning {
+        eprintln!("note: {warning}");
+    }
+    context.out.show(&invite, |i| {
+        let link = i.link.clone().unwrap_or_default();
+        let qr = QrCode::new(link.to_uppercase().as_bytes()).ok().filter(|_| is_terminal());
+        let qr = qr.map(|qr| qr.render::<unicode::Dense1x2>().build()).unwrap_or_default();
+        if qr.is_empty() { link } else { format!("{link}\n\n{qr}") }
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn join(context: &Context, link: String, wait: &str) -> Result<ExitCode, Failure> {
+    let wait_ms = duration(wait)?.as_millis() as u64;
+    let joined: Joined = context.client()?.post("/v1/join", &JoinRoom { link, wait_ms }).await?;
+    if joined.pending {
+        let tried = if joined.tried.is_empty() { "none in the link".to_owned() } else { joined.tried.join(", ") };
+        if context.out.json {
+            context.out.show(&joined, |_| String::new());
+        }
+        return Err(Failure::unfinished(format!("accepted, still trying; addresses tried: {tried}")));
+    }
+    context.out.show(&joined, |j| format!("joined {}\nread it: tidings read {}", j.alias, j.alias));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `90s`, `30m`, `12h`, `7d`.
+fn duration(text: &str) -> Result<Duration, Failure> {
+    let wrong = || Failure::usage(format!("\"{text}\" is no time: write 90s, 30m, 12h or 7d"));
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let seconds = match unit {
+        "s" => number,
+        "m" => number.saturating_mul(60),
+        "h" => number.saturating_mul(3600),
+        "d" => number.saturating_mul(86_400),
+        _ => return Err(wrong()),
+    };
+    Ok(Duration::from_secs(seconds.min(YEARS_10_S)))
+}
+
+/// A name as a part of a path.
+pub(super) fn segment(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            out.push(byte as char);
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    // An empty or dotted segment would name another route.
+    if matches!(out.as_str(), "" | "." | "..") { "%20".to_owned() } else { out }
+}
+
+const YEARS_10_S: u64 = 10 * 365 * 86_400;

@@ -1,0 +1,232 @@
+//! Running a node, and how it is.
+
+use super::Context;
+use super::args::{ConfigCommand, PeersCommand, UpArgs};
+use super::exit::Failure;
+use super::output::short;
+use crate::api::client::Client;
+use crate::api::server::{ServeError, Server};
+use crate::api::types::{AddPeer, Peer, Status};
+use crate::config::{Resolved, Settings};
+use crate::home::{Home, explain};
+use crate::node::{Node, StartError};
+use serde_json::{Value, json};
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        Failure::failed(error.to_string(), "")
+    }
+}
+
+impl From<ServeError> for Failure {
+    fn from(error: ServeError) -> Self {
+        Failure::failed(error.to_string(), "")
+    }
+}
+
+/// Logs go to stderr; `TIDINGS_LOG` says how much.
+pub(super) fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("TIDINGS_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    drop(tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).try_init());
+}
+
+/// The chat owns the screen: logs go to a file in the home, begun anew each time.
+fn log_to_file(home: &Home) -> Result<(), Failure> {
+    let path = home.path().join("chat.log");
+    let file = std::fs::File::create(&path).map_err(|e| explain(&path, e))?;
+    let filter = EnvFilter::try_from_env("TIDINGS_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    drop(tracing_subscriber::fmt().with_env_filter(filter).with_writer(file).with_ansi(false).try_init());
+    Ok(())
+}
+
+fn resolve(context: &Context, args: UpArgs) -> Result<Resolved, Failure> {
+    let flags = Settings {
+        listen: args.listen,
+        peers: args.peer,
+        api: args.api,
+        no_mdns: args.no_mdns,
+        federation: String::new(),
+    };
+    Settings::resolve(&context.home, flags).map_err(|e| Failure::usage(e.to_string()))
+}
+
+pub(super) async fn up(context: &Context, args: UpArgs) -> Result<ExitCode, Failure> {
+    log_to_stderr();
+    let home = Home::open(&context.home)?;
+    let settings = resolve(context, args)?.settings;
+    let node = Node::start(&home, &settings).await?;
+    let handle = node.handle();
+    let server = Server::start(&home, handle.clone(), settings.api.as_deref()).await?;
+    let identity = handle.identity().map_err(|e| Failure::failed(e.to_string(), ""))?;
+    handle.wait_listening().await;
+    let ready = json!({
+        "ready": true, "user": identity.user, "peer": identity.peer, "listen": handle.listening(),
+        "api": server.running.api,
+    });
+    context.out.show(&ready, |_| {
+        let listen = handle.listening().join("\n        ");
+        format!(
+            "running as {}\nhome    {}\nlisten  {listen}\napi     {}\nstop it with Ctrl-C, or tidings down",
+            if identity.name.is_empty() { short(&identity.user) } else { identity.name.clone() },
+            home.path().display(),
+            server.running.api
+        )
+    });
+    let failed = until_stopped(&node, &server).await;
+    server.stop();
+    node.stop().await;
+    match failed {
+        None => Ok(ExitCode::SUCCESS),
+        Some(reason) => Err(Failure::failed(reason, "what was acknowledged is on disk; start it again afterwards")),
+    }
+}
+
+async fn until_stopped(node: &Node, server: &Server) -> Option<String> {
+    let mut stop = server.stop_asked.clone();
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return Some("no signals can be handled".to_owned());
+    };
+    tokio::select! {
+        _ = interrupt.recv() => None,
+        _ = terminate.recv() => None,
+        _ = stop.wait_for(|stop| *stop) => None,
+        reason = node.failed() => Some(reason),
+    }
+}
+
+pub(super) async fn chat(context: &Context, room: Option<String>, args: UpArgs) -> Result<ExitCode, Failure> {
+    let home = Home::open(&context.home)?;
+    log_to_file(&home)?;
+    if let Ok(client) = context.client()
+        && client.get::<Status>("/v1/status").await.is_ok()
+    {
+        return run_chat(client, room).await;
+    }
+    let settings = resolve(context, args)?.settings;
+    show_words_once(&home)?;
+    let node = Node::start(&home, &settings).await?;
+    let server = Server::start(&home, node.handle(), settings.api.as_deref()).await?;
+    let result = run_chat(Client::new(server.running.socket.clone().into()), room).await;
+    eprintln!("the node stops too; to keep it running for others and for the next time: tidings up");
+    server.stop();
+    node.stop().await;
+    result
+}
+
+async fn run_chat(client: Client, room: Option<String>) -> Result<ExitCode, Failure> {
+    match crate::tui::run::run(client, room).await {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(Failure::failed(error.to_string(), "")),
+    }
+}
+
+/// The recovery words are shown once, before the chat draws.
+fn show_words_once(home: &Home) -> Result<(), Failure> {
+    if home.read_secret("words-shown")?.is_some() {
+        return Ok(());
+    }
+    let keys = crate::keys::Keys::open(home)?;
+    eprintln!("Whoever has these 24 words is you. Write them down, show nobody (again: tidings id words):\n");
+    eprintln!("{}\n", keys.phrase.words().as_str());
+    eprintln!("Press Enter to go on.");
+    std::io::stdin().read_line(&mut String::new())?;
+    Ok(home.write_secret("words-shown", b"")?)
+}
+
+pub(super) async fn down(context: &Context) -> Result<ExitCode, Failure> {
+    let client = context.client()?;
+    let _: Value = client.post("/v1/stop", &Value::Null).await?;
+    // The node takes back its word when it has stopped; until then it answers.
+    let home = Home::open(&context.home)?;
+    while home.running().is_some() && client.get::<Status>("/v1/status").await.is_ok() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    context.out.show(&json!({}), |_| "stopped".to_owned());
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn status(context: &Context) -> Result<ExitCode, Failure> {
+    let status: Status = context.client()?.get("/v1/status").await?;
+    context.out.show(&status, |s| {
+        format!(
+            "running for {} s, version {}\n{} peers, {} rooms{}, {} events, {:.1} MB on disk\n{}",
+            s.uptime_s,
+            s.version,
+            s.peers,
+            s.rooms,
+            if s.behind > 0 { format!(" ({} with something missing)", s.behind) } else { String::new() },
+            s.events,
+            s.disk_bytes as f64 / 1e6,
+            s.listen.join("\n")
+        )
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn peers(context: &Context, command: Option<PeersCommand>) -> Result<ExitCode, Failure> {
+    let client = context.client()?;
+    if let Some(PeersCommand::Add { address }) = command {
+        let _: Value = client.post("/v1/peers", &AddPeer { address }).await?;
+        context.out.show(&json!({}), |_| "dialling; it is dialled again whenever it is lost".to_owned());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let peers: Vec<Peer> = client.get("/v1/peers").await?;
+    context.out.show(&peers, |peers| {
+        let line = |p: &Peer| {
+            let rtt = p.rtt_ms.map(|ms| format!("{ms:.1} ms")).unwrap_or_else(|| "-".to_owned());
+            format!("{} {:<3} {rtt:<8} {} rooms shared, {} behind  {}", short(&p.peer), p.direction, p.rooms, p.behind, p.address)
+        };
+        if peers.is_empty() { "no peers connected".to_owned() } else { peers.iter().map(line).collect::<Vec<_>>().join("\n") }
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn doctor(context: &Context, fix: bool) -> Result<ExitCode, Failure> {
+    let checks = super::doctor::checks(context, fix).await;
+    let bad = checks.iter().any(|c| !c.ok);
+    context.out.show(&json!({ "checks": checks }), |_| {
+        let line = |c: &super::doctor::Check| {
+            let mark = if c.ok { "ok  " } else { "FAIL" };
+            let fix = if c.ok || c.fix.is_empty() { String::new() } else { format!("\n     {}", c.fix) };
+            format!("{mark} {}: {}{fix}", c.name, c.detail)
+        };
+        checks.iter().map(line).collect::<Vec<_>>().join("\n")
+    });
+    Ok(if bad { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+pub(super) fn config(context: &Context, command: &ConfigCommand) -> Result<ExitCode, Failure> {
+    let ConfigCommand::Show { origin } = command;
+    let resolved = resolve(context, UpArgs::default())?;
+    let settings = serde_json::to_value(&resolved.settings).unwrap_or_default();
+    let mut value = json!({ "settings": settings, "home": context.home });
+    if *origin {
+        let sources: serde_json::Map<String, Value> =
+            resolved.sources.iter().map(|(name, source)| ((*name).to_owned(), json!(source.name()))).collect();
+        value["origin"] = Value::Object(sources);
+    }
+    context.out.show(&value, |_| {
+        let mut text = format!("home = {}", context.home.display());
+        for (name, source) in &resolved.sources {
+            text.push_str(&format!("\n{name} = {}", settings[*name]));
+            if *origin {
+                text.push_str(&format!("  # {}", source.name()));
+            }
+        }
+        text
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn version(context: &Context) -> Result<ExitCode, Failure> {
+    let value = json!({
+        "version": env!("CARGO_PKG_VERSION"), "sync": tidings_protocol::wire::SYNC_VERSION,
+        "rules": tidings_protocol::control::RULES,
+    });
+    context.out.show(&value, |_| format!("tidings {}", env!("CARGO_PKG_VERSION")));
+    Ok(ExitCode::SUCCESS)
+}
