@@ -129,7 +129,8 @@ impl Store {
     /// `Rocks`, `Damaged`.
     pub fn next_number(&self) -> Result<u64, StorageError> {
         match self.find(Family::Meta, key::META_NEXT)? {
-            Some(bytes) => Ok(key::to_number(&bytes, "next number")?),
+            // The first of the counters.
+            Some(bytes) => Ok(key::to_number(bytes.get(..8).unwrap_or_default(), "next number")?),
             None => Ok(1),
         }
     }

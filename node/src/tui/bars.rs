@@ -159,7 +159,7 @@ fn about(state: &State) -> String {
 fn choices(state: &State) -> String {
     let is_mine = state.selected().is_some_and(|message| message.user == state.me());
     let own = if is_mine { "e edit  d erase  " } else { "" };
-    format!("r answer  {own}+ react  Enter open  Esc back")
+    format!("r answer  {own}+ react  Esc back  Enter open")
 }
 
 fn below(open: &OpenRoom) -> String {

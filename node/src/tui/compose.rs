@@ -61,6 +61,10 @@ impl State {
             }
             return;
         }
+        if let Some(why) = self.why_not_post() {
+            self.complain(why);
+            return;
+        }
         if self.room().is_none() {
             if text.trim().starts_with(LINK_BEGINNING) && self.command(&format!("/join {text}")) {
                 self.draft_mut().take();
@@ -69,28 +73,20 @@ impl State {
             }
             return;
         }
-        if let Some(why) = self.why_not_post() {
-            self.complain(why);
-            return;
-        }
         self.post_draft();
     }
 
     /// Why nothing can be said in the room in front right now; what was written stays.
     fn why_not_post(&self) -> Option<String> {
+        if self.connection != Connection::Open {
+            return Some(UNREACHED.to_owned());
+        }
         let room = self.room()?;
         let sending = self.here().map_or(0, |open| open.sending.len());
-        if self.connection != Connection::Open {
-            Some(
-                "The node cannot be reached at the moment. Your text stays here: send it when the node is back."
-                    .to_owned(),
-            )
-        } else if room.pending {
-            Some("You are not in this room yet: nobody who has it could be reached. Your text stays here.".to_owned())
+        if room.pending {
+            Some(PENDING.to_owned())
         } else if room.needs_newer {
-            Some(
-                "This room uses rules of a later version of tidings: it is read-only here until you update.".to_owned(),
-            )
+            Some(NEEDS_NEWER.to_owned())
         } else if sending >= SENDING_MAX {
             Some(format!("{sending} messages are still on their way to the node. Your text stays here."))
         } else {
@@ -177,4 +173,9 @@ impl State {
 
 /// Messages on their way to the node at once, in one room.
 const SENDING_MAX: usize = 64;
+const UNREACHED: &str =
+    "The node cannot be reached at the moment. Your text stays here: send it when the node is back.";
+const PENDING: &str = "You are not in this room yet: nobody who has it could be reached. Your text stays here.";
+const NEEDS_NEWER: &str =
+    "This room uses rules of a later version of tidings: it is read-only here until you update. Your text stays here.";
 const LINK_BEGINNING: &str = "tidings://";

@@ -26,7 +26,7 @@ impl State {
         }
         if self.focus.is_some() && self.room().is_none() {
             self.focus = None;
-            self.mode = Mode::Compose;
+            self.compose();
         }
         self.sort_rooms();
         self.go_where_wanted();
@@ -67,7 +67,7 @@ impl State {
 
     /// Goes to a room; drafts and places in others stay.
     pub(super) fn focus_room(&mut self, id: &str) {
-        self.mode = Mode::Compose;
+        self.compose();
         self.completion = None;
         if self.focus.as_deref() == Some(id) {
             return;
@@ -84,6 +84,13 @@ impl State {
         self.ask_page(id, Page::Newest);
         self.load_members();
         self.sort_rooms();
+    }
+
+    /// Back to writing; the first question and what is on the ordinary screen stay until a key ends them.
+    fn compose(&mut self) {
+        if !matches!(self.mode, Mode::Naming(_) | Mode::Plain) {
+            self.mode = Mode::Compose;
+        }
     }
 
     /// Goes to the room `steps` further down the list, round its end.

@@ -18,7 +18,8 @@ impl Theme {
         let hash = identity
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        self.colour(NAME_COLOURS[(hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % NAME_COLOURS.len()]).add_modifier(Modifier::BOLD)
+        self.colour(NAME_COLOURS[(hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % NAME_COLOURS.len()])
+            .add_modifier(Modifier::BOLD)
     }
 
     /// What stands back: times, separators, hints.

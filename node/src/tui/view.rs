@@ -160,6 +160,7 @@ fn input(state: &State, prompt: Rect, area: Rect, frame: &mut Frame<'_>) {
 
 fn placeholder(state: &State) -> String {
     match state.room() {
+        None if state.connection != Connection::Open => String::new(),
         None => "/create NAME or /join LINK".to_owned(),
         Some(room) if room.pending => "waiting for somebody who has this room".to_owned(),
         Some(room) if room.needs_newer => "read-only: this room needs a later version of tidings".to_owned(),

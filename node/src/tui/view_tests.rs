@@ -7,8 +7,8 @@ use ratatui::backend::TestBackend;
 
 use crate::api::types::{Happened, Imported, Line, Notice, Room};
 use crate::tui::effect::{Answer, Failure, Input, Outcome, Page};
-use crate::tui::fixtures::{Chat, NOW_MS, chatter, gap, line, member, message, own, room};
 use crate::tui::field::Field;
+use crate::tui::fixtures::{Chat, NOW_MS, chatter, gap, line, member, message, own, room};
 use crate::tui::state::Mode;
 use crate::tui::view::draw;
 
@@ -46,10 +46,22 @@ fn conversation() -> Vec<Line> {
     let yesterday = NOW_MS - DAY;
     let mut imported = message("m0", "ben", yesterday - 400 * DAY, "history from the old channel, kept for the record");
     imported.imported = Some(Imported { author: "graham".into(), ms: imported.ms, source: "irc".into() });
-    let mut answer = message("m4", "alice", NOW_MS - 40 * MINUTE, "comptime does it, see https://ziglang.org/documentation/#comptime");
+    let mut answer = message(
+        "m4",
+        "alice",
+        NOW_MS - 40 * MINUTE,
+        "comptime does it, see https://ziglang.org/documentation/#comptime",
+    );
     answer.reply_to = Some("m1".into());
-    answer.reactions = [("👍".to_owned(), vec!["did:key:z6Mkme".to_owned(), "x".to_owned()]), ("🎉".to_owned(), vec!["y".to_owned()])].into();
-    let mut edited = message("m5", "carla", NOW_MS - 30 * MINUTE, "I'd rather have the error set spelled out at the boundary of the library, so that a new error is a conscious decision and not an accident");
+    answer.reactions =
+        [("👍".to_owned(), vec!["did:key:z6Mkme".to_owned(), "x".to_owned()]), ("🎉".to_owned(), vec!["y".to_owned()])]
+            .into();
+    let mut edited = message(
+        "m5",
+        "carla",
+        NOW_MS - 30 * MINUTE,
+        "I'd rather have the error set spelled out at the boundary of the library, so that a new error is a conscious decision and not an accident",
+    );
     edited.edited = true;
     let mut erased = message("m6", "carla", NOW_MS - 29 * MINUTE, "");
     erased.erased = true;
@@ -64,7 +76,12 @@ fn conversation() -> Vec<Line> {
         line(answer),
         line(edited),
         line(erased),
-        line(message("m7", "alice", NOW_MS - 4 * MINUTE, "me, too:\n    const E = error{ NotFound };\nis short enough")),
+        line(message(
+            "m7",
+            "alice",
+            NOW_MS - 4 * MINUTE,
+            "me, too:\n    const E = error{ NotFound };\nis short enough",
+        )),
         line(late),
         line(message("m9", "ben", NOW_MS - MINUTE, "你好,世界 👩‍💻 looks right?")),
         line(message("m10", "ben", NOW_MS, "ask me@example.org or just ME")),
@@ -91,11 +108,17 @@ fn conversation_narrow() {
 
 #[test]
 fn hostile_text_stays_in_its_place() {
-    let mut evil = message("m1", "ben", NOW_MS, "clear\u{1b}[2J\u{9b}31m link\u{1b}]8;;http://x\u{7} clip\u{1b}]52;c;eA==\u{7} \u{202e}drowssap ad\u{200b}min");
+    let mut evil = message(
+        "m1",
+        "ben",
+        NOW_MS,
+        "clear\u{1b}[2J\u{9b}31m link\u{1b}]8;;http://x\u{7} clip\u{1b}]52;c;eA==\u{7} \u{202e}drowssap ad\u{200b}min",
+    );
     evil.name = "root\u{1b}[1A\u{202e}\nfake".into();
     evil.reactions = [("\u{1b}[H👍".to_owned(), vec!["x".to_owned()])].into();
     let zalgo = message("m2", "alice", NOW_MS, &format!("z{}", "\u{337}".repeat(200)));
-    let mut rooms = vec![room("room1", "zig\u{1b}]0;pwned\u{7}\u{2066}", 2, NOW_MS), room("room2", "x\u{1b}[31m\n", 1, 1)];
+    let mut rooms =
+        vec![room("room1", "zig\u{1b}]0;pwned\u{7}\u{2066}", 2, NOW_MS), room("room2", "x\u{1b}[31m\n", 1, 1)];
     rooms[0].topic = "topic\r\u{1b}[K".into();
     let mut chat = Chat::in_rooms(100, 30, rooms, vec![line(evil), line(zalgo), gap("\u{1b}[2K", 1, 1)]);
     let members = vec![member("\u{1b}c", "mod\u{7}erator"), member("me", "member")];
@@ -136,7 +159,10 @@ fn reacting_on_a_narrow_screen() {
 #[test]
 fn answering_in_several_lines() {
     let mut chat = Chat::in_rooms(60, 20, rooms(), conversation());
-    chat.control('r').write("first line of an answer that is longer than the input is wide").control('j').write("second");
+    chat.control('r')
+        .write("first line of an answer that is longer than the input is wide")
+        .control('j')
+        .write("second");
     assert_snapshot!(screen(&chat));
 }
 
