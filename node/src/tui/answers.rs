@@ -22,7 +22,7 @@ impl State {
             Answer::Members { room, mut members } => {
                 members.truncate(MEMBERS_HELD_MAX);
                 if let Some(open) = self.open.get_mut(&room) {
-                    open.members = members;
+                    open.meet(members);
                 }
             }
             Answer::Page { room, page, lines } => {

@@ -9,7 +9,7 @@ use ratatui::text::{Line as Row, Span};
 use crate::api::types::Room;
 use crate::tui::body::excerpt;
 use crate::tui::draft::About;
-use crate::tui::names::{Names, clean, room_name};
+use crate::tui::names::{clean, room_name};
 use crate::tui::open::{OpenRoom, Position};
 use crate::tui::scene::grouped;
 use crate::tui::state::{Ask, Connection, Mode, State};
@@ -148,8 +148,8 @@ fn about(state: &State) -> String {
         About::Edit { .. } => "editing · Esc stops".to_owned(),
         About::Reply(id) => match open.window.message(id) {
             Some(message) => {
-                let (author, _) = Names::of(open).author(message, state.theme);
-                format!("answering {} · Esc stops · {}", fit(&author, ANSWERED_NAME_CELLS), excerpt(message))
+                let (author, _) = open.names().author(message, state.theme, ANSWERED_NAME_CELLS);
+                format!("answering {author} · Esc stops · {}", excerpt(message))
             }
             None => "answering an earlier message · Esc stops".to_owned(),
         },
@@ -240,4 +240,4 @@ const UNREAD_COUNTED: usize = 1000;
 /// A narrower head leaves out what kind of room it is, for the topic.
 const HEAD_WIDE_CELLS: usize = 60;
 const TRACK_NAME_CELLS: usize = 16;
-const ANSWERED_NAME_CELLS: usize = 20;
+const ANSWERED_NAME_CELLS: usize = 24;

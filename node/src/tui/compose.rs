@@ -8,7 +8,6 @@ use crate::tui::draft::About;
 use crate::tui::effect::{Effect, Page, Post, Posting};
 use crate::tui::field::{is_alt, is_control};
 use crate::tui::jump::Jump;
-use crate::tui::names::Names;
 use crate::tui::open::{Position, Sending, Unread};
 use crate::tui::state::{Connection, Mode, State};
 
@@ -95,6 +94,7 @@ impl State {
     }
 
     fn post_draft(&mut self) {
+        self.saying = None;
         let (now_ms, token) = (self.now_ms, self.next_token);
         let Some(room) = self.focus.clone() else { return };
         let Some(open) = self.here_mut() else { return };
@@ -158,8 +158,7 @@ impl State {
             self.step_room(1);
             return;
         };
-        let people =
-            self.here().map_or_else(Vec::new, |open| Names::of(open).by_activity(open.window.lines(), self.me()));
+        let people = self.here().map_or_else(Vec::new, |open| open.names().by_activity(open.window.lines(), self.me()));
         let commands = COMMANDS.map(|(usage, _)| usage.split(' ').next().unwrap_or(usage));
         match Completion::begin(&word, &people, &commands) {
             Some(mut completion) => {

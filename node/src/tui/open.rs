@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::api::types::{Member, Message};
+use crate::api::types::{Line, Member, Message};
 use crate::tui::draft::Draft;
 use crate::tui::effect::Page;
+use crate::tui::names::Names;
 use crate::tui::window::{Taken, Window};
 
 /// A room and one's place in it.
@@ -29,7 +30,9 @@ pub struct OpenRoom {
     /// The node is being told; when messages come fast, only the last of them counts.
     pub is_marking: bool,
     /// Who is here.
-    pub members: Vec<Member>,
+    members: Vec<Member>,
+    /// What people are called.
+    names: Names,
     /// Somebody came or went since they were asked for.
     pub is_members_stale: bool,
     /// What is on its way to the node.
@@ -85,9 +88,26 @@ pub struct Sending {
 }
 
 impl OpenRoom {
+    /// Who is here.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// What the people here, and those who spoke here, are called.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Takes in who is here.
+    pub fn meet(&mut self, members: Vec<Member>) {
+        self.members = members;
+        self.names = Names::of(&self.members, self.window.lines());
+    }
+
     /// Takes in a page that was asked for.
-    pub fn merge(&mut self, page: &Page, lines: Vec<crate::api::types::Line>) {
+    pub fn merge(&mut self, page: &Page, lines: Vec<Line>) {
         self.window.merge(page, lines);
+        self.names = Names::of(&self.members, self.window.lines());
         let arrived = |sending: &Sending| sending.id.as_ref().is_some_and(|id| self.window.index(id).is_some());
         let arrived: Vec<u64> =
             self.sending.iter().filter(|sending| arrived(sending)).map(|sending| sending.token).collect();
@@ -99,7 +119,11 @@ impl OpenRoom {
     pub fn take(&mut self, message: Message, seen: bool) {
         self.sending.retain(|sending| sending.id.as_deref() != Some(&message.id));
         let id = message.id.clone();
+        let is_new_here = !self.names.knows(&message.user);
         let taken = self.window.take(message);
+        if is_new_here {
+            self.names = Names::of(&self.members, self.window.lines());
+        }
         if !matches!(taken, Taken::Appended | Taken::Beyond) {
             return;
         }
@@ -152,7 +176,6 @@ const LINES_KEPT: usize = 50;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::types::Line;
     use crate::tui::fixtures::message;
 
     fn lines(range: std::ops::Range<u64>) -> Vec<Line> {

@@ -10,7 +10,7 @@ use crate::text::SafeText;
 use crate::tui::command::COMMANDS;
 use crate::tui::field::Field;
 use crate::tui::jump::{Jump, matches};
-use crate::tui::names::{Names, clean, room_name, short};
+use crate::tui::names::{clean, room_name, short};
 use crate::tui::state::{State, Tone};
 use crate::tui::theme::Theme;
 use crate::tui::wrap::{fit, width, wrap};
@@ -120,17 +120,16 @@ pub fn help(theme: Theme, scrolled: u16, screen: Rect, frame: &mut Frame<'_>) {
 /// Who is in the room in front.
 pub fn people(state: &State, scrolled: u16, screen: Rect, frame: &mut Frame<'_>) {
     let Some(open) = state.here() else { return };
-    let names = Names::of(open);
     let row = |member: &crate::api::types::Member| {
         let style = state.theme.name(&member.user);
         let verified = if member.verified { " · keys compared" } else { "" };
         Row::from(vec![
-            Span::styled(format!("{:<24} ", fit(&names.name(&member.user), 24)), style),
+            Span::styled(format!("{:<24} ", open.names().name(&member.user, 24)), style),
             Span::raw(format!("{:<10} ", fit(&clean(&member.role), 10))),
             Span::styled(format!("{}{verified}", short(&member.user)), state.theme.dim()),
         ])
     };
-    let mut rows: Vec<Row<'_>> = open.members.iter().map(row).collect();
+    let mut rows: Vec<Row<'_>> = open.members().iter().map(row).collect();
     if rows.is_empty() {
         rows.push(Row::raw("not known yet"));
     }

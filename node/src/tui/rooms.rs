@@ -56,13 +56,21 @@ impl State {
         }
     }
 
-    /// Unread first, the room in front in its place, then by the newest message.
+    /// Unread first, in the order in which they became so; then by the newest message. The room in front keeps its place
+    /// until one leaves it.
     pub(super) fn sort_rooms(&mut self) {
-        let (focus, stays) = (self.focus.as_deref(), self.focus_was_unread);
-        self.rooms.sort_by_cached_key(|room| {
-            let is_unread = room.unread > 0 || stays && focus == Some(&room.room);
-            (Reverse(is_unread), Reverse(room.last_ms), room_name(room), room.room.clone())
-        });
+        self.rooms.sort_by_cached_key(|room| (Reverse(room.last_ms), room_name(room), room.room.clone()));
+        let next = self.unread_order.values().max().map_or(0, |last| last + 1);
+        let focus = self.focus.as_deref();
+        for (room, order) in self.rooms.iter().filter(|room| focus != Some(&room.room)).zip(next..) {
+            if room.unread > 0 {
+                self.unread_order.entry(room.room.clone()).or_insert(order);
+            } else {
+                self.unread_order.remove(&room.room);
+            }
+        }
+        let order = &self.unread_order;
+        self.rooms.sort_by_key(|room| order.get(&room.room).copied().unwrap_or(u64::MAX));
     }
 
     /// Goes to a room; drafts and places in others stay.
@@ -77,7 +85,6 @@ impl State {
         }
         let unread = self.rooms.iter().find(|room| room.room == id).map_or(0, |room| room.unread);
         self.focus = Some(id.to_owned());
-        self.focus_was_unread = unread > 0;
         let open = self.open.entry(id.to_owned()).or_default();
         open.enter(unread);
         open.is_members_stale = true;

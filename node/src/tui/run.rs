@@ -8,7 +8,7 @@ use crossterm::event::{Event, EventStream};
 use futures::StreamExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
 use crate::api::client::{Client, ClientError};
 use crate::tui::effect::{Effect, Input};
@@ -24,6 +24,9 @@ pub enum ChatError {
     /// The terminal cannot be used, or went away.
     #[error("the terminal cannot be used")]
     Terminal(#[from] io::Error),
+    /// Something else in the program panicked, and said so where the chat was.
+    #[error("a part of the program broke; what it said stands above")]
+    Broken,
     /// Texts that were sent just before the end and did not reach the node.
     #[error("not sent: {}", .0.join("; "))]
     Unsent(Vec<String>),
@@ -55,22 +58,33 @@ async fn chat(
     screen: &mut Screen,
     performer: &mut Performer,
     told: &mut mpsc::Receiver<Input>,
-) -> io::Result<()> {
+) -> Result<(), ChatError> {
     let mut keys = EventStream::new();
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let (mut terminated, mut hung_up) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    let (mut drawn, mut is_changed): (Option<Instant>, bool) = (None, true);
     loop {
-        screen.draw(state)?;
+        if !screen.is_ours() {
+            return Err(ChatError::Broken);
+        }
+        let due = drawn.map_or_else(Instant::now, |drawn| drawn + FRAME);
+        if is_changed && due <= Instant::now() {
+            screen.draw(state)?;
+            drawn = Some(Instant::now());
+            is_changed = false;
+        }
         let first = tokio::select! {
             biased;
-            event = keys.next() => input_of(event)?,
-            Some(input) = told.recv() => Some(input),
-            _ = ticks.tick() => Some(Input::Tick { now_ms: now_ms() }),
             _ = terminated.recv() => return Ok(()),
             _ = hung_up.recv() => return Ok(()),
+            event = keys.next() => input_of(event)?,
+            _ = ticks.tick() => Some(Input::Tick { now_ms: now_ms() }),
+            Some(input) = told.recv() => Some(input),
+            () = sleep_until(due), if is_changed => None,
         };
-        // What has come meanwhile is taken together and drawn once: a flood of messages does not slow the keys down.
+        is_changed = true;
+        // What has come meanwhile is taken together: a flood of messages does not slow the keys down.
         let mut next = first;
         let mut taken = 0;
         while let Some(input) = next {
@@ -153,6 +167,8 @@ fn now_ms() -> u64 {
 const INPUTS_MAX: usize = 1024;
 /// Inputs taken in between two drawings.
 const INPUTS_PER_DRAW: usize = 256;
+/// No more drawings than the eye can tell apart.
+const FRAME: Duration = Duration::from_millis(16);
 const TICK: Duration = Duration::from_millis(250);
 const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_LAST: Duration = Duration::from_secs(3);

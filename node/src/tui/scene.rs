@@ -7,7 +7,7 @@ use ratatui::text::{Line as Row, Span};
 use crate::api::types::{Gap, Line, Message, Room};
 use crate::text::SafeText;
 use crate::tui::body::{self, Look};
-use crate::tui::names::{Names, clean, room_name};
+use crate::tui::names::{clean, room_name};
 use crate::tui::open::{OpenRoom, Sending, Unread};
 use crate::tui::state::State;
 use crate::tui::theme::Theme;
@@ -21,7 +21,6 @@ pub struct Scene<'a> {
     state: &'a State,
     room: &'a Room,
     open: &'a OpenRoom,
-    names: Names,
     cells: usize,
 }
 
@@ -56,17 +55,12 @@ impl<'a> Scene<'a> {
     /// The scene of the room in front, when a row has `cells`.
     pub fn of(state: &'a State, cells: u16) -> Option<Self> {
         let (room, open) = (state.room()?, state.here()?);
-        Some(Self { state, room, open, names: Names::of(open), cells: usize::from(cells) })
+        Some(Self { state, room, open, cells: usize::from(cells) })
     }
 
     /// What is held of the room.
     pub fn open(&self) -> &'a OpenRoom {
         self.open
-    }
-
-    /// What people are called in it.
-    pub fn names(&self) -> &Names {
-        &self.names
     }
 
     /// How many items there are: at least one, the top.
@@ -126,7 +120,7 @@ impl<'a> Scene<'a> {
             "withheld" => "withheld by the author, it seems",
             other => &clean(other),
         };
-        let name = self.names.name(&gap.user);
+        let name = self.open.names().name(&gap.user, NAME_CELLS_MAX);
         self.indented(
             &format!("~ {} {messages} of {name} {are} missing, {why}", grouped(missing)),
             self.theme().warning(),
@@ -188,7 +182,8 @@ impl<'a> Scene<'a> {
         };
         if !continues {
             let style = self.theme().name(self.state.me());
-            item.push(self.titled(self.names.name(self.state.me()), style, self.state.zone.moment(sending.ms)));
+            let name = self.open.names().name(self.state.me(), self.header_cells());
+            item.push(self.titled(name, style, self.state.zone.moment(sending.ms)));
         }
         let text = SafeText::block(&sending.text).to_string();
         let rows = body::plain(&text, self.theme().dim(), self.text_cells(true));
@@ -221,19 +216,22 @@ impl<'a> Scene<'a> {
     }
 
     fn header(&self, message: &Message, moment: Moment) -> Row<'static> {
-        let (name, style) = self.names.author(message, self.theme());
+        let (name, style) = self.open.names().author(message, self.theme(), self.header_cells());
         self.titled(name, style, moment)
     }
 
     fn titled(&self, name: String, style: Style, moment: Moment) -> Row<'static> {
-        let room = self.cells.saturating_sub(self.gutter_cells() + 1);
         if self.is_wide() {
-            Row::from(vec![self.gutter(&moment.clock()), Span::styled(fit(&name, room), style)])
+            Row::from(vec![self.gutter(&moment.clock()), Span::styled(name, style)])
         } else {
-            let name = fit(&name, room.saturating_sub(6));
             let time = Span::styled(format!(" {}", moment.clock()), self.theme().dim());
             Row::from(vec![self.gutter(""), Span::styled(name, style), time])
         }
+    }
+
+    fn header_cells(&self) -> usize {
+        let beside = if self.is_wide() { 1 } else { 7 };
+        self.cells.saturating_sub(self.gutter_cells() + beside).min(AUTHOR_CELLS_MAX)
     }
 
     fn quote(&self, id: &str) -> Row<'static> {
@@ -242,8 +240,7 @@ impl<'a> Scene<'a> {
         let Some(quoted) = self.open.window.message(id) else {
             return Row::from(vec![self.gutter(""), Span::styled(fit("╭ an earlier message", room), dim)]);
         };
-        let (name, style) = self.names.author(quoted, self.theme());
-        let name = fit(&name, room / 2);
+        let (name, style) = self.open.names().author(quoted, self.theme(), room / 2);
         let excerpt = fit(&body::excerpt(quoted), room.saturating_sub(width(&name) + 4));
         Row::from(vec![
             self.gutter(""),
@@ -341,6 +338,9 @@ const TOGETHER_MS: u64 = 5 * 60 * 1000;
 const WIDE_CELLS: usize = 44;
 /// Kept free at the right of one's own messages for how far they got.
 const MARK_CELLS: usize = 5;
+const NAME_CELLS_MAX: usize = 32;
+/// A claimed author, and who vouches for them.
+const AUTHOR_CELLS_MAX: usize = 64;
 const REACTION_CELLS_MAX: usize = 16;
 
 #[cfg(test)]

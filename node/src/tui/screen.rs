@@ -61,6 +61,11 @@ impl Screen {
         })
     }
 
+    /// Whether the terminal is still ours: a panic anywhere in the program gives it back, so that its words can be read.
+    pub fn is_ours(&self) -> bool {
+        TAKEN.load(Ordering::SeqCst)
+    }
+
     /// Columns and rows.
     pub fn size(&self) -> io::Result<(u16, u16)> {
         let size = self.terminal.size()?;

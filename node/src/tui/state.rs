@@ -33,8 +33,8 @@ pub struct State {
     pub(super) open: BTreeMap<String, OpenRoom>,
     /// The room in front.
     pub(super) focus: Option<String>,
-    /// It had unread messages when one came: it keeps its place in the list until one leaves.
-    pub(super) focus_was_unread: bool,
+    /// Rooms with something unread, in the order in which they got it: as long as messages come, none of them moves.
+    pub(super) unread_order: BTreeMap<String, u64>,
     /// A room to go to as soon as it is listed.
     pub(super) wanted: Option<Wanted>,
     /// What is being written while there is no room.
@@ -187,7 +187,7 @@ impl State {
             status_loaded: Loaded::Stale,
             open: BTreeMap::new(),
             focus: None,
-            focus_was_unread: false,
+            unread_order: BTreeMap::new(),
             wanted: start.room.map(Wanted::Named),
             lobby: Draft::default(),
             mode: Mode::Compose,

@@ -333,6 +333,26 @@ fn unread_rooms_come_first_and_the_one_in_front_keeps_its_place() {
 }
 
 #[test]
+fn rooms_do_not_dance_while_messages_come() {
+    let mut listed = rooms();
+    let mut chat = chat();
+    listed[2].unread = 1;
+    chat.answer(Answer::Rooms(listed.clone()));
+    listed[1].unread = 1;
+    listed[1].last_ms = NOW_MS + 10;
+    chat.answer(Answer::Rooms(listed.clone()));
+    assert_eq!(order(&chat), ["tea", "general", "zig"]);
+    // Not even the room in front, while one reads further up in it.
+    listed[0].unread = 3;
+    listed[1].last_ms = NOW_MS + 20;
+    chat.answer(Answer::Rooms(listed.clone()));
+    assert_eq!(order(&chat), ["tea", "general", "zig"]);
+    listed[2].unread = 0;
+    chat.answer(Answer::Rooms(listed));
+    assert_eq!(order(&chat), ["general", "zig", "tea"]);
+}
+
+#[test]
 fn next_unread_room_is_one_key_away() {
     let mut listed = rooms();
     listed[2].unread = 1;

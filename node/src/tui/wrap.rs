@@ -48,7 +48,8 @@ fn wrap_line(line: &str, offset: usize, cells: usize, rows: &mut Vec<Range<usize
         let wide = usize::from(grapheme.cell_width());
         let space = grapheme == " ";
         if used + wide > cells && !space && at > start {
-            let (end, next, before) = split.take().unwrap_or((at, at, used));
+            let unbroken = start + line[start..at].trim_end_matches(' ').len();
+            let (end, next, before) = split.take().unwrap_or((unbroken, at, used));
             rows.push(offset + start..offset + end);
             start = next;
             used -= before;
@@ -86,6 +87,7 @@ mod tests {
         assert_eq!(rows("one\n\ntwo", 10), ["one", "", "two"]);
         assert_eq!(rows("", 10), [""]);
         assert_eq!(rows("    indented code", 12), ["    indented", "code"]);
+        assert_eq!(rows("   é", 2), ["", "é"]);
     }
 
     #[test]

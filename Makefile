@@ -1,0 +1,41 @@
+# Everything uses one profile and the same flags, or RocksDB would be compiled twice.
+CARGO  := cargo
+FLAGS  := --release --workspace --locked
+TARGET  = $(shell $(CARGO) metadata --format-version 1 --no-deps 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+TIDINGS = $(TARGET)/release/tidings
+SETUP  := . .ci/libclang
+DATA   ?= ../shared/data/irc-2017-2020.jsonl.gz
+
+.PHONY: build chat test examples install demo measure lint
+
+build:
+	@[ -x "$(TIDINGS)" ] || echo "First build: about 20 minutes on 2 cores, once. Kept in $(TARGET). cargo counts as it goes."
+	@$(SETUP) && $(CARGO) build $(FLAGS)
+
+chat: build
+	@exec $(TIDINGS) chat
+
+# The tests drive the binary, so it is built first.
+test: build
+	@$(SETUP) && if $(CARGO) nextest --version >/dev/null 2>&1; then \
+		$(CARGO) nextest run $(FLAGS) --no-fail-fast; else $(CARGO) test $(FLAGS) --lib --bins --tests; fi
+	@$(SETUP) && $(CARGO) test $(FLAGS) --doc --quiet
+
+# Every example runs as written.
+examples: build
+	@$(SETUP) && $(CARGO) build $(FLAGS) --examples && .ci/examples $(TARGET)/release
+
+install: build
+	@mkdir -p $(HOME)/.local/bin && cp $(TIDINGS) $(HOME)/.local/bin/tidings
+	@echo "installed $(HOME)/.local/bin/tidings: run it with: tidings chat"
+
+demo: build
+	@.ci/demo $(TIDINGS) $(DATA)
+
+measure: build
+	@.ci/measure $(TIDINGS) $(DATA)
+
+lint:
+	@$(CARGO) fmt --all --check
+	@$(SETUP) && $(CARGO) clippy $(FLAGS) --all-targets -- -D warnings
+	@$(SETUP) && RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(FLAGS) --no-deps --quiet
