@@ -55,8 +55,9 @@ impl fmt::Display for SafeText<'_> {
 }
 
 /// What a person types or pastes, without the characters that `SafeText` would replace: what they see is what they
-/// send. Newlines and tabs stay.
+/// send. Newlines and tabs stay; a lone carriage return is a newline too, for that is how terminals paste one.
 pub fn typed(text: &str) -> String {
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
     let mut cluster = Cluster::default();
     let mut kept = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
@@ -300,7 +301,7 @@ mod tests {
     fn newlines_and_tabs_follow_the_shape() {
         assert_eq!(line("a\r\nb\tc\u{2028}d"), "a b c d");
         assert_eq!(SafeText::block("a\r\nb\tc\u{2028}d").to_string(), "a\nb    c\nd");
-        assert_eq!(typed("a\r\nb\tc\u{1b}[0m"), "a\nb\tc[0m");
+        assert_eq!(typed("a\r\nb\tc\u{1b}[0m\rd"), "a\nb\tc[0m\nd");
     }
 
     #[test]

@@ -188,11 +188,6 @@ impl Draft {
         self.area.insert_str(text);
     }
 
-    /// Whether the cursor stands on the first row and at its very beginning.
-    pub fn is_at_start(&self) -> bool {
-        self.cursor() == (0, 0)
-    }
-
     /// Whether the cursor stands behind everything.
     pub fn is_at_end(&self) -> bool {
         let (row, column) = self.cursor();

@@ -11,35 +11,36 @@
 //! ```
 
 // Leaves: what a timeline is made of.
-pub mod body;
-pub mod complete;
-pub mod draft;
+mod body;
+mod complete;
+mod draft;
 pub mod effect;
-pub mod field;
-pub mod jump;
-pub mod names;
-pub mod open;
+mod field;
+mod jump;
+mod names;
+mod open;
 pub mod theme;
 pub mod time;
-pub mod window;
-pub mod wrap;
+mod window;
+mod wrap;
 
 // The state, and how it changes.
 mod answers;
-pub mod command;
+mod command;
 mod compose;
 mod movement;
+mod notices;
 mod rooms;
-pub mod select;
+mod select;
 pub mod state;
 mod update;
 
 // The screen.
-pub mod areas;
+mod areas;
 mod bars;
 mod overlay;
-pub mod scene;
-pub mod scroll;
+mod scene;
+mod scroll;
 pub mod view;
 
 // What acts.
@@ -49,6 +50,8 @@ mod screen;
 
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod movement_tests;
 #[cfg(test)]
 mod state_tests;
 #[cfg(test)]

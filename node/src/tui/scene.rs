@@ -151,7 +151,9 @@ impl<'a> Scene<'a> {
         } else if previous.is_some_and(|previous| self.state.zone.moment(previous.ms).clock() == moment.clock()) {
             clock = None;
         }
-        item.extend(message.reply_to.as_ref().map(|id| self.quote(id)));
+        if let Some(id) = &message.reply_to {
+            item.push(self.quote(id, clock.take()));
+        }
         self.say(message, clock, &mut item);
         item.extend(self.reactions(message));
         Rows { before, item }
@@ -159,7 +161,9 @@ impl<'a> Scene<'a> {
 
     /// The text of a message, with its time where no header has it, and how far it got where it is one's own.
     fn say(&self, message: &Message, clock: Option<Moment>, item: &mut Vec<Row<'static>>) {
-        let mark = message.delivery.as_ref().map(|delivery| match delivery.nodes.len() {
+        // Of history from elsewhere nobody waits to hear that it went out.
+        let delivery = message.delivery.as_ref().filter(|_| message.imported.is_none());
+        let mark = delivery.map(|delivery| match delivery.nodes.len() {
             0 if delivery.state == "stored" => "·".to_owned(),
             nodes => format!("✓{nodes}"),
         });
@@ -234,16 +238,17 @@ impl<'a> Scene<'a> {
         self.cells.saturating_sub(self.gutter_cells() + beside).min(AUTHOR_CELLS_MAX)
     }
 
-    fn quote(&self, id: &str) -> Row<'static> {
+    fn quote(&self, id: &str, clock: Option<Moment>) -> Row<'static> {
+        let time = clock.filter(|_| self.is_wide()).map_or_else(String::new, Moment::clock);
         let dim = self.theme().dim();
         let room = self.cells.saturating_sub(self.gutter_cells() + 3);
         let Some(quoted) = self.open.window.message(id) else {
-            return Row::from(vec![self.gutter(""), Span::styled(fit("╭ an earlier message", room), dim)]);
+            return Row::from(vec![self.gutter(&time), Span::styled(fit("╭ an earlier message", room), dim)]);
         };
         let (name, style) = self.open.names().author(quoted, self.theme(), room / 2);
         let excerpt = fit(&body::excerpt(quoted), room.saturating_sub(width(&name) + 4));
         Row::from(vec![
-            self.gutter(""),
+            self.gutter(&time),
             Span::styled("╭ ", dim),
             Span::styled(name, style.patch(dim)),
             Span::styled(format!(": {excerpt}"), dim),

@@ -33,9 +33,11 @@ impl State {
         match select.ask {
             Ask::Nothing => self.chosen_key(&select.id, key),
             Ask::Erase => {
-                self.ask(&select.id, Ask::Nothing);
                 if matches!(key.code, KeyCode::Char('y' | 'Y')) {
                     self.post_here(Posting::Erase { event: select.id });
+                    self.mode = Mode::Compose;
+                } else {
+                    self.ask(&select.id, Ask::Nothing);
                 }
             }
             Ask::React(field) => self.react_key(&select.id, field, key),
@@ -44,6 +46,7 @@ impl State {
 
     fn chosen_key(&mut self, id: &str, key: KeyEvent) {
         let is_mine = self.selected().is_some_and(|message| message.user == self.me());
+        let is_erased = self.selected().is_some_and(|message| message.erased);
         match key.code {
             KeyCode::Esc => self.mode = Mode::Compose,
             KeyCode::Up | KeyCode::Char('k') => self.step_selection(id, -1),
@@ -58,6 +61,7 @@ impl State {
                 self.draft_mut().reply(id);
                 self.mode = Mode::Compose;
             }
+            KeyCode::Char('e' | 'd' | '+') | KeyCode::Delete if is_erased => self.say("This message was erased."),
             KeyCode::Char('e') if is_mine => self.begin_edit(id),
             KeyCode::Char('d') | KeyCode::Delete if is_mine || self.is_moderator() => self.ask(id, Ask::Erase),
             KeyCode::Char('e' | 'd') | KeyCode::Delete => {
@@ -93,10 +97,7 @@ impl State {
     }
 
     fn begin_edit(&mut self, id: &str) {
-        let Some(text) = self.selected().filter(|message| !message.erased).map(|message| message.text.clone()) else {
-            self.say("This message was erased.");
-            return;
-        };
+        let Some(text) = self.selected().map(|message| message.text.clone()) else { return };
         self.draft_mut().edit(id, &text);
         self.mode = Mode::Compose;
     }
@@ -137,6 +138,8 @@ impl State {
                 message.reactions.get(&emoji).is_some_and(|users| users.iter().any(|user| user == self.me()))
             });
             self.post_here(Posting::React { event: id.to_owned(), emoji, remove });
+            // Done: whoever types now means to write, not to choose.
+            self.mode = Mode::Compose;
         }
     }
 

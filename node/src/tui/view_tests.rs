@@ -65,6 +65,8 @@ fn conversation() -> Vec<Line> {
     edited.edited = true;
     let mut erased = message("m6", "carla", NOW_MS - 29 * MINUTE, "");
     erased.erased = true;
+    let mut again = message("m6b", "carla", NOW_MS - 28 * MINUTE, "and to the second question: no");
+    again.reply_to = Some("m2".into());
     let mut late = own("m8", NOW_MS - 3 * MINUTE, "agreed", 0);
     late.reply_to = Some("long gone".into());
     vec![
@@ -76,6 +78,7 @@ fn conversation() -> Vec<Line> {
         line(answer),
         line(edited),
         line(erased),
+        line(again),
         line(message(
             "m7",
             "alice",
@@ -90,7 +93,7 @@ fn conversation() -> Vec<Line> {
 
 #[test]
 fn conversation_wide() {
-    let chat = Chat::in_rooms(100, 36, rooms(), conversation());
+    let chat = Chat::in_rooms(100, 40, rooms(), conversation());
     assert_snapshot!(screen(&chat));
 }
 
