@@ -53,7 +53,7 @@ impl Notices {
                 },
                 news = self.peers.recv() => match news {
                     Ok(news) => self.peers(news),
-                    Err(broadcast::error::RecvError::Lagged(_)) => Ok(self.push(Happened::Peers)),
+                    Err(broadcast::error::RecvError::Lagged(_)) => self.peers(PeerNews::Peers),
                     Err(broadcast::error::RecvError::Closed) => return None,
                 },
             };

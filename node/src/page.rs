@@ -4,6 +4,7 @@ use crate::api::types as api;
 use crate::clock::now_ms;
 use crate::handle::{NodeError, NodeHandle};
 use crate::rooms::RoomView;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use tidings_protocol::content::Content;
 use tidings_protocol::control::evaluate::Void;
@@ -77,10 +78,11 @@ impl NodeHandle {
         let mut names = Names::default();
         let mut lines = Vec::with_capacity(events.len());
         for event in events {
-            if !logs.contains_key(&event.log) {
-                logs.insert(event.log, self.manager.store.log(view.number, &event.log)?);
-            }
-            let row = logs.get(&event.log).and_then(Option::as_ref);
+            let row = match logs.entry(event.log) {
+                Entry::Occupied(found) => found.into_mut(),
+                Entry::Vacant(new) => new.insert(self.manager.store.log(view.number, &event.log)?),
+            };
+            let row = row.as_ref();
             lines.extend(row.and_then(|row| gap_below(view, &event, row)).map(|gap| api::Line::Gap { gap }));
             lines.push(api::Line::Message(Box::new(self.message(view, event, &mut names)?)));
         }
@@ -158,10 +160,10 @@ impl NodeHandle {
             let Body::Kept(payload) = &event.body else { continue };
             let at = (event.hlc, event.id);
             match Content::decode(event.kind, &payload.bytes) {
-                Ok(Content::Edit { target: t, text }) if t == target && user == author => {
-                    if edit.as_ref().is_none_or(|(newest, _)| at > *newest) {
-                        edit = Some((at, text.body));
-                    }
+                Ok(Content::Edit { target: t, text })
+                    if t == target && user == author && edit.as_ref().is_none_or(|(newest, _)| at > *newest) =>
+                {
+                    edit = Some((at, text.body));
                 }
                 Ok(Content::Reaction { target: t, emoji, removed }) if t == target => {
                     let newest = reactions.entry((emoji, user)).or_insert((at, removed));

@@ -3,7 +3,7 @@
 use crate::error::StorageError;
 use crate::key::{self, Position, RoomNumber};
 use crate::schema::Family;
-use crate::store::Store;
+use crate::store::{Row, Store};
 use tidings_protocol::content::Imported;
 use tidings_protocol::event::Hlc;
 
@@ -39,7 +39,7 @@ impl Store {
     ) -> Result<Vec<TimelineEntry>, StorageError> {
         let prefix = room.0.to_be_bytes();
         let start = key::timeline(room, from);
-        let entry = |row: Result<(Box<[u8]>, Box<[u8]>), StorageError>| {
+        let entry = |row: Result<Row, StorageError>| {
             let (key_bytes, numbers) = row?;
             let numbers = key::to_numbers(&numbers, "timeline")?;
             Ok(TimelineEntry { position: key::to_position(&key_bytes)?, numbers })

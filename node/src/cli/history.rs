@@ -88,7 +88,11 @@ fn open(path: &Path) -> Result<Box<dyn Read + Send>, Failure> {
     Ok(if gzipped { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) })
 }
 
-fn feed(mut reader: Box<dyn Read + Send>, mut to: DuplexStream, runtime: tokio::runtime::Handle) -> std::io::Result<()> {
+fn feed(
+    mut reader: Box<dyn Read + Send>,
+    mut to: DuplexStream,
+    runtime: tokio::runtime::Handle,
+) -> std::io::Result<()> {
     let mut buffer = vec![0; PIPE_LEN];
     loop {
         let n = reader.read(&mut buffer)?;
@@ -120,7 +124,9 @@ pub(super) async fn export(context: &Context, room: &str, output: Option<PathBuf
 
 pub(super) fn verify(context: &Context, file: Option<PathBuf>) -> Result<ExitCode, Failure> {
     let Some(path) = file else {
-        return Err(Failure::refused("verifying the whole store is not built yet: tidings verify FILE proves an export"));
+        return Err(Failure::refused(
+            "verifying the whole store is not built yet: tidings verify FILE proves an export",
+        ));
     };
     let file = File::open(&path).map_err(|e| Failure::from(explain(&path, e)))?;
     let (room, proven) = prove(&mut BufReader::with_capacity(PIPE_LEN, file)).map_err(|error| {

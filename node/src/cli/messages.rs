@@ -147,4 +147,3 @@ const SEEN_MAX: usize = 100_000;
 const PAGE: usize = 200;
 /// A text's bytes: the payload's limit without what stands around the text.
 const TEXT_LEN_MAX: usize = PAYLOAD_LEN_MAX - 256;
-

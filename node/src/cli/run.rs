@@ -178,9 +178,20 @@ pub(super) async fn peers(context: &Context, command: Option<PeersCommand>) -> R
     context.out.show(&peers, |peers| {
         let line = |p: &Peer| {
             let rtt = p.rtt_ms.map(|ms| format!("{ms:.1} ms")).unwrap_or_else(|| "-".to_owned());
-            format!("{} {:<3} {rtt:<8} {} rooms shared, {} behind  {}", short(&p.peer), p.direction, p.rooms, p.behind, p.address)
+            format!(
+                "{} {:<3} {rtt:<8} {} rooms shared, {} behind  {}",
+                short(&p.peer),
+                p.direction,
+                p.rooms,
+                p.behind,
+                p.address
+            )
         };
-        if peers.is_empty() { "no peers connected".to_owned() } else { peers.iter().map(line).collect::<Vec<_>>().join("\n") }
+        if peers.is_empty() {
+            "no peers connected".to_owned()
+        } else {
+            peers.iter().map(line).collect::<Vec<_>>().join("\n")
+        }
     });
     Ok(ExitCode::SUCCESS)
 }

@@ -13,6 +13,9 @@ use crate::wire::{Frame, Head, Listing};
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// MACs of what is held: control, content.
+type Macs = ([u8; 16], [u8; 16]);
+
 /// An exchange of heads of one class of a room.
 pub(super) struct Exchange {
     class: Class,
@@ -96,7 +99,7 @@ impl Conversation {
         Ok(())
     }
 
-    fn digests(&self, id: RoomId, held: &dyn Holdings) -> Result<(Digests, ([u8; 16], [u8; 16])), Failure> {
+    fn digests(&self, id: RoomId, held: &dyn Holdings) -> Result<(Digests, Macs), Failure> {
         let digests = held.digests(id)?;
         let secret = self.rooms.get(&id).map_or([0; 32], |r| r.offer.secret);
         let macs = self.keys.map_or(([0; 16], [0; 16]), |keys| keys.digests(id, &secret, &digests));

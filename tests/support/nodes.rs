@@ -1,0 +1,182 @@
+//! Nodes as people run them: the real binary, own homes, loopback only. Every process ends with its test.
+
+use serde_json::Value;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::SystemTime;
+
+/// The program under test. Fails when it is missing, or older than what it is made of.
+pub fn binary() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path = test.parent().and_then(Path::parent).unwrap().join("tidings");
+    let built = fs::metadata(&path).and_then(|m| m.modified());
+    let built = built.unwrap_or_else(|_| panic!("{} is not there: make build", path.display()));
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    for folder in ["protocol/src", "storage/src", "node/src"] {
+        let newest = newest(&root.join(folder));
+        assert!(built >= newest, "{} is older than {folder}: make build", path.display());
+    }
+    path
+}
+
+fn newest(folder: &Path) -> SystemTime {
+    let mut newest = SystemTime::UNIX_EPOCH;
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        let time = match path.is_dir() {
+            true => self::newest(&path),
+            false if path.extension().is_some_and(|e| e == "rs") => entry.metadata().unwrap().modified().unwrap(),
+            false => continue,
+        };
+        newest = newest.max(time);
+    }
+    newest
+}
+
+/// A person with a home, and a node that may run in it.
+pub struct Person {
+    pub home: PathBuf,
+    node: Option<Child>,
+    /// What `up` printed when it was ready.
+    pub ready: Value,
+}
+
+impl Person {
+    /// A fresh home, nothing running.
+    pub fn at(folder: &Path, name: &str) -> Person {
+        Person { home: folder.join(name), node: None, ready: Value::Null }
+    }
+
+    /// Starts a node and waits until it says that it is ready.
+    pub fn up(&mut self) -> &mut Self {
+        self.up_with(&["--listen", "/ip4/127.0.0.1/tcp/0"])
+    }
+
+    pub fn up_with(&mut self, flags: &[&str]) -> &mut Self {
+        let mut child =
+            self.command(&["--json", "up", "--no-mdns"]).args(flags).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        self.ready = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not ready: {line}"));
+        self.node = Some(child);
+        self
+    }
+
+    /// Ends the node as a power cut of the process would.
+    pub fn kill(&mut self) {
+        if let Some(mut node) = self.node.take() {
+            node.kill().unwrap();
+            node.wait().unwrap();
+        }
+    }
+
+    /// Stops the node as one should.
+    pub fn down(&mut self) {
+        self.done(&["down"]);
+        if let Some(mut node) = self.node.take() {
+            assert!(node.wait().unwrap().success());
+        }
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.arg("--home").arg(&self.home).args(arguments).env_remove("TIDINGS_HOME").stdin(Stdio::null());
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Runs a command that has to work; its JSON.
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let text = self.done(&[&["--json"], arguments].concat());
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("{arguments:?} printed {text}"))
+    }
+
+    /// Runs a command that has to work; what it printed.
+    pub fn done(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?} failed: {error}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs a command that has to fail with this code; what it said.
+    pub fn fails(&self, code: i32, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
+        assert!(!error.trim().is_empty(), "{arguments:?} failed without a word");
+        error
+    }
+
+    /// The texts of a room, oldest first.
+    pub fn texts(&self, room: &str) -> Vec<String> {
+        self.lines(room).iter().map(|line| line["text"].as_str().unwrap_or("(gap)").to_owned()).collect()
+    }
+
+    pub fn lines(&self, room: &str) -> Vec<Value> {
+        let text = self.done(&["--json", "read", room, "--limit", "1000"]);
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// What comes into a room from now on, and its newest page before.
+    pub fn follow(&self, room: &str) -> Follow {
+        let arguments = ["--json", "read", room, "--follow", "--limit", "1000"];
+        let mut child = self.command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Follow { child, lines }
+    }
+
+    /// An invite link for a room.
+    pub fn link(&self, room: &str) -> String {
+        self.json(&["room", "invite", room])["link"].as_str().unwrap().to_owned()
+    }
+
+    /// Sends a text; the id of what is on disk.
+    pub fn send(&self, room: &str, text: &str) -> String {
+        let sent = self.json(&["send", room, text]);
+        assert_eq!(sent["durable"], true);
+        sent["id"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A running `read --follow --json`.
+pub struct Follow {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Follow {
+    /// The next line for which `wanted` holds. A test that waits for ever is ended by the runner.
+    pub fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let mut text = String::new();
+            assert!(self.lines.read_line(&mut text).unwrap() > 0, "the stream ended");
+            let line: Value = serde_json::from_str(&text).unwrap();
+            if wanted(&line) {
+                return line;
+            }
+        }
+    }
+
+    pub fn until_id(&mut self, id: &str) -> Value {
+        self.until(|line| line["id"] == id)
+    }
+}
+
+impl Drop for Follow {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
