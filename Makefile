@@ -6,7 +6,7 @@ TIDINGS = $(TARGET)/release/tidings
 SETUP  := . .ci/libclang
 DATA   ?= ../shared/data/irc-2017-2020.jsonl.gz
 
-.PHONY: build chat test examples install demo measure lint
+.PHONY: build chat test examples install demo lint
 
 build:
 	@[ -x "$(TIDINGS)" ] || echo "First build: about 20 minutes on 2 cores, once. Kept in $(TARGET). cargo counts as it goes."
@@ -31,9 +31,6 @@ install: build
 
 demo: build
 	@.ci/demo $(TIDINGS) $(DATA)
-
-measure: build
-	@.ci/measure $(TIDINGS) $(DATA)
 
 lint:
 	@$(CARGO) fmt --all --check
