@@ -1,6 +1,14 @@
 //! The one integration-test binary: RocksDB and libp2p are linked once. A file per promise.
 
+mod authority;
+mod authority_model;
+mod authority_state;
 mod chat;
 mod conformance;
+mod history;
+mod history_crash;
+mod history_logs;
+mod history_proof;
+mod history_timeline;
 mod support;
 mod tidy;

@@ -2,7 +2,6 @@
 //! (hash, signature); this decides what the room says to it, and puts it with all its indexes into the batch.
 
 use crate::rooms::Rooms;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidings_protocol::admission::{Admission, Rejection, WaitFor, admit_content, admit_control};
 use tidings_protocol::content::Content;
@@ -105,7 +104,7 @@ fn admit_contents(
             event,
             content: content.as_ref(),
             user: state.speaker(event.header().author, event.header().grant),
-            erased: state.erased.get(&event.id()).is_some_and(|e| e.own),
+            erased: state.erasure(&event.log(), event.header().seq, event.id()).is_some_and(|e| e.own),
         })
         .collect();
     append(batch, number, &entries, now_ms, admitted)
@@ -215,9 +214,8 @@ pub fn apply_erasures(
     now_ms: u64,
 ) -> Result<Vec<EventId>, StorageError> {
     let mut changed = Vec::new();
-    let erased: &BTreeMap<EventId, _> = &state.erased;
-    for (target, erasure) in erased {
-        let known = batch.store().erasure(*target)?;
+    for (place, erasure) in &state.erased {
+        let known = batch.store().erasure(place.id)?;
         let due_ms = match known {
             Some((_, 0)) => continue,
             _ if erasure.own => 0,
@@ -225,8 +223,12 @@ pub fn apply_erasures(
             Some(_) => continue,
             None => now_ms.saturating_add(MODERATED_ERASE_AFTER_MS),
         };
-        batch.erase(*target, erasure.by, due_ms)?;
-        changed.push(*target);
+        // At another place than the Erase says stands another's message; what is not here yet comes without its words.
+        let log = Log { class: Class::Content, author: place.author, grant: place.grant };
+        if batch.store().event_by_id(place.id)?.is_some_and(|e| e.log == log && e.seq == place.seq) {
+            batch.erase(place.id, erasure.by, due_ms)?;
+            changed.push(place.id);
+        }
     }
     Ok(changed)
 }

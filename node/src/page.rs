@@ -102,7 +102,8 @@ impl NodeHandle {
     fn message(&self, view: &RoomView, event: StoredEvent, names: &mut Names) -> Result<api::Message, NodeError> {
         let user = view.state.content_author(&event.log).map_err(|_| Void::Grant);
         let user = user.unwrap_or(UserId(event.log.author.0));
-        let erased = matches!(event.body, Body::Erased) || view.state.erased.contains_key(&event.id);
+        let erased =
+            matches!(event.body, Body::Erased) || view.state.erasure(&event.log, event.seq, event.id).is_some();
         let content = match &event.body {
             Body::Kept(payload) if !erased => Content::decode(event.kind, &payload.bytes).ok(),
             _ => None,

@@ -45,7 +45,7 @@ pub enum Rejection {
     /// A certificate or join proof in it is forged.
     #[error("a certificate or join proof in it is false")]
     Forged(#[from] BadSignature),
-    /// A genesis of another room, or a join that names no invite.
+    /// An event of another room, or a join that names no invite.
     #[error("it does not belong to this room")]
     Misplaced,
 }
@@ -62,6 +62,9 @@ pub fn admit_control(event: &VerifiedEvent, set: &ControlSet) -> (Admission, Opt
 
 fn check_control(event: &VerifiedEvent, set: &ControlSet) -> Result<ControlEvent, Admission> {
     let reject = |why: Rejection| Admission::Reject(why);
+    if set.room() != Some(event.room()) {
+        return Err(reject(Rejection::Misplaced));
+    }
     let read = ControlEvent::read(event).map_err(|e| reject(e.into()))?;
     if let Some(certificate) = read.control.certificate() {
         if certificate.device() != read.log.author {
@@ -71,7 +74,6 @@ fn check_control(event: &VerifiedEvent, set: &ControlSet) -> Result<ControlEvent
     }
     let here = |id: EventId| set.event(id).ok_or(Admission::Wait(WaitFor::Event(id)));
     match &read.control {
-        Control::Genesis(_) if event.room() != read.id.into() => return Err(reject(Rejection::Misplaced)),
         Control::Genesis(_) => return Ok(read),
         Control::Unknown { .. } if is_later_genesis(&read, event) => return Ok(read),
         Control::Join(join) => match &here(join.invite)?.control {
@@ -106,7 +108,7 @@ pub fn admit_content(event: &VerifiedEvent, state: &RoomState) -> (Admission, Op
             Ok(content) => (Admission::Admit, Some(content)),
             Err(error) => (Admission::Reject(error.into()), None),
         },
-        Body::Erased if state.erased.contains_key(&event.id()) => (Admission::Admit, None),
+        Body::Erased if state.erasure(&log, event.header().seq, event.id()).is_some() => (Admission::Admit, None),
         Body::Erased => (Admission::Wait(WaitFor::Erase(event.id())), None),
     }
 }

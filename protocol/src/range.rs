@@ -112,7 +112,7 @@ impl Range {
         }
         let mut prev = self.prev;
         let mut events = Vec::with_capacity(self.rows.len());
-        for (seq, row) in (self.first_seq..).zip(self.rows) {
+        for (seq, row) in (self.first_seq..=top.seq).zip(self.rows) {
             let event = row.into_event(room, log, seq, prev)?;
             prev = event.id;
             events.push(event);

@@ -1,9 +1,9 @@
 //! Appending verified events to a log, with every index that they need, in the batch at hand.
 
-use crate::batch::Batch;
+use crate::batch::{Batch, NewEvent};
 use crate::error::StorageError;
 use crate::events::from_payload;
-use crate::key::{self, Position, RoomNumber};
+use crate::key::{self, LogNumber, Position, RoomNumber};
 use crate::logs::LogRow;
 use crate::rooms::Profile;
 use crate::row::{EventRow, Prev, Remains};
@@ -50,10 +50,15 @@ impl Batch<'_> {
     ) -> Result<Vec<Appended>, StorageError> {
         let mut out = Vec::with_capacity(entries.len());
         let mut run_start = 0;
+        let missing = self.missing_tops(room, entries)?;
         for (n, entry) in entries.iter().enumerate() {
-            if let Some(number) = self.held_number(entry.event.id())? {
+            if let Some((number, _)) = self.held(entry.event.id())? {
                 self.append_run(room, &entries[run_start..n], &mut out, now_ms)?;
                 out.push(Appended::Known(number));
+                run_start = n + 1;
+            } else if missing.contains(&entry.event.id()) {
+                // What another branch waits for ends a run of its own: its hole closes, and what follows is a fork.
+                self.append_run(room, &entries[run_start..=n], &mut out, now_ms)?;
                 run_start = n + 1;
             }
         }
@@ -61,18 +66,25 @@ impl Batch<'_> {
         Ok(out)
     }
 
-    /// The number of an event in the store or in this batch; remembers what shares the beginning of its id.
-    fn held_number(&mut self, id: EventId) -> Result<Option<u64>, StorageError> {
-        if let Some(number) = self.new_events.get(&id) {
-            return Ok(Some(*number));
+    /// The events that branches of the entries' log wait for.
+    fn missing_tops(&self, room: RoomNumber, entries: &[Entry<'_>]) -> Result<Vec<EventId>, StorageError> {
+        let (Some(first), true) = (entries.first(), entries.len() > 1) else { return Ok(Vec::new()) };
+        let row = self.held_log_row(room, &first.event.log())?;
+        Ok(row.iter().flat_map(|row| row.state.holes()).map(|hole| hole.top.id).collect())
+    }
+
+    /// The number and log of an event in the store or in this batch; remembers what shares the beginning of its id.
+    fn held(&mut self, id: EventId) -> Result<Option<(u64, LogNumber)>, StorageError> {
+        if let Some(new) = self.new_events.get(&id) {
+            return Ok(Some((new.number, new.row.log)));
         }
         let Some(numbers) = self.store().find(Family::Id, &key::id(id))?.map(|b| key::to_numbers(&b, "id")) else {
             return Ok(None);
         };
         let numbers = numbers?;
         for number in &numbers {
-            if self.store().event_row(*number)?.is_some_and(|row| row.id == id) {
-                return Ok(Some(*number));
+            if let Some(row) = self.store().event_row(*number)?.filter(|row| row.id == id) {
+                return Ok(Some((*number, row.log)));
             }
         }
         self.ids.entry(key::id(id)).or_insert(numbers);
@@ -91,7 +103,9 @@ impl Batch<'_> {
         let log = first.event.log();
         let mut row = self.log_row(room, &log)?;
         let prev = first.event.header().prev;
-        let prev_number = if prev == EventId::ZERO { None } else { self.held_number(prev)? };
+        // A predecessor in another log is a lie, and stays missing in this one.
+        let prev_held = if prev == EventId::ZERO { None } else { self.held(prev)? };
+        let prev_number = prev_held.filter(|(_, log)| *log == row.number).map(|(number, _)| number);
         let run = Run {
             first_seq: first.event.header().seq,
             prev,
@@ -149,8 +163,8 @@ impl Batch<'_> {
         if let Some(payload) = kept {
             self.put(Family::Payload, &key::number(number), &from_payload(payload))?;
         }
-        self.new_events.insert(row.id, number);
         self.ids.entry(key::id(row.id)).or_default().push(number);
+        self.new_events.insert(row.id, NewEvent { number, class: header.class, row, remains });
         self.put(Family::Log, &key::log(log.number, header.seq, number), &[])?;
         match header.class {
             Class::Control => self.put(Family::Control, &key::control(room, number), &[]),

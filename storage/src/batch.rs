@@ -5,13 +5,13 @@ use crate::events::to_payload;
 use crate::key::{self, LogNumber, RoomNumber};
 use crate::logs::{Agreement, LogRow, NamedLog};
 use crate::rooms::{ErasedRow, Profile, RoomRow};
-use crate::row::Remains;
+use crate::row::{EventRow, Remains};
 use crate::schema::Family;
 use crate::store::Store;
 use rocksdb::{WriteBatch, WriteOptions};
 use std::collections::{BTreeMap, HashMap};
 use tidings_protocol::codec::{Canonical, CodecError, Reader, Writer as Bytes, encode};
-use tidings_protocol::event::Hlc;
+use tidings_protocol::event::{Class, Hlc};
 use tidings_protocol::id::{EventId, RoomId, UserId};
 use tidings_protocol::log::{Log, LogState, Tip};
 
@@ -54,6 +54,7 @@ impl Writer {
             new_events: HashMap::new(),
             ids: HashMap::new(),
             places: HashMap::new(),
+            profiles: HashMap::new(),
             logs: BTreeMap::new(),
             rooms: BTreeMap::new(),
         }
@@ -79,13 +80,24 @@ pub struct Batch<'w> {
     rows: WriteBatch,
     counters: Counters,
     /// Events of this batch, by id.
-    pub(crate) new_events: HashMap<EventId, u64>,
+    pub(crate) new_events: HashMap<EventId, NewEvent>,
     /// Rows of the `id` family that this batch writes.
     pub(crate) ids: HashMap<[u8; 8], Vec<u64>>,
     /// Timeline rows of this batch, by key.
     pub(crate) places: HashMap<[u8; 20], Vec<u64>>,
+    /// Profiles of this batch, by key.
+    profiles: HashMap<Vec<u8>, Profile>,
     logs: BTreeMap<(RoomNumber, Log), LogRow>,
     rooms: BTreeMap<RoomNumber, RoomRow>,
+}
+
+/// An event that a batch writes, as it will be read back.
+pub(crate) struct NewEvent {
+    pub(crate) number: u64,
+    pub(crate) class: Class,
+    pub(crate) row: EventRow,
+    /// What its payload leaves when it is erased.
+    pub(crate) remains: Remains,
 }
 
 impl Batch<'_> {
@@ -107,9 +119,6 @@ impl Batch<'_> {
         let number = RoomNumber(self.counters.room);
         self.counters.room += 1;
         self.put(Family::Room, &key::room_by_id(room.room), &number.0.to_be_bytes())?;
-        if !room.alias.is_empty() {
-            self.put(Family::Room, &key::alias(&room.alias), &number.0.to_be_bytes())?;
-        }
         self.rooms.insert(number, room);
         Ok(number)
     }
@@ -120,15 +129,9 @@ impl Batch<'_> {
     /// `Rocks`, `Damaged`.
     pub fn change_room(&mut self, number: RoomNumber, change: impl FnOnce(&mut RoomRow)) -> Result<(), StorageError> {
         let mut row = self.room(number)?;
-        let (alias, id) = (row.alias.clone(), row.room);
+        let id = row.room;
         change(&mut row);
         row.room = id;
-        if row.alias != alias {
-            if !alias.is_empty() {
-                self.delete(Family::Room, &key::alias(&alias))?;
-            }
-            self.put(Family::Room, &key::alias(&row.alias), &number.0.to_be_bytes())?;
-        }
         self.rooms.insert(number, row);
         Ok(())
     }
@@ -191,20 +194,49 @@ impl Batch<'_> {
     }
 
     /// Hides a content event. With `due_ms` 0 its payload goes now, if it is held; otherwise it is due then.
+    /// A control event is never hidden, whatever names it: the room could not be read any more.
     ///
     /// # Errors
     /// `Rocks`, `Damaged`.
     pub fn erase(&mut self, target: EventId, by: EventId, due_ms: u64) -> Result<(), StorageError> {
+        let held = match self.new_events.get(&target) {
+            Some(new) => Some((new.number, new.class, new.row.clone())),
+            None => self.held_event(target)?,
+        };
+        if held.as_ref().is_some_and(|(_, class, _)| *class == Class::Control) {
+            return Ok(());
+        }
         self.put(Family::Erased, target.as_bytes(), &encode(&ErasedRow { by, due_ms }))?;
-        let Some(number) = self.store().number_of(target)?.filter(|_| due_ms == 0) else { return Ok(()) };
-        let Some(mut row) = self.store().event_row(number)?.filter(|row| row.erased.is_none()) else { return Ok(()) };
+        let Some((number, _, mut row)) = held.filter(|(_, _, row)| due_ms == 0 && row.erased.is_none()) else {
+            return Ok(());
+        };
+        let remains = match self.new_events.get(&target) {
+            Some(new) => new.remains,
+            None => self.remains(number)?,
+        };
+        row.erased = Some(remains);
+        self.put(Family::Event, &key::number(number), &row.to_bytes())?;
+        self.delete(Family::Payload, &key::number(number))?;
+        if let Some(new) = self.new_events.get_mut(&target) {
+            new.row = row;
+        }
+        Ok(())
+    }
+
+    /// An event in the store.
+    fn held_event(&self, id: EventId) -> Result<Option<(u64, Class, EventRow)>, StorageError> {
+        let Some(number) = self.store().number_of(id)? else { return Ok(None) };
+        let Some(row) = self.store().event_row(number)? else { return Ok(None) };
+        let (_, log) = self.store().log_of_number(row.log)?;
+        Ok(Some((number, log.class, row)))
+    }
+
+    /// What the payload of an event in the store leaves.
+    fn remains(&self, number: u64) -> Result<Remains, StorageError> {
         let bytes = self.store().find(Family::Payload, &key::number(number))?.ok_or(Damage::Missing("a payload"))?;
         let payload = to_payload(&bytes)?;
-        drop(bytes);
         let len = u32::try_from(payload.bytes.len()).unwrap_or(u32::MAX);
-        row.erased = Some(Remains { len, commit: payload.commit() });
-        self.put(Family::Event, &key::number(number), &row.to_bytes())?;
-        self.delete(Family::Payload, &key::number(number))
+        Ok(Remains { len, commit: payload.commit() })
     }
 
     /// Remembers what was agreed with a peer.
@@ -244,8 +276,9 @@ impl Batch<'_> {
     /// # Errors
     /// `DiskFull`, `Rocks`: nothing of it is there. After a failed sync the process must end.
     pub fn commit(mut self, durability: Durability) -> Result<(), StorageError> {
-        for (number, row) in std::mem::take(&mut self.rooms) {
-            self.put(Family::Room, &key::room(number), &encode(&row))?;
+        self.put_rooms()?;
+        for (place, profile) in std::mem::take(&mut self.profiles) {
+            self.put(Family::Room, &place, &encode(&profile))?;
         }
         for ((room, log), row) in std::mem::take(&mut self.logs) {
             self.put(Family::Tips, &key::tips(room, &log), &encode(&row))?;
@@ -273,26 +306,54 @@ impl Batch<'_> {
     }
 
     pub(crate) fn put_profile(&mut self, room: RoomNumber, user: UserId, profile: Profile) -> Result<(), StorageError> {
-        let key_bytes = key::profile(room, user);
-        let held: Option<Profile> = self.store().find_row(Family::Room, &key_bytes, "profile")?;
-        match held {
-            Some(held) if held.hlc >= profile.hlc => Ok(()),
-            _ => self.put(Family::Room, &key_bytes, &encode(&profile)),
+        let place = key::profile(room, user);
+        let held = match self.profiles.remove(&place) {
+            Some(held) => Some(held),
+            None => self.store().find_row(Family::Room, &place, "profile")?,
+        };
+        // The name decides between equal clocks, so that the order of arrival does not.
+        let newest = held.into_iter().chain([profile]).max_by(|a, b| (a.hlc, &a.name).cmp(&(b.hlc, &b.name)));
+        self.profiles.extend(newest.map(|profile| (place, profile)));
+        Ok(())
+    }
+
+    /// The rooms' rows, and those of their aliases: every old one goes before a new one comes, so that rooms may swap.
+    fn put_rooms(&mut self) -> Result<(), StorageError> {
+        let rooms = std::mem::take(&mut self.rooms);
+        let mut renamed = Vec::new();
+        for (number, row) in &rooms {
+            let before = self.store().room(*number)?.map(|held| held.alias).unwrap_or_default();
+            if before != row.alias {
+                renamed.push((*number, row.alias.clone()));
+                if self.store().room_by_alias(&before)? == Some(*number) {
+                    self.delete(Family::Room, &key::alias(&before))?;
+                }
+            }
+            self.put(Family::Room, &key::room(*number), &encode(row))?;
         }
+        for (number, alias) in renamed.into_iter().filter(|(_, alias)| !alias.is_empty()) {
+            self.put(Family::Room, &key::alias(&alias), &number.0.to_be_bytes())?;
+        }
+        Ok(())
     }
 
     /// A log as this batch leaves it; a new one gets its number here.
     pub(crate) fn log_row(&mut self, room: RoomNumber, log: &Log) -> Result<LogRow, StorageError> {
-        if let Some(row) = self.logs.get(&(room, *log)) {
-            return Ok(row.clone());
-        }
-        if let Some(row) = self.store().log(room, log)? {
+        if let Some(row) = self.held_log_row(room, log)? {
             return Ok(row);
         }
         let number = LogNumber(self.counters.log);
         self.counters.log += 1;
         self.put(Family::Meta, &key::log_by_number(number), &encode(&NamedLog { room, log: *log }))?;
         Ok(LogRow { number, moved: 0, hlc: Hlc(0), state: LogState::default() })
+    }
+
+    /// A log of which anything is held, as this batch leaves it.
+    pub(crate) fn held_log_row(&self, room: RoomNumber, log: &Log) -> Result<Option<LogRow>, StorageError> {
+        match self.logs.get(&(room, *log)) {
+            Some(row) => Ok(Some(row.clone())),
+            None => self.store().log(room, log),
+        }
     }
 
     /// Takes a log's new state; it has moved with the room's next change.

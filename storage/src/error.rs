@@ -56,7 +56,9 @@ impl From<rocksdb::Error> for StorageError {
         let text = error.as_ref();
         if text.contains("No space left on device") {
             StorageError::DiskFull(error)
-        } else if text.contains("lock hold by current process") || text.contains("/LOCK: ") {
+        } else if text.contains("lock hold by current process")
+            || text.contains("/LOCK: Resource temporarily unavailable")
+        {
             StorageError::Held
         } else {
             StorageError::Rocks(error)

@@ -221,12 +221,18 @@ impl Store {
     pub(crate) fn with_body(&self, number: u64, row: EventRow) -> Result<StoredEvent, StorageError> {
         let body = match &row.erased {
             Some(_) => Body::Erased,
-            None => {
-                let bytes = self.find(Family::Payload, &key::number(number))?;
-                Body::Kept(to_payload(&bytes.ok_or(Damage::Missing("a payload"))?)?)
-            }
+            None => match self.find(Family::Payload, &key::number(number))? {
+                Some(bytes) => Body::Kept(to_payload(&bytes)?),
+                None => return self.stored(number, self.erased_row(number)?, Body::Erased),
+            },
         };
         self.stored(number, row, body)
+    }
+
+    /// The row of an event whose payload went after the row had been read: the writer erased it in between.
+    pub(crate) fn erased_row(&self, number: u64) -> Result<EventRow, StorageError> {
+        let row = self.event_row(number)?.filter(|row| row.erased.is_some());
+        Ok(row.ok_or(Damage::Missing("a payload"))?)
     }
 
     pub(crate) fn stored(&self, number: u64, row: EventRow, body: Body) -> Result<StoredEvent, StorageError> {

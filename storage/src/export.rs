@@ -68,26 +68,34 @@ impl Store {
 
     fn export_log(&self, room: RoomId, row: &LogRow, out: &mut dyn Write) -> Result<u64, ExportError> {
         let mut events = 0;
-        let mut level: Vec<(EventId, Record)> = Vec::new();
+        let (mut below, mut level): (Level, Level) = (Vec::new(), Vec::new());
         for number in self.numbers_of_log(row.number)? {
             let event = self.event(number?)?.ok_or(StorageError::from(Damage::Missing("an event of a log")))?;
-            let is_tip = row.state.tips().iter().any(|t| t.id == event.id);
             let header = self.header(room, &event)?;
-            let signature = event.signature.filter(|_| is_tip || signature_travels(header.class, event.seq));
             if level.first().is_some_and(|(_, r)| r.header.seq != header.seq) {
-                events += write_level(&mut level, out)?;
+                events += write_level(below, &level, out)?;
+                below = std::mem::take(&mut level);
             }
-            level.push((event.id, Record { header, signature, body: event.body }));
+            level.push((event.id, Record { header, signature: event.signature, body: event.body }));
         }
-        Ok(events + write_level(&mut level, out)?)
+        events += write_level(below, &level, out)?;
+        Ok(events + write_level(level, &Vec::new(), out)?)
     }
 }
 
-/// Writes the events of one seq: more than one only where the log forked.
-fn write_level(level: &mut Vec<(EventId, Record)>, out: &mut dyn Write) -> Result<u64, ExportError> {
+/// The events of one seq: more than one only where the log forked.
+type Level = Vec<(EventId, Record)>;
+
+/// Writes the events of one seq. What the file itself names above needs no signature: whether an event is a tip is read
+/// off what is written, because more may arrive meanwhile than the log's row said.
+fn write_level(mut level: Level, above: &Level, out: &mut dyn Write) -> Result<u64, ExportError> {
     level.sort_unstable_by_key(|(id, _)| *id);
     let count = level.len() as u64;
-    for (_, record) in level.drain(..) {
+    for (id, mut record) in level {
+        let is_named = above.iter().any(|(_, r)| r.header.prev == id);
+        if is_named && !signature_travels(record.header.class, record.header.seq) {
+            record.signature = None;
+        }
         let bytes = encode(&record);
         out.write_all(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes())?;
         out.write_all(&bytes)?;

@@ -1,14 +1,17 @@
 //! Proving an export offline: every hash, every chain, every signature, and that the room's own rules let its authors in.
 
 use crate::export::{MAGIC, Record};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use thiserror::Error;
+use tidings_protocol::admission::{Admission, WaitFor, admit_control};
 use tidings_protocol::codec::{CodecError, decode};
 use tidings_protocol::control::evaluate::ControlSet;
-use tidings_protocol::control::payload::{Control, ControlEvent};
+use tidings_protocol::control::payload::{Control, ControlEvent, Erase};
+use tidings_protocol::control::rank::Rank;
 use tidings_protocol::control::state::RoomState;
-use tidings_protocol::event::{Body, Class};
-use tidings_protocol::id::{EventId, RoomId};
+use tidings_protocol::event::{Body, Class, Header, SignedEvent, VerifiedEvent};
+use tidings_protocol::id::{DeviceId, EventId, RoomId};
 use tidings_protocol::identity::{Domain, verify};
 use tidings_protocol::limits::EVENT_LEN_MAX;
 use tidings_protocol::log::Log;
@@ -68,7 +71,7 @@ pub fn prove(input: &mut dyn Read) -> Result<(RoomId, Proven), ProofError> {
         return Err(ProofError::NotAnExport);
     }
     let room = RoomId(room);
-    let mut proof = Proof { room, proven: Proven::default(), at: None, control: ControlSet::new(room), state: None };
+    let mut proof = Proof::new(room);
     while let Some(bytes) = next_record(input)? {
         let record = proof.proven.events + 1;
         let read = decode(&bytes, EVENT_LEN_MAX).map_err(|source| ProofError::Codec { record, source })?;
@@ -76,7 +79,10 @@ pub fn prove(input: &mut dyn Read) -> Result<(RoomId, Proven), ProofError> {
         proof.proven.events = record;
     }
     let record = proof.proven.events;
-    proof.end_log().map_err(|why| ProofError::False { record, why })?;
+    proof.end().map_err(|why| ProofError::False { record, why })?;
+    if std::io::copy(&mut input.take(1), &mut std::io::sink())? > 0 {
+        return Err(ProofError::False { record, why: "the file goes on behind its end" });
+    }
     Ok((room, proof.proven))
 }
 
@@ -97,7 +103,16 @@ struct Proof {
     proven: Proven,
     at: Option<Place>,
     control: ControlSet,
-    state: Option<RoomState>,
+    /// Control events that rest on one which stands later in the file, by that one's id.
+    waiting: BTreeMap<EventId, Vec<VerifiedEvent>>,
+    authority: Option<Authority>,
+}
+
+/// What follows from the room's control events, once all of them were read.
+struct Authority {
+    state: RoomState,
+    /// Author, grant, seq and id of what may have been erased, whether or not the erasure counts by now.
+    erasable: BTreeSet<(DeviceId, EventId, u64, EventId)>,
 }
 
 /// Where in a log the reading is: the events of the seq before this one, and of this one.
@@ -116,32 +131,23 @@ struct Link {
 }
 
 impl Proof {
+    fn new(room: RoomId) -> Self {
+        let (control, waiting) = (ControlSet::new(room), BTreeMap::new());
+        Proof { room, proven: Proven::default(), at: None, control, waiting, authority: None }
+    }
+
     fn take(&mut self, record: Record) -> Result<(), &'static str> {
         let id = record.header.id();
         let log = record.header.log_of(id);
         if record.header.room_of(id) != self.room {
             return Err("it belongs to another room");
         }
-        match &record.body {
-            Body::Kept(payload) => {
-                if payload.bytes.len() != record.header.payload_len as usize
-                    || payload.commit() != record.header.payload_commit
-                {
-                    return Err("its payload is not the one that was signed");
-                }
-            }
-            Body::Erased => self.proven.erased += 1,
-        }
-        if let Some(signature) = &record.signature {
-            verify(log.author.as_bytes(), Domain::Event, id.as_bytes(), signature)
-                .map_err(|_| "its signature does not verify")?;
-            self.proven.signatures += 1;
-        } else if log.class == Class::Control {
-            return Err("a control event without signature");
-        }
         self.move_to(log, record.header.seq)?;
         self.link(id, &record)?;
-        if log.class == Class::Control { self.take_control(id, log, record) } else { Ok(()) }
+        match log.class {
+            Class::Control => self.take_control(record),
+            Class::Content => self.take_content(id, &record),
+        }
     }
 
     fn move_to(&mut self, log: Log, seq: u64) -> Result<(), &'static str> {
@@ -163,7 +169,7 @@ impl Proof {
                 self.end_log()?;
                 self.proven.logs += 1;
                 if log.class == Class::Content {
-                    let state = self.state.get_or_insert_with(|| self.control.evaluate());
+                    let state = &self.authority()?.state;
                     state.content_author(&log).map_err(|_| "the room does not let its author speak")?;
                 }
                 self.at = Some(Place { log, seq, below: Vec::new(), here: Vec::new() });
@@ -186,15 +192,60 @@ impl Proof {
         Ok(())
     }
 
-    fn take_control(&mut self, id: EventId, log: Log, record: Record) -> Result<(), &'static str> {
-        let Body::Kept(payload) = &record.body else { return Err("a control event without payload") };
-        let control = Control::decode(record.header.kind, &payload.bytes).map_err(|_| "its payload does not read")?;
-        if let Some(certificate) = control.certificate() {
-            certificate.verify().map_err(|_| "its certificate is forged")?;
+    /// Admits a control event, and what waited for it, as a node's one door does.
+    fn take_control(&mut self, record: Record) -> Result<(), &'static str> {
+        let signature = record.signature.ok_or("a control event without signature")?;
+        let event = SignedEvent { header: record.header, signature, body: record.body };
+        let mut ready = vec![event.verify().map_err(|_| "its payload or signature does not verify")?];
+        self.proven.signatures += 1;
+        while let Some(event) = ready.pop() {
+            match admit_control(&event, &self.control) {
+                (Admission::Admit, Some(control)) => {
+                    ready.extend(self.waiting.remove(&control.id).unwrap_or_default());
+                    self.control.insert(control);
+                }
+                (Admission::Wait(WaitFor::Event(on)), _) => self.waiting.entry(on).or_default().push(event),
+                _ => return Err("the room does not admit it, or what it completes"),
+            }
         }
-        let (seq, prev) = (record.header.seq, record.header.prev);
-        self.control.insert(ControlEvent { id, log, seq, prev, control });
         Ok(())
+    }
+
+    fn take_content(&mut self, id: EventId, record: &Record) -> Result<(), &'static str> {
+        let header = &record.header;
+        match &record.body {
+            Body::Kept(payload) => {
+                if payload.bytes.len() != header.payload_len as usize || payload.commit() != header.payload_commit {
+                    return Err("its payload is not the one that was signed");
+                }
+            }
+            Body::Erased if self.authority()?.may_be_erased(id, header) => self.proven.erased += 1,
+            Body::Erased => return Err("its payload is missing, and nobody who may has erased it"),
+        }
+        if let Some(signature) = &record.signature {
+            verify(header.author.as_bytes(), Domain::Event, id.as_bytes(), signature)
+                .map_err(|_| "its signature does not verify")?;
+            self.proven.signatures += 1;
+        }
+        Ok(())
+    }
+
+    /// What follows from the control events, all of which stand before the first content event.
+    fn authority(&mut self) -> Result<&Authority, &'static str> {
+        self.check_none_waits()?;
+        Ok(self.authority.get_or_insert_with(|| Authority::of(&self.control)))
+    }
+
+    fn check_none_waits(&self) -> Result<(), &'static str> {
+        match self.waiting.is_empty() {
+            true => Ok(()),
+            false => Err("the room does not admit a control event before it: what that rests on is missing"),
+        }
+    }
+
+    fn end(&mut self) -> Result<(), &'static str> {
+        self.end_log()?;
+        self.check_none_waits()
     }
 
     fn end_log(&mut self) -> Result<(), &'static str> {
@@ -202,6 +253,31 @@ impl Proof {
         check_vouched(&at.below)?;
         check_vouched(&at.here)
     }
+}
+
+impl Authority {
+    fn of(control: &ControlSet) -> Self {
+        let state = control.evaluate();
+        let erases = control.events().filter_map(|event| match &event.control {
+            Control::Erase(erase) if may_erase(control, &state, event, erase) => Some(erase),
+            _ => None,
+        });
+        let erasable = erases.map(|e| (e.author, e.grant, e.seq, e.id)).collect();
+        Authority { state, erasable }
+    }
+
+    fn may_be_erased(&self, id: EventId, header: &Header) -> bool {
+        self.erasable.contains(&(header.author, header.grant, header.seq, id))
+    }
+}
+
+/// Whether an Erase was permitted when its payload went, which later events may have changed: by its user, or by a
+/// moderator no weaker.
+fn may_erase(control: &ControlSet, state: &RoomState, event: &ControlEvent, erase: &Erase) -> bool {
+    let user = state.speaker(event.log.author, event.log.grant);
+    let own = user.is_some() && user == state.speaker(erase.author, erase.grant);
+    let (rank, target) = (control.rank_of(event.log.grant), control.rank_of(erase.grant));
+    own || (rank.is_some_and(|r| r <= Rank::MODERATOR) && target.is_some() && rank <= target)
 }
 
 fn check_vouched(links: &[Link]) -> Result<(), &'static str> {

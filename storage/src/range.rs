@@ -11,11 +11,12 @@ use tidings_protocol::event::{Body, Header};
 use tidings_protocol::id::EventId;
 use tidings_protocol::limits::CHUNK_EVENTS_MAX;
 use tidings_protocol::log::{Log, Tip};
-use tidings_protocol::range::{Range, Row, signature_travels};
+use tidings_protocol::range::{Range, Row, RowBody, signature_travels};
 
 impl Store {
-    /// The events of a branch from `top` down, at most to seq `down_to`, as much as fits a chunk of `len_max` inflated bytes.
-    /// `None` when `top` is not held in this log. It ends early where something is missing.
+    /// The events of a branch from `top` down, at most to seq `down_to`, as much as fits a chunk of `len_max` inflated
+    /// bytes; one event at least. `None` when `top` is not held in this log. It ends early where something is missing, or
+    /// where an author named a predecessor that is none: what is served verifies.
     ///
     /// # Errors
     /// `Rocks`, `Damaged`.
@@ -29,35 +30,87 @@ impl Store {
     ) -> Result<Option<Range>, StorageError> {
         let Some(number) = self.number_of(top.id)? else { return Ok(None) };
         let mut walk = Walk::new(self)?;
-        let Some(mut row) = walk.event(number)? else { return Ok(None) };
-        if row.seq != top.seq || self.log_of_number(row.log)? != (room, *log) {
+        let Some(row) = walk.event(number)? else { return Ok(None) };
+        let log_number = row.log;
+        if row.seq != top.seq || self.log_of_number(log_number)? != (room, *log) {
             return Ok(None);
         }
-        let (mut number, mut rows, mut len) = (number, Vec::new(), 0);
-        loop {
-            let body = walk.body(number, &row)?;
-            len += ROW_OVERHEAD + if let Body::Kept(payload) = &body { payload.bytes.len() } else { 0 };
-            let (first_seq, prev) = (row.seq, row.prev);
-            rows.push(to_row(log, row, body, rows.is_empty()));
-            let next = match prev {
-                _ if rows.len() >= CHUNK_EVENTS_MAX || len >= len_max || first_seq <= down_to.max(1) => None,
-                Prev::None => None,
-                Prev::Before => Some(number.saturating_sub(1)),
-                Prev::Number(before) => Some(before),
-                Prev::Id(id) => self.number_of(id)?,
+        let mut range = Range { first_seq: top.seq, prev: EventId::ZERO, rows: Vec::new() };
+        let (mut len, mut next) = (RANGE_OVERHEAD, Some((number, row)));
+        while let Some((number, row)) = next.take() {
+            let (seq, prev) = (row.seq, row.prev);
+            let row = walk.row(log, number, row, range.rows.is_empty())?;
+            len += row_len(&row);
+            if len > len_max && !range.rows.is_empty() {
+                break;
+            }
+            range.rows.push(row);
+            range.first_seq = seq;
+            let below = walk.below(number, prev)?;
+            range.prev = match (&below, prev) {
+                (Some((_, below)), _) => below.id,
+                (None, Prev::Id(id)) => id,
+                (None, _) => EventId::ZERO,
             };
-            let Some(before) = next else {
-                let prev = match prev {
-                    Prev::None => EventId::ZERO,
-                    Prev::Id(id) => id,
-                    Prev::Before => walk.event(number.saturating_sub(1))?.ok_or(MISSING)?.id,
-                    Prev::Number(before) => walk.event(before)?.ok_or(MISSING)?.id,
-                };
-                rows.reverse();
-                return Ok(Some(Range { first_seq, prev, rows }));
-            };
-            row = walk.event(before)?.ok_or(MISSING)?;
-            number = before;
+            let goes_on = range.rows.len() < CHUNK_EVENTS_MAX && seq > down_to.max(1);
+            next = below.filter(|(_, below)| goes_on && below.log == log_number && below.seq == seq - 1);
+        }
+        range.rows.reverse();
+        Ok(Some(range))
+    }
+}
+
+/// Reads rows by descending number: stepping back is far cheaper than looking up. What was written after the walk began
+/// is looked up all the same.
+struct Walk<'s> {
+    store: &'s Store,
+    events: DBRawIterator<'s>,
+    payloads: DBRawIterator<'s>,
+}
+
+impl<'s> Walk<'s> {
+    fn new(store: &'s Store) -> Result<Self, StorageError> {
+        Ok(Walk {
+            store,
+            events: store.db().raw_iterator_cf(store.family(Family::Event)?),
+            payloads: store.db().raw_iterator_cf(store.family(Family::Payload)?),
+        })
+    }
+
+    fn event(&mut self, number: u64) -> Result<Option<EventRow>, StorageError> {
+        match step_to(&mut self.events, number)? {
+            Some(bytes) => Ok(Some(EventRow::from_bytes(bytes)?)),
+            None => self.store.event_row(number),
+        }
+    }
+
+    /// What an event names as its predecessor, where that is held.
+    fn below(&mut self, number: u64, prev: Prev) -> Result<Option<(u64, EventRow)>, StorageError> {
+        let before = match prev {
+            Prev::None => return Ok(None),
+            Prev::Before => number.saturating_sub(1),
+            Prev::Number(before) => before,
+            Prev::Id(id) => match self.store.number_of(id)? {
+                Some(before) => before,
+                None => return Ok(None),
+            },
+        };
+        let row = self.event(before)?.ok_or(Damage::Missing("the predecessor of an event"))?;
+        Ok(Some((before, row)))
+    }
+
+    /// An event as it travels.
+    fn row(&mut self, log: &Log, number: u64, row: EventRow, is_top: bool) -> Result<Row, StorageError> {
+        if row.erased.is_some() {
+            return Ok(to_row(log, row, Body::Erased, is_top));
+        }
+        let payload = match step_to(&mut self.payloads, number)? {
+            Some(bytes) => Some(to_payload(bytes)?),
+            None => self.store.find(Family::Payload, &key::number(number))?.map(|b| to_payload(&b)).transpose()?,
+        };
+        match payload {
+            Some(payload) => Ok(to_row(log, row, Body::Kept(payload), is_top)),
+            None => Ok(to_row(log, self.store.erased_row(number)?, Body::Erased, is_top)),
         }
     }
 }
@@ -81,34 +134,14 @@ fn to_row(log: &Log, row: EventRow, body: Body, is_top: bool) -> Row {
     Row::new(header, body, signature)
 }
 
-/// Reads rows by descending number: stepping back is far cheaper than looking up.
-struct Walk<'s> {
-    events: DBRawIterator<'s>,
-    payloads: DBRawIterator<'s>,
-}
-
-impl<'s> Walk<'s> {
-    fn new(store: &'s Store) -> Result<Self, StorageError> {
-        Ok(Walk {
-            events: store.db().raw_iterator_cf(store.family(Family::Event)?),
-            payloads: store.db().raw_iterator_cf(store.family(Family::Payload)?),
-        })
-    }
-
-    fn event(&mut self, number: u64) -> Result<Option<EventRow>, StorageError> {
-        match step_to(&mut self.events, number)? {
-            Some(bytes) => Ok(Some(EventRow::from_bytes(bytes)?)),
-            None => Ok(None),
-        }
-    }
-
-    fn body(&mut self, number: u64, row: &EventRow) -> Result<Body, StorageError> {
-        if row.erased.is_some() {
-            return Ok(Body::Erased);
-        }
-        let bytes = step_to(&mut self.payloads, number)?.ok_or(Damage::Missing("a payload"))?;
-        Ok(Body::Kept(to_payload(bytes)?))
-    }
+/// What a row takes inside a range: kind and clock, parents, body, signature (PROTOCOL.md, 10).
+fn row_len(row: &Row) -> usize {
+    let body = match &row.body {
+        RowBody::Kept(payload) => 1 + 16 + 4 + payload.bytes.len(),
+        RowBody::Erased { .. } => 1 + 4 + 32,
+    };
+    let signature = if row.signature.is_some() { 1 + 64 } else { 1 };
+    2 + 8 + 4 + 32 * row.parents.len() + body + signature
 }
 
 /// The value of a number's row: where the iterator stands, one step before it, or wherever it has to be looked for.
@@ -126,6 +159,5 @@ fn step_to<'i>(rows: &'i mut DBRawIterator<'_>, number: u64) -> Result<Option<&'
     Ok(if rows.key() == Some(&wanted) { rows.value() } else { None })
 }
 
-const MISSING: Damage = Damage::Missing("the predecessor of an event");
-/// What a row adds to its payload on the wire, about.
-const ROW_OVERHEAD: usize = 40;
+/// First seq, predecessor and count of a range.
+const RANGE_OVERHEAD: usize = 8 + 32 + 4;

@@ -27,7 +27,8 @@ impl Store {
     /// # Errors
     /// `Held` while another process has it, `NewerSchema`, `DiskFull`, `Rocks`.
     pub fn open(path: &Path) -> Result<(Store, Writer), StorageError> {
-        let db = DB::open_cf_descriptors(&database_options(), path, families())?;
+        let db = DB::open_cf_descriptors(&database_options(), path, families())
+            .map_err(|error| newer_schema(path, &error).unwrap_or_else(|| error.into()))?;
         let store = Store { db: Arc::new(db), path: path.to_owned(), logs: Arc::default() };
         match store.find(Family::Meta, key::META_SCHEMA)? {
             None => {
@@ -35,12 +36,7 @@ impl Store {
                 sync.set_sync(true);
                 store.db.put_cf_opt(store.family(Family::Meta)?, key::META_SCHEMA, SCHEMA.to_be_bytes(), &sync)?;
             }
-            Some(bytes) => {
-                let found = bytes.as_ref().try_into().map(u32::from_be_bytes).map_err(|_| Damage::Length("schema"))?;
-                if found > SCHEMA {
-                    return Err(StorageError::NewerSchema { found, known: SCHEMA });
-                }
-            }
+            Some(bytes) => check_schema(&bytes)?,
         }
         let writer = Writer::new(store.clone())?;
         Ok((store, writer))
@@ -161,7 +157,85 @@ impl Store {
     }
 }
 
+fn check_schema(bytes: &[u8]) -> Result<(), StorageError> {
+    let found = bytes.try_into().map(u32::from_be_bytes).map_err(|_| Damage::Length("schema"))?;
+    if found > SCHEMA { Err(StorageError::NewerSchema { found, known: SCHEMA }) } else { Ok(()) }
+}
+
+/// The plain reason where RocksDB does not open a store because it has families that this version does not know.
+fn newer_schema(path: &Path, error: &rocksdb::Error) -> Option<StorageError> {
+    if error.kind() != rocksdb::ErrorKind::InvalidArgument {
+        return None;
+    }
+    let meta = Family::Meta.name();
+    let db = DB::open_cf_for_read_only(&rocksdb::Options::default(), path, [meta], false).ok()?;
+    let bytes = db.get_cf(db.cf_handle(meta)?, key::META_SCHEMA).ok()??;
+    check_schema(&bytes).err()
+}
+
 /// Logs whose numbers are kept in memory: 80 bytes each.
 const KNOWN_LOGS_MAX: usize = 65_536;
 
 pub(crate) type Row = (Box<[u8]>, Box<[u8]>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rocksdb::Options;
+
+    fn write_schema(store: &Store, schema: u32) {
+        store.db.put_cf(store.family(Family::Meta).unwrap(), key::META_SCHEMA, schema.to_be_bytes()).unwrap();
+    }
+
+    fn open(path: &Path) -> Result<Store, StorageError> {
+        Store::open(path).map(|(store, _)| store)
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused_and_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        write_schema(&open(folder.path()).unwrap(), SCHEMA + 1);
+        for _ in 0..2 {
+            let refused = open(folder.path()).err();
+            match refused {
+                Some(StorageError::NewerSchema { found, known }) => assert_eq!((found, known), (SCHEMA + 1, SCHEMA)),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_newer_schema_with_families_of_its_own_is_refused_in_the_same_words() {
+        let folder = tempfile::tempdir().unwrap();
+        write_schema(&open(folder.path()).unwrap(), SCHEMA + 7);
+        let names = Family::ALL.iter().map(|f| f.name());
+        let mut db = DB::open_cf(&Options::default(), folder.path(), names).unwrap();
+        db.create_cf("of_a_later_version", &Options::default()).unwrap();
+        drop(db);
+        let refused = open(folder.path()).err();
+        assert!(matches!(refused, Some(StorageError::NewerSchema { found, .. }) if found == SCHEMA + 7), "{refused:?}");
+    }
+
+    #[test]
+    fn a_family_that_nobody_knows_under_our_schema_is_no_newer_schema() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(open(folder.path()).unwrap());
+        let names = Family::ALL.iter().map(|f| f.name());
+        let mut db = DB::open_cf(&Options::default(), folder.path(), names).unwrap();
+        db.create_cf("strange", &Options::default()).unwrap();
+        drop(db);
+        assert!(matches!(open(folder.path()).err(), Some(StorageError::Rocks(_))));
+    }
+
+    #[test]
+    fn only_a_store_that_another_has_open_is_held() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path()).unwrap();
+        assert!(matches!(open(folder.path()).err(), Some(StorageError::Held)));
+        drop(store);
+        std::fs::remove_file(folder.path().join("LOCK")).unwrap();
+        std::fs::create_dir(folder.path().join("LOCK")).unwrap();
+        let refused = open(folder.path()).err();
+        assert!(matches!(refused, Some(StorageError::Rocks(_))), "{refused:?}");
+    }
+}

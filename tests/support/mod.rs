@@ -1,3 +1,9 @@
 //! What tests share.
 
 pub mod nodes;
+pub mod people;
+pub mod random_room;
+pub mod scene;
+pub mod seeded;
+pub mod store;
+pub mod walk;

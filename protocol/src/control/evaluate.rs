@@ -52,6 +52,11 @@ impl ControlSet {
         ControlSet { room: Some(room), events: BTreeMap::new() }
     }
 
+    /// The room that it is of.
+    pub fn room(&self) -> Option<RoomId> {
+        self.room
+    }
+
     /// Adds an event; admission has checked that it belongs here.
     pub fn insert(&mut self, event: ControlEvent) {
         self.events.insert(event.id, event);
@@ -117,7 +122,7 @@ impl ControlSet {
     pub fn is_allowed(&self, event: &ControlEvent) -> bool {
         let Some(rank) = self.rank_of_event(event) else { return false };
         if event.seq > 1 {
-            let follows = |p: &ControlEvent| p.log == event.log && p.seq + 1 == event.seq;
+            let follows = |p: &ControlEvent| p.log == event.log && p.seq.checked_add(1) == Some(event.seq);
             if !self.events.get(&event.prev).is_some_and(follows) {
                 return false;
             }

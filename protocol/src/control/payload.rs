@@ -126,7 +126,7 @@ pub struct Set {
 }
 
 /// Hides one content event for good.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Erase {
     /// The content log's author.
     pub author: DeviceId,

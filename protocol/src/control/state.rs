@@ -2,7 +2,8 @@
 //! content may stand.
 
 use super::evaluate::{Evaluation, Void};
-use super::payload::{Control, ControlEvent, RoomKind, Set};
+use super::kind;
+use super::payload::{Control, ControlEvent, Erase, RoomKind, Set};
 use super::rank::Rank;
 use crate::event::Class;
 use crate::id::{DeviceId, EventId, InviteKey, UserId};
@@ -22,8 +23,8 @@ pub struct RoomState {
     pub invites: BTreeMap<EventId, Invite>,
     /// Settings in force (`name`, `topic`, ...).
     pub settings: BTreeMap<String, String>,
-    /// Content that is to be hidden, by its id.
-    pub erased: BTreeMap<EventId, Erasure>,
+    /// Content that is to be hidden, by the place that an Erase names: see `erasure`.
+    pub erased: BTreeMap<Erase, Erasure>,
     /// Control events that count.
     pub valid: BTreeSet<EventId>,
     /// Control events that do not, and why.
@@ -31,6 +32,8 @@ pub struct RoomState {
     /// Rules or kinds of a later version are in use: nothing may be posted from here.
     pub needs_newer: bool,
     grants: BTreeMap<EventId, GrantState>,
+    /// Who has left under which grant.
+    left: BTreeSet<(UserId, EventId)>,
     /// Devices that a root ties to a user under a grant: the user, and whether the root counts.
     roots: BTreeMap<(DeviceId, EventId), (UserId, bool)>,
 }
@@ -103,6 +106,12 @@ impl RoomState {
         }
     }
 
+    /// Why the message at this place is to be hidden, if it is. An Erase that names its id at another place, such as a log
+    /// of the eraser's own, says nothing of it.
+    pub fn erasure(&self, log: &Log, seq: u64, id: EventId) -> Option<Erasure> {
+        self.erased.get(&Erase { author: log.author, grant: log.grant, seq, id }).copied()
+    }
+
     /// Whether a log of either class has anything that counts.
     pub fn is_effective(&self, log: &Log) -> bool {
         match log.class {
@@ -121,12 +130,13 @@ impl RoomState {
         self.roots.get(&(author, grant)).map(|(user, _)| *user)
     }
 
-    /// The strongest valid grant under which a device is enrolled, and its rank.
+    /// The strongest valid grant under which a device is enrolled and that its user has not left, and its rank.
     pub fn grant_of(&self, device: DeviceId) -> Option<(EventId, Rank)> {
         let user = self.user_of(device)?;
         let enrolled = self.roots.iter().filter(|((d, _), (u, valid))| *d == device && *u == user && *valid);
         let grants = enrolled.filter_map(|((_, grant), _)| Some((*grant, self.grants.get(grant)?)));
-        grants.filter(|(_, g)| g.valid).map(|(id, g)| (id, g.rank)).min_by_key(|(id, rank)| (*rank, *id))
+        let current = grants.filter(|(id, g)| g.valid && !self.left.contains(&(user, *id)));
+        current.map(|(id, g)| (id, g.rank)).min_by_key(|(id, rank)| (*rank, *id))
     }
 
     /// The rank of a grant that counts.
@@ -149,7 +159,10 @@ impl Evaluation<'_> {
                 Control::Set(set) if self.valid.contains(&event.id) => {
                     sets.extend(self.set.rank_of(event.log.grant).map(|rank| (rank, event, set)));
                 }
-                Control::Unknown { .. } => state.needs_newer = true,
+                // What does not count by our rules could count by others only if something unknown here did first.
+                Control::Unknown { kind } if *kind == kind::GENESIS || self.valid.contains(&event.id) => {
+                    state.needs_newer = true;
+                }
                 _ => {}
             }
         }
@@ -178,15 +191,14 @@ impl Evaluation<'_> {
     }
 
     fn add_members(&self, state: &mut RoomState) {
-        let mut left: BTreeSet<(UserId, EventId)> = BTreeSet::new();
         for event in self.set.events() {
             if event.control == Control::Leave && self.valid.contains(&event.id) {
-                left.extend(self.users.get(&event.id).map(|user| (*user, event.log.grant)));
+                state.left.extend(self.users.get(&event.id).map(|user| (*user, event.log.grant)));
             }
         }
         for (grant, found) in state.grants.iter().filter(|(_, g)| g.valid) {
             for user in self.set.users_of(*grant) {
-                if !left.contains(&(user, *grant)) {
+                if !state.left.contains(&(user, *grant)) {
                     let member =
                         state.members.entry(user).or_insert(Member { rank: found.rank, devices: BTreeSet::new() });
                     member.rank = member.rank.min(found.rank);
@@ -194,7 +206,8 @@ impl Evaluation<'_> {
             }
         }
         for ((device, grant), (user, valid)) in &state.roots {
-            let counts = *valid && !left.contains(&(*user, *grant)) && state.grants.get(grant).is_some_and(|g| g.valid);
+            let counts =
+                *valid && !state.left.contains(&(*user, *grant)) && state.grants.get(grant).is_some_and(|g| g.valid);
             if let Some(member) = state.members.get_mut(user).filter(|_| counts) {
                 member.devices.insert(*device);
             }
@@ -227,7 +240,7 @@ impl Evaluation<'_> {
             let Some(target) = state.grants.get(&erase.grant).filter(|g| g.valid) else { continue };
             let own = state.roots.get(&(erase.author, erase.grant)).is_some_and(|(u, valid)| *valid && u == user);
             if own || (rank <= Rank::MODERATOR && rank <= target.rank) {
-                let erasure = state.erased.entry(erase.id).or_insert(Erasure { by: event.id, own });
+                let erasure = state.erased.entry(erase.clone()).or_insert(Erasure { by: event.id, own });
                 if own && !erasure.own {
                     *erasure = Erasure { by: event.id, own };
                 }
