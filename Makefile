@@ -6,7 +6,7 @@ TIDINGS = $(TARGET)/release/tidings
 SETUP  := . .ci/libclang
 DATA   ?= ../shared/data/irc-2017-2020.jsonl.gz
 
-.PHONY: build chat test examples install demo lint
+.PHONY: build chat test examples install demo lint soak
 
 build:
 	@[ -x "$(TIDINGS)" ] || echo "First build: about 20 minutes on 2 cores, once. Kept in $(TARGET). cargo counts as it goes."
@@ -28,6 +28,10 @@ examples: build
 install: build
 	@mkdir -p $(HOME)/.local/bin && cp $(TIDINGS) $(HOME)/.local/bin/tidings
 	@echo "installed $(HOME)/.local/bin/tidings: run it with: tidings chat"
+
+# The random tests for longer; a failure names its seed.
+soak: build
+	@$(SETUP) && TIDINGS_SEEDS=20000 $(CARGO) nextest run --profile soak $(FLAGS) random_schedules
 
 demo: build
 	@.ci/demo $(TIDINGS) $(DATA)

@@ -1,14 +1,12 @@
 //! Room authority against its executable model: random adversarial rooms of the kinds that we have, evaluated here and
-//! by `/work/shared/model/authority.py`, and the same for every order of insertion.
-//!
-//! `vectors/model.py` drives the model; `TIDINGS_MODEL` says where it is, otherwise it is looked for beside the checkout.
+//! by `vectors/authority.py`, and the same for every order of insertion. `vectors/model.py` drives the model.
 
 use crate::support::random_room::{RandomRoom, Said, device_name, user_name};
 use crate::support::seeded::Seeded;
 use crate::support::store::erasure_of;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use tidings_protocol::control::evaluate::{ControlSet, Void};
 use tidings_protocol::control::state::RoomState;
@@ -16,9 +14,8 @@ use tidings_protocol::id::EventId;
 
 #[test]
 fn random_rooms_come_to_what_the_model_says() {
-    let Some(model) = model() else { return };
     let rooms: Vec<RandomRoom> = (0..ROOMS).map(RandomRoom::new).collect();
-    let expected = ask(&model, &rooms, "").unwrap();
+    let expected = ask(&rooms, "").unwrap();
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     for (room, expected) in rooms.iter().zip(&expected) {
         let differ = differences(room, &verdict(room, &state(room, 0)), expected);
@@ -37,12 +34,11 @@ fn random_rooms_come_to_what_the_model_says() {
 
 #[test]
 fn a_model_with_one_rule_changed_is_told_apart() {
-    let Some(model) = model() else { return };
     let rooms: Vec<RandomRoom> = (0..ROOMS).map(RandomRoom::new).collect();
     for mutant in MUTANTS {
         let differs = |rooms: &[RandomRoom]| {
             // A rule that makes the model ask a question inside itself ends it.
-            let Some(theirs) = ask(&model, rooms, mutant) else { return true };
+            let Some(theirs) = ask(rooms, mutant) else { return true };
             let differ = |(room, theirs)| !differences(room, &verdict(room, &state(room, 0)), theirs).is_empty();
             rooms.iter().zip(&theirs).any(differ)
         };
@@ -171,10 +167,10 @@ fn reason(void: Void) -> &'static str {
 }
 
 /// The model's verdicts; none when it stopped on an assertion of its own.
-fn ask(model: &Path, rooms: &[RandomRoom], mutant: &str) -> Option<Vec<Value>> {
-    let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/model.py");
+fn ask(rooms: &[RandomRoom], mutant: &str) -> Option<Vec<Value>> {
+    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
     let mut child = Command::new("python3")
-        .args([driver.as_path(), model])
+        .args([vectors.join("model.py"), vectors.join("authority.py")])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -188,18 +184,6 @@ fn ask(model: &Path, rooms: &[RandomRoom], mutant: &str) -> Option<Vec<Value>> {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() || said.contains("AssertionError: RECURSION"), "the model failed: {said}");
     output.status.success().then(|| serde_json::from_slice(&output.stdout).unwrap())
-}
-
-/// Where the model is; says so when it is nowhere, or nothing could run it.
-fn model() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/model/authority.py");
-    let path = std::env::var_os("TIDINGS_MODEL").map_or_else(beside, PathBuf::from);
-    let runs = || Command::new("python3").arg("--version").stdout(Stdio::null()).status().is_ok_and(|s| s.success());
-    if path.is_file() && runs() {
-        return Some(path);
-    }
-    eprintln!("skipped: no {} or no python3 to run it", path.display());
-    None
 }
 
 fn hex(id: &EventId) -> String {

@@ -112,13 +112,14 @@ pub enum Frame {
         /// The heads.
         heads: Vec<Head>,
     },
-    /// A message of set reconciliation over heads; the initiator of the conversation begins.
+    /// A message of set reconciliation over heads. The initiator of the conversation begins; an empty one from the responder
+    /// asks it to.
     Reconcile {
         /// The room.
         room: Handle,
         /// Which logs.
         class: Class,
-        /// As the `negentropy` crate writes it.
+        /// As the `negentropy` crate writes it, or empty.
         message: Vec<u8>,
     },
     /// The sender lacks the heads with these reconciliation ids.
@@ -136,9 +137,7 @@ pub enum Frame {
         request: u32,
         /// The room.
         room: Handle,
-        /// The log.
-        log: Log,
-        /// From here down.
+        /// From here down: the id tells which log.
         top: Tip,
         /// To here.
         down_to: u64,
@@ -228,11 +227,10 @@ impl Canonical for Frame {
                 w.length(ids.len());
                 ids.iter().for_each(|id| w.array(id));
             }
-            Frame::Want { request, room, log, top, down_to } => {
+            Frame::Want { request, room, top, down_to } => {
                 w.u8(9);
                 w.u32(*request);
                 room.write(w);
-                log.write(w);
                 top.write(w);
                 w.u64(*down_to);
             }
@@ -275,13 +273,7 @@ impl Canonical for Frame {
                 message: r.bytes(RECONCILE_LEN_MAX)?.to_vec(),
             },
             8 => Frame::Lack { room: Handle::read(r)?, class: Class::read(r)?, ids: ids(r)? },
-            9 => Frame::Want {
-                request: r.u32()?,
-                room: Handle::read(r)?,
-                log: Log::read(r)?,
-                top: Tip::read(r)?,
-                down_to: r.u64()?,
-            },
+            9 => Frame::Want { request: r.u32()?, room: Handle::read(r)?, top: Tip::read(r)?, down_to: r.u64()? },
             10 => Frame::Events { request: r.u32()?, last: bit(r)?, chunk: r.bytes(CHUNK_LEN_MAX)?.to_vec() },
             11 => Frame::Credit(r.u32()?),
             12 => Frame::Push { room: Handle::read(r)?, event: r.bytes(EVENT_LEN_MAX)?.to_vec() },

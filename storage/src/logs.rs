@@ -6,6 +6,7 @@ use crate::schema::Family;
 use crate::store::Store;
 use tidings_protocol::codec::{Canonical, CodecError, Reader, Writer, decode};
 use tidings_protocol::event::{Class, Hlc};
+use tidings_protocol::id::EventId;
 use tidings_protocol::log::{Log, LogState};
 
 /// What the store knows of one log.
@@ -71,6 +72,17 @@ impl Store {
             .ok_or(Damage::Missing("the log of an event"))?;
         self.remember_log(number, (row.room, row.log));
         Ok((row.room, row.log))
+    }
+
+    /// The log of an event that is held in this room.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn log_of(&self, room: RoomNumber, id: EventId) -> Result<Option<Log>, StorageError> {
+        let Some(number) = self.number_of(id)? else { return Ok(None) };
+        let Some(row) = self.event_row(number)? else { return Ok(None) };
+        let (held_in, log) = self.log_of_number(row.log)?;
+        Ok((held_in == room).then_some(log))
     }
 
     /// The local numbers of a log's events, by seq; forks lie side by side.

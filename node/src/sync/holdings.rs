@@ -119,15 +119,16 @@ impl Holdings for NodeHoldings {
         self.store.holds(id).map_err(unavailable)
     }
 
-    fn chunk(&self, room: RoomId, log: &Log, top: Tip, down_to: u64) -> Result<Option<Chunk>, Unavailable> {
+    fn chunk(&self, room: RoomId, top: Tip, down_to: u64) -> Result<Option<Chunk>, Unavailable> {
         let view = self.view(room)?;
-        if !view.state.is_effective(log) {
+        let Some(log) = self.store.log_of(view.number, top.id).map_err(unavailable)? else { return Ok(None) };
+        if !view.state.is_effective(&log) {
             return Ok(None);
         }
         let mut fill = CHUNK_FILL_LEN;
         // What compresses badly is cut until it fits a frame; one event always does.
         loop {
-            let Some(range) = self.store.range(view.number, log, top, down_to, fill).map_err(unavailable)? else {
+            let Some(range) = self.store.range(view.number, &log, top, down_to, fill).map_err(unavailable)? else {
                 return Ok(None);
             };
             match range.deflate() {

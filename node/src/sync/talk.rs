@@ -73,7 +73,7 @@ struct Talk<'m> {
     verdicts: FuturesUnordered<futures::future::BoxFuture<'static, Judged>>,
     /// Logs that moved and of which the peer was not told yet.
     moved: BTreeSet<(RoomId, Log)>,
-    heard: Instant,
+    begun: Instant,
 }
 
 enum Judged {
@@ -114,7 +114,7 @@ pub(super) async fn talk(manager: &Manager, peer: Peer, side: Side, stream: Box<
         deliveries,
         verdicts: FuturesUnordered::new(),
         moved: BTreeSet::new(),
-        heard: Instant::now(),
+        begun: Instant::now(),
     };
     let ended = match talk.run(frames.incoming, dealt).await {
         Ok(()) => Ended::Stopping,
@@ -139,10 +139,7 @@ impl Talk<'_> {
         loop {
             tokio::select! {
                 frame = incoming.recv() => match frame {
-                    Some(frame) => {
-                        self.heard = Instant::now();
-                        self.input(Input::Frame(frame?)).await?;
-                    }
+                    Some(frame) => self.input(Input::Frame(frame?)).await?,
                     None => return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into()),
                 },
                 done = dealt.recv() => match done {
@@ -303,7 +300,12 @@ impl Talk<'_> {
 
     /// Tells of logs that moved since the last time; ends a conversation that makes no progress.
     async fn announce(&mut self) -> Result<(), Ended> {
-        if self.conversation.is_waiting() && self.heard.elapsed() > STALLED_AFTER {
+        let waiting = match self.conversation.waiting_since_ms() {
+            Some(since_ms) => Duration::from_millis(now_ms().saturating_sub(since_ms)),
+            None if self.conversation.is_waiting() => self.begun.elapsed(),
+            None => Duration::ZERO,
+        };
+        if waiting > STALLED_AFTER {
             return Err(Ended::Stalled);
         }
         let mut heads: BTreeMap<(RoomId, Class), Vec<Head>> = BTreeMap::new();

@@ -1,82 +1,90 @@
-//! Finding what differs: digests, then heads, control before content. Each side fetches what it lacks, and says what it
-//! holds when it is done; equal digests end it.
+//! Finding what differs: digests, then heads, control before content. Each side tells what the other may lack, fetches
+//! what it lacks itself, and says what it holds when it is done; equal digests end it.
+//!
+//! An exchange of a class is one list each way. Either side may begin it, and both may at once; a list is always answered
+//! by a list, whatever else is under way, so that no two sides ever wait for each other.
 
-use super::conversation::{Conversation, TheirCheck};
-use super::keys::agreement_token;
-use super::{Agreed, Digests, Failure, Holdings, Missing, Output, Side};
+use super::conversation::Conversation;
+use super::exchange::Exchange;
+use super::keys::{Macs, agreement_token};
+use super::{Agreed, Digests, Failure, Holdings, Output, Side};
 use crate::event::Class;
 use crate::id::{EventId, RoomId};
-use crate::limits::{
-    FRUITLESS_ROUNDS_MAX, HEADS_LISTED_MAX, HEADS_MAX, HEADS_PER_FRAME_MAX, RECONCILE_LEN_MAX, RECONCILE_ROUNDS_MAX,
-};
-use crate::wire::{Frame, Head, Listing};
-use negentropy::{Id, Negentropy, NegentropyStorageVector};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::limits::{HEADS_LISTED_MAX, HEADS_MAX, HEADS_PER_FRAME_MAX};
+use crate::wire::{Frame, Handle, Head, Listing};
 
-/// MACs of what is held: control, content.
-type Macs = ([u8; 16], [u8; 16]);
-
-/// An exchange of heads of one class of a room.
-pub(super) struct Exchange {
-    class: Class,
-    /// What we have told: all, or the part that they may lack.
-    told: Option<Listing>,
-    /// Their list has ended.
-    heard: bool,
-    theirs: Vec<Head>,
-    reconcile: Option<Reconcile>,
+/// The other side's last Check.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TheirCheck {
+    pub(super) digests: Macs,
+    pub(super) agreement: [u8; 16],
+    /// Nothing was exchanged since.
+    pub(super) fresh: bool,
 }
 
-/// Set reconciliation under way.
-struct Reconcile {
-    sets: Negentropy<'static, NegentropyStorageVector>,
-    heads: BTreeMap<[u8; 32], Head>,
-    /// Heads that the other side lacks, so far.
-    have: Vec<Head>,
-    /// Items that we lack, so far.
-    need: Vec<[u8; 32]>,
-    rounds: u32,
+/// What is held of a room now, and how each side would say so.
+struct Now {
+    digests: Digests,
+    ours: Macs,
+    theirs: Macs,
 }
 
 impl Conversation {
     /// Says what we hold of a room.
-    pub(super) fn send_check(&mut self, id: RoomId, held: &dyn Holdings) -> Result<(), Failure> {
-        let (digests, macs) = self.digests(id, held)?;
-        let agreement = held.agreement(id)?.map_or([0; 16], |a| a.token);
-        let Some(handle) = self.open_handle(id) else { return Ok(()) };
-        if let Some(room) = self.rooms.get_mut(&id) {
-            room.sent = Some(macs);
-        }
-        self.send(Frame::Check { room: handle, control: macs.0, content: macs.1, agreement });
-        self.agree_if_equal(id, &digests, macs, held)?;
+    fn send_check(&mut self, id: RoomId, held: &dyn Holdings) -> Result<(), Failure> {
+        let now = self.now(id, held)?;
+        let (Some(handle), Some(room)) = (self.open_handle(id), self.rooms.get_mut(&id)) else { return Ok(()) };
+        room.sent = Some(now.ours);
+        let agreed = if room.agreed.is_some() { room.agreed } else { held.agreement(id)? };
+        let agreement = agreed.map_or([0; 16], |a| a.token);
+        let (control, content) = now.ours;
+        self.send(Frame::Check { room: handle, control, content, agreement });
         Ok(())
     }
 
+    /// Compares again; a room that is not open yet may have become so.
     pub(super) fn recheck(&mut self, id: RoomId, held: &dyn Holdings) -> Result<(), Failure> {
-        let Some(room) = self.rooms.get_mut(&id).filter(|r| r.proven && r.exchange.is_none()) else { return Ok(()) };
-        room.fruitless = [0; 2];
+        let Some(room) = self.rooms.get_mut(&id) else { return Ok(()) };
+        if !room.proven {
+            return self.match_room(id, held);
+        }
+        room.exchanges.take_heart();
         room.holes_asked = false;
-        self.send_check(id, held)
+        self.audience(id, held)?;
+        if self.is_exchanging(id) {
+            return Ok(());
+        }
+        self.send_check(id, held)?;
+        self.review(id, held)
+    }
+
+    /// Another conversation has stopped fetching: what it brought, we need not ask for; what it left, we may.
+    pub(super) fn resume(&mut self, id: RoomId, held: &dyn Holdings) -> Result<(), Failure> {
+        let Some(room) = self.rooms.get_mut(&id) else { return Ok(()) };
+        room.holes_asked = false;
+        self.fetcher.drop_held(id, held)?;
+        self.settle(Some(id), held)
     }
 
     /// Tells the peer of logs that moved.
-    pub(super) fn tell_moved(&mut self, id: RoomId, class: Class, heads: Vec<Head>) {
-        let Some(handle) = self.open_handle(id) else { return };
+    pub(super) fn tell_moved(&mut self, room: Handle, class: Class, heads: &[Head]) {
         for part in heads.chunks(HEADS_PER_FRAME_MAX) {
-            let (listing, heads) = (Listing::Moved, part.to_vec());
-            self.send(Frame::Heads { room: handle, class, listing, last: true, heads });
+            self.send(Frame::Heads { room, class, listing: Listing::Moved, last: true, heads: part.to_vec() });
         }
     }
 
     pub(super) fn compare_frame(&mut self, id: RoomId, frame: Frame, held: &dyn Holdings) -> Result<(), Failure> {
+        let compares_control = self.rooms.get(&id).is_some_and(|r| r.exchanges.is_open(Class::Control));
         match frame {
             Frame::Check { control, content, agreement, .. } => {
                 self.take_check(id, TheirCheck { digests: (control, content), agreement, fresh: true }, held)
             }
+            // What moved meanwhile will be found when content is compared.
+            Frame::Heads { class: Class::Content, listing: Listing::Moved, .. } if compares_control => Ok(()),
             Frame::Heads { class: Class::Content, .. } | Frame::Reconcile { class: Class::Content, .. }
-                if self.is_comparing(id, Class::Control) =>
+                if compares_control =>
             {
-                self.keep_for_later(id, frame)
+                self.keep_early(id, frame)
             }
             Frame::Heads { class, listing: Listing::Moved, heads, .. } => self.fetch_missing(id, class, &heads, held),
             Frame::Heads { class, listing, last, heads, .. } => self.take_heads(id, class, listing, last, heads, held),
@@ -86,133 +94,169 @@ impl Conversation {
         }
     }
 
-    fn is_comparing(&self, id: RoomId, class: Class) -> bool {
-        self.rooms.get(&id).and_then(|r| r.exchange.as_ref()).is_some_and(|e| e.class == class)
+    fn is_exchanging(&self, id: RoomId) -> bool {
+        self.rooms.get(&id).is_some_and(|r| r.exchanges.any_open())
     }
 
-    fn keep_for_later(&mut self, id: RoomId, frame: Frame) -> Result<(), Failure> {
+    fn keep_early(&mut self, id: RoomId, frame: Frame) -> Result<(), Failure> {
         let Some(room) = self.rooms.get_mut(&id) else { return Ok(()) };
-        if room.early.len() >= HEADS_MAX / HEADS_PER_FRAME_MAX {
-            return Err(Failure::Budget("heads"));
+        self.early_len += early_len(&frame);
+        if self.early_len > EARLY_LEN_MAX {
+            return Err(Failure::Budget("lists that wait for a control log"));
         }
         room.early.push(frame);
         Ok(())
     }
 
-    fn digests(&self, id: RoomId, held: &dyn Holdings) -> Result<(Digests, Macs), Failure> {
+    /// What came before the control logs were compared.
+    pub(super) fn drop_early(&mut self, id: RoomId) -> Vec<Frame> {
+        let early = self.rooms.get_mut(&id).map(|r| std::mem::take(&mut r.early)).unwrap_or_default();
+        self.early_len -= early.iter().map(early_len).sum::<usize>();
+        early
+    }
+
+    fn now(&self, id: RoomId, held: &dyn Holdings) -> Result<Now, Failure> {
         let digests = held.digests(id)?;
         let secret = self.rooms.get(&id).map_or([0; 32], |r| r.offer.secret);
-        let macs = self.keys.map_or(([0; 16], [0; 16]), |keys| keys.digests(id, &secret, &digests));
-        Ok((digests, macs))
+        let side = self.settings.side;
+        let macs = |side| self.keys.map_or(([0; 16], [0; 16]), |keys| keys.digests(side, id, &secret, &digests));
+        Ok(Now { digests, ours: macs(side), theirs: macs(side.other()) })
     }
 
     fn take_check(&mut self, id: RoomId, theirs: TheirCheck, held: &dyn Holdings) -> Result<(), Failure> {
-        let (_, macs) = self.digests(id, held)?;
         let Some(room) = self.rooms.get_mut(&id) else { return Ok(()) };
+        if room.theirs.is_none_or(|before| before.digests != theirs.digests) {
+            room.exchanges.take_heart();
+        }
         room.theirs = Some(theirs);
-        if room.exchange.is_none() && room.sent != Some(macs) {
+        self.review(id, held)
+    }
+
+    /// Where nothing is under way: says what we hold if they have not heard, and begins to exchange what differs.
+    pub(super) fn review(&mut self, id: RoomId, held: &dyn Holdings) -> Result<(), Failure> {
+        if self.open_handle(id).is_none() || self.is_exchanging(id) || self.fetcher.is_asking(id) {
+            return Ok(());
+        }
+        let now = self.now(id, held)?;
+        if self.rooms.get(&id).is_some_and(|r| r.sent != Some(now.ours)) {
             self.send_check(id, held)?;
         }
-        self.compare(id, held)
-    }
-
-    /// Equal: remembers it, and asks for what both know to be missing here. Returns whether it was.
-    fn agree_if_equal(
-        &mut self,
-        id: RoomId,
-        digests: &Digests,
-        macs: ([u8; 16], [u8; 16]),
-        held: &dyn Holdings,
-    ) -> Result<bool, Failure> {
-        let Some(room) = self.rooms.get_mut(&id) else { return Ok(false) };
-        if room.theirs.is_none_or(|t| t.digests != macs) {
-            return Ok(false);
+        let Some(room) = self.rooms.get_mut(&id) else { return Ok(()) };
+        let Some(theirs) = &mut room.theirs else { return Ok(()) };
+        if theirs.digests == now.theirs {
+            theirs.fresh = false;
+            return self.agree(id, now.digests, held);
         }
-        room.fruitless = [0; 2];
-        let agreed = Agreed { token: agreement_token(digests), change: digests.change };
-        let ask_holes = !std::mem::replace(&mut room.holes_asked, true);
-        self.out.push_back(Output::Agreed { room: id, agreed });
-        if ask_holes {
-            for hole in held.holes(id)? {
-                self.fetcher.add(id, hole);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Begins an exchange of what differs, if nothing is under way and both have said what they hold.
-    fn compare(&mut self, id: RoomId, held: &dyn Holdings) -> Result<(), Failure> {
-        let (digests, macs) = self.digests(id, held)?;
-        let Some(room) = self.rooms.get(&id) else { return Ok(()) };
-        let Some(theirs) = room.theirs.filter(|t| t.fresh) else { return Ok(()) };
-        if room.exchange.is_some() || room.sent.is_none() || !self.fetcher.is_idle(id) {
+        if !theirs.fresh {
             return Ok(());
         }
-        if self.agree_if_equal(id, &digests, macs, held)? {
-            return Ok(());
-        }
-        let Some(room) = self.rooms.get(&id) else { return Ok(()) };
-        let differs = [theirs.digests.0 != macs.0, theirs.digests.1 != macs.1];
-        let hopeful = |class: usize| differs[class] && room.fruitless[class] < FRUITLESS_ROUNDS_MAX;
-        match (hopeful(0), hopeful(1)) {
-            (true, _) => self.begin(id, Class::Control, held),
-            (false, true) => self.begin(id, Class::Content, held),
-            _ => {
+        let differs = [theirs.digests.0 != now.theirs.0, theirs.digests.1 != now.theirs.1];
+        match room.exchanges.hope(differs, self.now_ms) {
+            Some(class) => self.begin(id, class, held),
+            None => {
+                theirs.fresh = false;
                 self.out.push_back(Output::Rested(id));
                 Ok(())
             }
         }
     }
 
-    /// Tells our heads: what moved since the last agreement, all when they are few, else by reconciling sets.
-    fn begin(&mut self, id: RoomId, class: Class, held: &dyn Holdings) -> Result<(), Failure> {
-        let agreement = held.agreement(id)?;
+    /// Both hold the same: remembers it, and asks for what is known to be missing all the same.
+    fn agree(&mut self, id: RoomId, digests: Digests, held: &dyn Holdings) -> Result<(), Failure> {
         let Some(room) = self.rooms.get_mut(&id) else { return Ok(()) };
-        let their_agreement = room.theirs.map_or([0; 16], |t| t.agreement);
-        if let Some(theirs) = &mut room.theirs {
-            theirs.fresh = false;
-        }
-        room.brought = false;
-        room.exchange = Some(Exchange { class, told: None, heard: false, theirs: Vec::new(), reconcile: None });
-        let since = agreement.filter(|a| a.token == their_agreement).map(|a| a.change);
-        let heads = held.heads(id, class, since.unwrap_or(0))?;
-        if since.is_some() {
-            return self.tell(id, class, Listing::Part, heads);
-        }
-        if heads.len() <= HEADS_LISTED_MAX {
-            return self.tell(id, class, Listing::Whole, heads);
-        }
-        match self.settings.side {
-            Side::Initiator => self.begin_reconcile(id, class, heads),
-            // The initiator begins: it may not know yet that there is something to compare.
-            Side::Responder => self.send_check(id, held),
-        }
+        let agreed = Agreed { token: agreement_token(&digests), change: digests.change };
+        room.agreed = Some(agreed);
+        room.exchanges.take_heart();
+        self.out.push_back(Output::Agreed { room: id, agreed });
+        self.ask_holes(id, held)
     }
 
-    fn tell(&mut self, id: RoomId, class: Class, listing: Listing, heads: Vec<Head>) -> Result<(), Failure> {
-        let Some(handle) = self.open_handle(id) else { return Ok(()) };
-        if let Some(exchange) = self.rooms.get_mut(&id).and_then(|r| r.exchange.as_mut()) {
-            exchange.told = Some(listing);
-        }
-        let mut parts: Vec<&[Head]> = heads.chunks(HEADS_PER_FRAME_MAX).collect();
-        if parts.is_empty() {
-            parts.push(&[]);
-        }
-        let count = parts.len();
-        for (n, part) in parts.into_iter().enumerate() {
-            let (last, heads) = (n + 1 == count, part.to_vec());
-            self.send(Frame::Heads { room: handle, class, listing, last, heads });
+    /// Asks for our own holes, once: the peer's heads do not tell whether it has what is in them.
+    fn ask_holes(&mut self, id: RoomId, held: &dyn Holdings) -> Result<(), Failure> {
+        let Some(room) = self.rooms.get_mut(&id).filter(|r| !r.holes_asked) else { return Ok(()) };
+        room.holes_asked = true;
+        for hole in held.holes(id)? {
+            room.filling = true;
+            self.fetcher.add(id, hole);
         }
         Ok(())
     }
 
+    /// Tells our heads: what moved since the last agreement, all when they are few, else by reconciling sets.
+    fn begin(&mut self, id: RoomId, class: Class, held: &dyn Holdings) -> Result<(), Failure> {
+        let may_tell = self.audience(id, held)?.is_some();
+        let now_ms = self.now_ms;
+        let Some(room) = self.rooms.get_mut(&id).filter(|r| r.proven) else { return Ok(()) };
+        let their_agreement = room.theirs.as_mut().map(|theirs| {
+            theirs.fresh = false;
+            theirs.agreement
+        });
+        room.exchanges.begin(class, now_ms)?;
+        if !may_tell {
+            return self.tell(id, class, Listing::Whole, Vec::new());
+        }
+        let is_last_hope = room.exchanges.is_last_hope(class);
+        // What we saw them agree to in this conversation they have; what we remember from before, only if they do, too.
+        let agreed = match room.agreed {
+            _ if is_last_hope => None,
+            Some(agreed) => Some(agreed),
+            None => held.agreement(id)?.filter(|a| Some(a.token) == their_agreement),
+        };
+        if let Some(agreed) = agreed {
+            let moved = held.heads(id, class, agreed.change)?;
+            if moved.len() <= HEADS_MAX {
+                return self.tell(id, class, Listing::Part, moved);
+            }
+        }
+        let heads = held.heads(id, class, 0)?;
+        match self.settings.side {
+            _ if heads.len() <= HEADS_LISTED_MAX => self.tell(id, class, Listing::Whole, heads),
+            Side::Initiator => self.begin_reconcile(id, class, heads),
+            Side::Responder => {
+                self.ask_reconcile(id, class);
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells a list, newest first. What is beyond the limit is found by the next comparison.
+    pub(super) fn tell(
+        &mut self,
+        id: RoomId,
+        class: Class,
+        listing: Listing,
+        mut heads: Vec<Head>,
+    ) -> Result<(), Failure> {
+        let Some(room) = self.open_handle(id) else { return Ok(()) };
+        if let Some(exchange) = self.exchange(id, class) {
+            exchange.told = Some(listing);
+        }
+        heads.sort_unstable_by_key(|h| (std::cmp::Reverse(h.hlc), h.tip));
+        heads.truncate(HEADS_MAX);
+        let count = heads.len().div_ceil(HEADS_PER_FRAME_MAX).max(1);
+        for n in 1..=count {
+            let rest = heads.split_off(heads.len().min(HEADS_PER_FRAME_MAX));
+            let heads = std::mem::replace(&mut heads, rest);
+            self.send(Frame::Heads { room, class, listing, last: n == count, heads });
+        }
+        Ok(())
+    }
+
+    pub(super) fn exchange(&mut self, id: RoomId, class: Class) -> Option<&mut Exchange> {
+        self.rooms.get_mut(&id)?.exchanges.of(class)
+    }
+
     /// The exchange of this class, begun now if the peer saw first that something differs.
-    fn exchange(&mut self, id: RoomId, class: Class, held: &dyn Holdings) -> Result<Option<&mut Exchange>, Failure> {
-        if self.rooms.get(&id).is_some_and(|r| r.exchange.is_none()) {
+    pub(super) fn answer(
+        &mut self,
+        id: RoomId,
+        class: Class,
+        held: &dyn Holdings,
+    ) -> Result<Option<&mut Exchange>, Failure> {
+        if self.exchange(id, class).is_none() {
             self.begin(id, class, held)?;
         }
-        let exchange = self.rooms.get_mut(&id).and_then(|r| r.exchange.as_mut());
-        Ok(exchange.filter(|e| e.class == class))
+        Ok(self.exchange(id, class))
     }
 
     fn take_heads(
@@ -224,125 +268,44 @@ impl Conversation {
         heads: Vec<Head>,
         held: &dyn Holdings,
     ) -> Result<(), Failure> {
-        let Some(exchange) = self.exchange(id, class, held)? else {
-            return self.fetch_missing(id, class, &heads, held);
-        };
-        if exchange.heard || exchange.theirs.len() + heads.len() > HEADS_MAX {
+        let now_ms = self.now_ms;
+        let Some(exchange) = self.answer(id, class, held)? else { return Ok(()) };
+        exchange.listed += heads.len();
+        if exchange.heard || exchange.listed > HEADS_MAX {
             return Err(Failure::Budget("heads"));
         }
-        exchange.theirs.extend(heads);
+        exchange.heard = last;
+        exchange.moved_ms = now_ms;
+        // Their whole list tells what they lack, where we have not told it yet.
+        if listing == Listing::Whole && exchange.told.is_none() {
+            exchange.reconcile = None;
+            let mut lacked = match exchange.lacked.take() {
+                Some(lacked) => lacked,
+                None => held.heads(id, class, 0)?.into_iter().map(|h| (h.tip.id, h)).collect(),
+            };
+            for head in &heads {
+                lacked.remove(&head.tip.id);
+            }
+            if last {
+                self.tell(id, class, Listing::Part, lacked.into_values().collect())?;
+            } else {
+                exchange.lacked = Some(lacked);
+            }
+        }
+        self.fetch_missing(id, class, &heads, held)?;
         if !last {
             return Ok(());
         }
-        exchange.heard = true;
-        let theirs = std::mem::take(&mut exchange.theirs);
-        // Their whole list tells what they lack, whatever else we were about to do.
-        if listing == Listing::Whole && exchange.told != Some(Listing::Whole) {
-            exchange.reconcile = None;
-            let known: BTreeSet<EventId> = theirs.iter().map(|h| h.tip.id).collect();
-            let lacked = held.heads(id, class, 0)?.into_iter().filter(|h| !known.contains(&h.tip.id)).collect();
-            self.tell(id, class, Listing::Part, lacked)?;
+        // What they said before they listed is told by the list; when they are done they will say what they hold then.
+        if let Some(theirs) = self.rooms.get_mut(&id).and_then(|r| r.theirs.as_mut()) {
+            theirs.fresh = false;
         }
-        self.fetch_missing(id, class, &theirs, held)?;
-        self.settle(held)
+        self.settle(Some(id), held)
     }
 
     fn fetch_missing(&mut self, id: RoomId, class: Class, heads: &[Head], held: &dyn Holdings) -> Result<(), Failure> {
-        let missing: Vec<Missing> = held.missing(id, class, heads)?;
-        for m in missing {
-            self.fetcher.add(id, m);
-        }
-        Ok(())
-    }
-
-    fn begin_reconcile(&mut self, id: RoomId, class: Class, heads: Vec<Head>) -> Result<(), Failure> {
-        let mut reconcile = self.reconcile(heads)?;
-        let message = reconcile.sets.initiate().map_err(|_| Failure::Unexpected("reconciliation"))?;
-        if let Some(exchange) = self.rooms.get_mut(&id).and_then(|r| r.exchange.as_mut()) {
-            exchange.reconcile = Some(reconcile);
-        }
-        if let Some(room) = self.open_handle(id) {
-            self.send(Frame::Reconcile { room, class, message });
-        }
-        Ok(())
-    }
-
-    fn reconcile(&self, heads: Vec<Head>) -> Result<Reconcile, Failure> {
-        let broken = |_| Failure::Unexpected("reconciliation");
-        let mut sets = NegentropyStorageVector::with_capacity(heads.len());
-        let mut by_item = BTreeMap::new();
-        for head in heads {
-            let item = self.keys.map_or([0; 32], |keys| keys.item(&head));
-            sets.insert(0, Id::from_byte_array(item)).map_err(broken)?;
-            by_item.insert(item, head);
-        }
-        sets.seal().map_err(broken)?;
-        let sets = Negentropy::owned(sets, RECONCILE_LEN_MAX as u64 / 2).map_err(broken)?;
-        Ok(Reconcile { sets, heads: by_item, have: Vec::new(), need: Vec::new(), rounds: 0 })
-    }
-
-    fn take_reconcile(&mut self, id: RoomId, class: Class, message: &[u8], held: &dyn Holdings) -> Result<(), Failure> {
-        let side = self.settings.side;
-        let Some(exchange) = self.exchange(id, class, held)? else { return Ok(()) };
-        if exchange.told.is_some() {
-            // Our list is on its way, and makes reconciling needless.
-            return Ok(());
-        }
-        let mut reconcile = match exchange.reconcile.take() {
-            Some(reconcile) => reconcile,
-            None if side == Side::Responder => self.reconcile(held.heads(id, class, 0)?)?,
-            None => return Err(Failure::Unexpected("reconciliation")),
-        };
-        reconcile.rounds += 1;
-        if reconcile.rounds > RECONCILE_ROUNDS_MAX {
-            return Err(Failure::Budget("rounds of reconciliation"));
-        }
-        let false_message = |_| Failure::Unexpected("a false message of reconciliation");
-        let (answer, result) = match side {
-            Side::Responder => (Some(reconcile.sets.reconcile(message).map_err(false_message)?), None),
-            Side::Initiator => {
-                let (mut have, mut need) = (Vec::new(), Vec::new());
-                let next = reconcile.sets.reconcile_with_ids(message, &mut have, &mut need).map_err(false_message)?;
-                (next, Some((have, need)))
-            }
-        };
-        let Some(room) = self.open_handle(id) else { return Ok(()) };
-        if let Some((have, need)) = result {
-            reconcile.collect(have, need)?;
-        }
-        match answer {
-            Some(message) => {
-                self.send(Frame::Reconcile { room, class, message });
-                if let Some(exchange) = self.rooms.get_mut(&id).and_then(|r| r.exchange.as_mut()) {
-                    exchange.reconcile = Some(reconcile);
-                }
-                Ok(())
-            }
-            None => self.end_reconcile(id, class, reconcile),
-        }
-    }
-
-    fn end_reconcile(&mut self, id: RoomId, class: Class, done: Reconcile) -> Result<(), Failure> {
-        let Some(room) = self.open_handle(id) else { return Ok(()) };
-        for part in done.need.chunks(HEADS_PER_FRAME_MAX) {
-            self.send(Frame::Lack { room, class, ids: part.to_vec() });
-        }
-        if done.need.len().is_multiple_of(HEADS_PER_FRAME_MAX) {
-            self.send(Frame::Lack { room, class, ids: Vec::new() });
-        }
-        self.tell(id, class, Listing::Part, done.have)
-    }
-
-    /// Heads that the initiator lacks; a list shorter than a frame's limit ends them.
-    fn take_lack(&mut self, id: RoomId, class: Class, ids: &[[u8; 32]], held: &dyn Holdings) -> Result<(), Failure> {
-        let Some(exchange) = self.exchange(id, class, held)? else { return Ok(()) };
-        let Some(reconcile) = exchange.reconcile.as_mut().filter(|_| exchange.told.is_none()) else { return Ok(()) };
-        let found: Vec<Head> = ids.iter().filter_map(|item| reconcile.heads.get(item).copied()).collect();
-        reconcile.have.extend(found);
-        if ids.len() < HEADS_PER_FRAME_MAX {
-            let heads = std::mem::take(&mut reconcile.have);
-            self.tell(id, class, Listing::Part, heads)?;
-            self.settle(held)?;
+        for missing in held.missing(id, class, heads)? {
+            self.fetcher.add(id, missing);
         }
         Ok(())
     }
@@ -355,44 +318,66 @@ impl Conversation {
         bottom: (EventId, u64),
         held: &dyn Holdings,
     ) -> Result<(), Failure> {
-        let credit = self.fetcher.delivered(request, bytes, bottom);
+        let (of, credit) = self.fetcher.delivered(request, bytes, bottom);
         self.out.extend(credit.map(Output::Send));
-        if let Some(room) = self.fetcher.room_of(request).and_then(|id| self.rooms.get_mut(&id)) {
-            room.brought |= new;
+        if let Some((id, class)) = of
+            && let Some(room) = self.rooms.get_mut(&id).filter(|_| new)
+        {
+            room.exchanges.brought(class);
         }
-        self.settle(held)
+        self.settle(None, held)
     }
 
-    /// Ends what has been answered; where nothing is left to fetch, says what we hold now.
-    pub(super) fn settle(&mut self, held: &dyn Holdings) -> Result<(), Failure> {
+    /// Ends what has been answered, in this room and wherever a request ended.
+    pub(super) fn settle(&mut self, id: Option<RoomId>, held: &dyn Holdings) -> Result<(), Failure> {
         let mut rooms = self.fetcher.settle(held)?;
-        rooms.extend(self.rooms.iter().filter(|(_, r)| r.exchange.is_some()).map(|(id, _)| *id));
+        rooms.extend(id);
         for id in rooms {
-            if !self.fetcher.is_idle(id) {
-                continue;
-            }
-            let Some(room) = self.rooms.get_mut(&id) else { continue };
-            let Some(exchange) = room.exchange.take_if(|e| e.told.is_some() && e.heard) else { continue };
-            let class = usize::from(exchange.class.number());
-            room.fruitless[class] = if room.brought { 0 } else { room.fruitless[class] + 1 };
-            let early = std::mem::take(&mut room.early);
-            self.send_check(id, held)?;
-            for frame in early {
-                self.compare_frame(id, frame, held)?;
-            }
-            self.compare(id, held)?;
+            self.settle_room(id, held)?;
         }
         Ok(())
     }
-}
 
-impl Reconcile {
-    fn collect(&mut self, have: Vec<Id>, need: Vec<Id>) -> Result<(), Failure> {
-        let heads = &self.heads;
-        self.have.extend(have.iter().filter_map(|id| heads.get(id.as_bytes().as_slice()).copied()));
-        for id in need {
-            self.need.push(*id.as_bytes());
+    /// Where both have told and nothing is left to fetch, says what we hold now, and compares again.
+    fn settle_room(&mut self, id: RoomId, held: &dyn Holdings) -> Result<(), Failure> {
+        let (mut ended, mut barren) = (false, false);
+        for class in [Class::Control, Class::Content].into_iter().filter(|class| !self.fetcher.has(id, *class)) {
+            let Some(brought) = self.rooms.get_mut(&id).and_then(|r| r.exchanges.end(class)) else { continue };
+            ended = true;
+            barren |= class == Class::Content && !brought;
         }
-        if self.need.len() > HEADS_MAX { Err(Failure::Budget("heads")) } else { Ok(()) }
+        let rests = self.fetcher.takes_rest(id);
+        if rests {
+            self.out.push_back(Output::Rested(id));
+        }
+        if self.rooms.get(&id).is_some_and(|r| !r.exchanges.is_open(Class::Control)) {
+            for frame in self.drop_early(id) {
+                self.compare_frame(id, frame, held)?;
+            }
+        }
+        if barren {
+            // Branches that one of our holes hides may be all that differs.
+            self.ask_holes(id, held)?;
+        }
+        if ended && !self.is_exchanging(id) {
+            self.send_check(id, held)?;
+        }
+        let Some(room) = self.rooms.get_mut(&id) else { return Ok(()) };
+        // What came by an announcement is no reason to compare; a filled hole may have laid a fork bare.
+        let filled = rests && std::mem::take(&mut room.filling);
+        let owes = room.theirs.is_some_and(|theirs| theirs.fresh);
+        if ended || filled || owes { self.review(id, held) } else { Ok(()) }
     }
 }
+
+fn early_len(frame: &Frame) -> usize {
+    let len = match frame {
+        Frame::Heads { heads, .. } => std::mem::size_of_val(heads.as_slice()),
+        Frame::Reconcile { message, .. } => message.len(),
+        _ => 0,
+    };
+    len + std::mem::size_of::<Frame>()
+}
+
+/// Lists of content that may wait for control logs, of all rooms: one of the longest, and many short ones.
+const EARLY_LEN_MAX: usize = HEADS_MAX * std::mem::size_of::<Head>() + (1 << 20);

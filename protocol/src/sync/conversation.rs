@@ -1,15 +1,15 @@
-//! The conversation as a whole: hello, which rooms both have, who proved what, and whose turn it is.
+//! The conversation as a whole: hello, what comes in, and what is to be done in which order.
 
-use super::compare::Exchange;
 use super::fetch::Fetcher;
-use super::keys::{Credential, Keys, network_name};
+use super::keys::{Keys, network_name};
+use super::rooms::Room;
 use super::serve::{Server, Wanted};
 use super::{Failure, Holdings, Input, Offer, Output, Settings, Side};
-use crate::control::payload::RoomKind;
 use crate::event::Class;
-use crate::id::{DeviceId, RoomId};
+use crate::id::RoomId;
 use crate::limits::{CREDIT_MAX, ROOMS_MAX};
-use crate::wire::{Frame, Handle, Proof, SYNC_VERSION, Tag};
+use crate::log::Tip;
+use crate::wire::{Frame, Handle, SYNC_VERSION, Tag};
 use std::collections::{BTreeMap, VecDeque};
 
 /// One side of a conversation with one peer.
@@ -17,48 +17,20 @@ pub struct Conversation {
     pub(super) settings: Settings,
     pub(super) keys: Option<Keys>,
     pub(super) rooms: BTreeMap<RoomId, Room>,
-    handles: BTreeMap<Handle, RoomId>,
-    /// The initiator's rooms, in the order of their tags.
-    own_order: Vec<RoomId>,
+    pub(super) handles: BTreeMap<Handle, RoomId>,
+    /// Our rooms, in the order of the tags that we tell; once told, a place stays taken.
+    pub(super) own_order: Vec<RoomId>,
+    /// What the other side would call our rooms.
+    pub(super) expected: BTreeMap<Tag, RoomId>,
     /// The other side's tags, and their places.
-    their_tags: BTreeMap<Tag, u16>,
-    their_count: usize,
+    pub(super) their_tags: BTreeMap<Tag, u16>,
+    pub(super) their_count: usize,
     pub(super) fetcher: Fetcher,
     pub(super) server: Server,
+    /// Bytes of frames that wait for a control log, of all rooms.
+    pub(super) early_len: usize,
+    pub(super) now_ms: u64,
     pub(super) out: VecDeque<Output>,
-}
-
-/// A room in this conversation.
-pub(super) struct Room {
-    pub(super) offer: Offer,
-    pub(super) handle: Option<Handle>,
-    /// They may see it, and so we may speak of it.
-    pub(super) proven: bool,
-    /// We sent our proof.
-    shown: bool,
-    /// The device whose introduction is being admitted.
-    introducing: Option<DeviceId>,
-    /// What our last Check said, and theirs.
-    pub(super) sent: Option<([u8; 16], [u8; 16])>,
-    pub(super) theirs: Option<TheirCheck>,
-    pub(super) exchange: Option<Exchange>,
-    /// What came of content before our control logs were compared.
-    pub(super) early: Vec<Frame>,
-    /// Exchanges of each class that brought nothing, since something last did.
-    pub(super) fruitless: [u32; 2],
-    /// Whether the exchange under way has brought anything.
-    pub(super) brought: bool,
-    /// Whether our own holes were asked for in this conversation.
-    pub(super) holes_asked: bool,
-}
-
-/// The other side's last Check.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct TheirCheck {
-    pub(super) digests: ([u8; 16], [u8; 16]),
-    pub(super) agreement: [u8; 16],
-    /// Nothing was exchanged since.
-    pub(super) fresh: bool,
 }
 
 impl Conversation {
@@ -69,10 +41,13 @@ impl Conversation {
             rooms: BTreeMap::new(),
             handles: BTreeMap::new(),
             own_order: Vec::new(),
+            expected: BTreeMap::new(),
             their_tags: BTreeMap::new(),
             their_count: 0,
             fetcher: Fetcher::default(),
             server: Server::default(),
+            early_len: 0,
+            now_ms: 0,
             out: VecDeque::new(),
             settings,
         };
@@ -91,17 +66,22 @@ impl Conversation {
     /// # Errors
     /// `Failure`: the conversation is over; the connection may be too.
     pub fn handle(&mut self, input: Input, held: &dyn Holdings, now_ms: u64) -> Result<(), Failure> {
+        self.now_ms = now_ms;
         match input {
-            Input::Frame(frame) => self.frame(frame, held, now_ms)?,
+            Input::Frame(frame) => self.frame(frame, held)?,
             Input::Offer(offer) => self.offer(offer, held)?,
             Input::Withdraw(room) => self.withdraw(room),
             Input::Introduced(room) => self.introduced(room, held)?,
             Input::Delivered { request, bytes, new, bottom } => self.delivered(request, bytes, new, bottom, held)?,
-            Input::Resume(_) => {}
-            Input::Moved { room, class, heads } => self.tell_moved(room, class, heads),
+            Input::Resume(room) => self.resume(room, held)?,
+            Input::Moved { room, class, heads } => {
+                if let Some(handle) = self.audience(room, held)? {
+                    self.tell_moved(handle, class, &heads);
+                }
+            }
             Input::Push { room, event } => {
-                if let Some(handle) = self.open_handle(room) {
-                    self.send(Frame::Push { room: handle, event });
+                if let Some(room) = self.audience(room, held)? {
+                    self.send(Frame::Push { room, event });
                 }
             }
             Input::Recheck(room) => self.recheck(room, held)?,
@@ -118,12 +98,25 @@ impl Conversation {
         if let Some(output) = self.out.pop_front() {
             return Ok(Some(output));
         }
-        Ok(self.server.next(held)?.map(Output::Send))
+        let rooms = &self.rooms;
+        let sees = |id| rooms.get(&id).map_or(Ok(false), |room| room.sees(held));
+        let Some((id, frame)) = self.server.next(held, sees)? else { return Ok(None) };
+        let serves = matches!(&frame, Frame::Events { chunk, .. } if !chunk.is_empty());
+        if let Some(room) = self.rooms.get_mut(&id).filter(|_| serves) {
+            room.exchanges.served(self.now_ms);
+        }
+        Ok(Some(Output::Send(frame)))
     }
 
     /// Whether the peer owes us an answer.
     pub fn is_waiting(&self) -> bool {
-        self.keys.is_none() || self.fetcher.is_waiting()
+        self.keys.is_none() || self.waiting_since_ms().is_some()
+    }
+
+    /// Since when, after its hello, the peer has sent nothing of what it owes us. Other frames do not count.
+    pub fn waiting_since_ms(&self) -> Option<u64> {
+        let lists = self.rooms.values().filter_map(|r| r.exchanges.waiting_since_ms());
+        lists.chain(self.fetcher.waiting_since_ms()).min()
     }
 
     /// Rooms that the peer may see and has.
@@ -140,48 +133,42 @@ impl Conversation {
         Frame::Hello { version: SYNC_VERSION, network, nonce: self.settings.nonce, credit: CREDIT_MAX }
     }
 
-    fn frame(&mut self, frame: Frame, held: &dyn Holdings, now_ms: u64) -> Result<(), Failure> {
+    fn frame(&mut self, frame: Frame, held: &dyn Holdings) -> Result<(), Failure> {
         if self.keys.is_none() {
             return self.first_frame(frame);
         }
         match frame {
             Frame::Hello { .. } => Err(Failure::Unexpected("a second hello")),
             Frame::Rooms(tags) => self.take_tags(tags, held),
-            Frame::Proof(proof) => self.take_proof(proof, held, now_ms),
+            Frame::Proof(proof) => self.take_proof(proof, held),
             Frame::Refused(handle) => {
-                if let Some(room) = self.handles.get(&handle) {
-                    self.out.push_back(Output::Refused(*room));
-                }
+                self.refused(handle);
                 Ok(())
             }
             Frame::Credit(bytes) => self.server.add_credit(bytes),
             Frame::Events { request, last, chunk } => {
-                let deliver = self.fetcher.events(request, last, &chunk)?;
-                self.out.extend(deliver);
-                self.settle(held)
+                let output = self.fetcher.events(request, last, &chunk, self.now_ms)?;
+                self.out.extend(output);
+                self.settle(None, held)
             }
-            Frame::Want { request, room, log, top, down_to } => {
-                let Some(room) = self.open_room(room) else {
-                    self.send(Frame::Events { request, last: true, chunk: Vec::new() });
-                    return Ok(());
-                };
-                self.server.want(Wanted { request, room, log, top, down_to })
-            }
+            Frame::Want { request, room, top, down_to } => self.take_want(request, room, top, down_to, held),
             Frame::Push { room, event } => {
-                let room = self.open_room(room).ok_or(Failure::Unexpected("a push for a room not shared"))?;
-                self.out.push_back(Output::Pushed { room, event });
+                match self.open_room(room, held)? {
+                    Some(id) => self.out.push_back(Output::Pushed { room: id, event }),
+                    None => self.not_open(room, &Frame::Push { room, event }),
+                }
                 Ok(())
             }
             Frame::Check { room, .. }
             | Frame::Heads { room, .. }
             | Frame::Reconcile { room, .. }
-            | Frame::Lack { room, .. } => match self.open_room(room) {
-                Some(id) => self.compare_frame(id, frame, held),
-                None => {
-                    self.send(Frame::Refused(room));
-                    Ok(())
+            | Frame::Lack { room, .. } => {
+                match self.open_room(room, held)? {
+                    Some(id) => self.compare_frame(id, frame, held)?,
+                    None => self.not_open(room, &frame),
                 }
-            },
+                Ok(())
+            }
         }
     }
 
@@ -207,173 +194,39 @@ impl Conversation {
         if self.settings.side == Side::Responder {
             self.send(self.hello());
         }
-        let tags = self.own_order.clone().into_iter().filter_map(|room| self.own_tag(room)).collect();
-        self.send(Frame::Rooms(tags));
+        self.tell_tags(self.own_order.clone());
         Ok(())
     }
 
-    fn own_tag(&self, room: RoomId) -> Option<Tag> {
-        let offer = &self.rooms.get(&room)?.offer;
-        Some(self.keys?.tag(self.settings.side, room, &offer.secret))
-    }
-
-    fn take_tags(&mut self, tags: Vec<Tag>, held: &dyn Holdings) -> Result<(), Failure> {
-        for tag in tags {
-            if self.their_count >= ROOMS_MAX {
-                return Err(Failure::Budget("rooms"));
+    fn take_want(
+        &mut self,
+        request: u32,
+        handle: Handle,
+        top: Tip,
+        down_to: u64,
+        held: &dyn Holdings,
+    ) -> Result<(), Failure> {
+        let id = self.handles.get(&handle).copied();
+        let told = id.map(|id| self.audience(id, held)).transpose()?.flatten();
+        match id.filter(|_| told.is_some()) {
+            Some(room) => self.server.want(Wanted { request, room, top, down_to }),
+            None => {
+                self.send(Frame::Events { request, last: true, chunk: Vec::new() });
+                Ok(())
             }
-            self.their_tags.insert(tag, u16::try_from(self.their_count).unwrap_or(u16::MAX));
-            self.their_count += 1;
-        }
-        for room in self.own_order.clone() {
-            self.match_room(room, held)?;
-        }
-        Ok(())
-    }
-
-    /// Finds out whether the other side has this room too.
-    fn match_room(&mut self, id: RoomId, held: &dyn Holdings) -> Result<(), Failure> {
-        let Some(keys) = self.keys else { return Ok(()) };
-        let theirs = if self.settings.side == Side::Initiator { Side::Responder } else { Side::Initiator };
-        let own_place = self.own_order.iter().position(|r| *r == id).and_then(|n| u16::try_from(n).ok());
-        let Some(room) = self.rooms.get_mut(&id).filter(|r| r.handle.is_none()) else { return Ok(()) };
-        let Some(their_place) = self.their_tags.get(&keys.tag(theirs, id, &room.offer.secret)) else { return Ok(()) };
-        let place = if self.settings.side == Side::Initiator { own_place } else { Some(*their_place) };
-        let Some(handle) = place.map(Handle) else { return Ok(()) };
-        room.handle = Some(handle);
-        self.handles.insert(handle, id);
-        if room.offer.kind == RoomKind::Public {
-            self.open(id, held)
-        } else {
-            if self.settings.side == Side::Initiator {
-                self.show_proof(id);
-            }
-            Ok(())
         }
     }
 
-    fn show_proof(&mut self, id: RoomId) {
-        let Some(room) = self.rooms.get_mut(&id).filter(|r| !r.shown) else { return };
-        let (Some(handle), Some(credential)) = (room.handle, room.offer.credential) else { return };
-        room.shown = true;
-        let proof = Proof {
-            room: handle,
-            device: credential.device,
-            expires_ms: credential.expires_ms,
-            signature: credential.signature,
-            introduction: room.offer.introduction.clone(),
-        };
-        self.send(Frame::Proof(proof));
-    }
-
-    fn take_proof(&mut self, proof: Proof, held: &dyn Holdings, now_ms: u64) -> Result<(), Failure> {
-        let found = self.handles.get(&proof.room).copied();
-        let Some((id, room)) = found.and_then(|id| Some((id, self.rooms.get(&id)?))) else {
-            self.send(Frame::Refused(proof.room));
-            return Ok(());
-        };
-        let Proof { device, expires_ms, signature, .. } = proof;
-        let credential = Credential { device, expires_ms, signature };
-        let speaks = credential.verify(id, &self.settings.them, now_ms).is_ok();
-        if speaks && (room.offer.joining || held.is_current_device(id, device)?) {
-            return self.proof_holds(id, held);
-        }
-        if speaks && !proof.introduction.is_empty() {
-            self.rooms.entry(id).and_modify(|r| r.introducing = Some(device));
-            self.out.push_back(Output::Introduce { room: id, events: proof.introduction });
-            return Ok(());
-        }
-        self.send(Frame::Refused(proof.room));
-        Ok(())
-    }
-
-    fn introduced(&mut self, id: RoomId, held: &dyn Holdings) -> Result<(), Failure> {
-        let Some(room) = self.rooms.get_mut(&id) else { return Ok(()) };
-        let (Some(device), Some(handle)) = (room.introducing.take(), room.handle) else { return Ok(()) };
-        if held.is_current_device(id, device)? {
-            return self.proof_holds(id, held);
-        }
-        self.send(Frame::Refused(handle));
-        Ok(())
-    }
-
-    fn proof_holds(&mut self, id: RoomId, held: &dyn Holdings) -> Result<(), Failure> {
-        self.show_proof(id);
-        self.open(id, held)
-    }
-
-    /// The other side may see the room: say what we hold.
-    fn open(&mut self, id: RoomId, held: &dyn Holdings) -> Result<(), Failure> {
-        let Some(room) = self.rooms.get_mut(&id).filter(|r| !r.proven) else { return Ok(()) };
-        room.proven = true;
-        self.out.push_back(Output::Shared(id));
-        self.send_check(id, held)
-    }
-
-    fn offer(&mut self, offer: Offer, held: &dyn Holdings) -> Result<(), Failure> {
-        let id = offer.room;
-        if let Some(room) = self.rooms.get_mut(&id) {
-            room.offer = offer;
-            return Ok(());
-        }
-        if self.own_order.len() >= ROOMS_MAX {
-            return Ok(());
-        }
-        self.own_order.push(id);
-        self.rooms.insert(id, Room::new(offer));
-        if let Some(tag) = self.own_tag(id) {
-            self.send(Frame::Rooms(vec![tag]));
-        }
-        self.match_room(id, held)
-    }
-
-    /// Its place in the list of tags stays taken.
-    fn withdraw(&mut self, id: RoomId) {
-        if let Some(handle) = self.rooms.remove(&id).and_then(|r| r.handle) {
-            self.handles.remove(&handle);
-        }
-        self.fetcher.forget(id);
-        self.server.forget(id);
-    }
-
-    /// The room of a handle, if the other side may speak of it.
-    fn open_room(&self, handle: Handle) -> Option<RoomId> {
-        let id = self.handles.get(&handle)?;
-        self.rooms.get(id).filter(|r| r.proven).map(|_| *id)
-    }
-
-    pub(super) fn open_handle(&self, id: RoomId) -> Option<Handle> {
-        self.rooms.get(&id).filter(|r| r.proven)?.handle
-    }
-
-    /// Sends the requests that may be under way now.
+    /// Sends the requests that may be under way now. Content waits for the control logs, and for its lease.
     fn ask(&mut self, held: &dyn Holdings) {
-        let rooms = &self.rooms;
-        let handle = |id: RoomId, class: Class| {
+        let (rooms, now_ms) = (&self.rooms, self.now_ms);
+        let may_ask = |id: RoomId, class: Class| {
             let room = rooms.get(&id).filter(|r| r.proven)?;
-            if class == Class::Content && !held.may_fetch(id) { None } else { room.handle }
+            let waits = class == Class::Content && (room.exchanges.is_open(Class::Control) || !held.may_fetch(id));
+            if waits { None } else { room.handle }
         };
-        while let Some(want) = self.fetcher.next(handle) {
+        while let Some(want) = self.fetcher.next(may_ask, now_ms) {
             self.out.push_back(Output::Send(want));
-        }
-    }
-}
-
-impl Room {
-    fn new(offer: Offer) -> Self {
-        Room {
-            offer,
-            handle: None,
-            proven: false,
-            shown: false,
-            introducing: None,
-            sent: None,
-            theirs: None,
-            exchange: None,
-            early: Vec::new(),
-            fruitless: [0; 2],
-            brought: false,
-            holes_asked: false,
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Asking for what is missing: newest first, each branch from its top down, the first page of every log before the rest
 //! of any, and never more requests under way than the other side has to remember.
 
-use super::{Failure, Holdings, Missing, Output};
+use super::serve::cost;
+use super::{Failure, Holdings, Missing, Output, Unavailable};
 use crate::event::Class;
 use crate::id::{EventId, RoomId};
-use crate::limits::{CHUNK_LEN_MAX, CREDIT_MAX, CREDIT_STEP, FIRST_SLICE_EVENTS, WANTS_MAX};
+use crate::limits::{CHUNK_LEN_MAX, CREDIT_MAX, CREDIT_STEP, FIRST_SLICE_EVENTS, HEADS_MAX, WANTS_MAX};
 use crate::log::Tip;
 use crate::range::{Range, Vouched};
 use crate::wire::{Frame, Handle};
@@ -13,20 +14,28 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What is under way and what waits to be asked for, of all rooms of a conversation.
 #[derive(Debug)]
 pub(super) struct Fetcher {
-    waiting: BTreeMap<Priority, (RoomId, Missing)>,
+    waiting: BTreeMap<(RoomId, Class), BTreeMap<Priority, Missing>>,
+    waiting_count: usize,
     asked: BTreeMap<u32, Asked>,
     tops: BTreeSet<EventId>,
+    /// Rooms of which something was missing, until nothing of them waits or is under way.
+    busy: BTreeSet<RoomId>,
     next_request: u32,
     next_order: u64,
     /// Bytes that the peer may still send; below zero by what its last chunk overdrew.
     window: i64,
     /// Bytes committed whose credit was not returned yet.
     owed: u32,
+    /// When something last came of what was asked for, or was asked for while nothing was.
+    moved_ms: u64,
+    /// Heads that the peer told and then did not have, since it last had one.
+    untrue: u32,
 }
 
-/// Smaller is asked first: first slices, then by clock, newest first, then in order of arrival.
+/// Smaller is asked first: control, first slices, then by clock, newest first, then in order of arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Priority {
+    class: Class,
     remainder: bool,
     not_hlc: u64,
     order: u64,
@@ -35,7 +44,8 @@ struct Priority {
 /// A request under way.
 #[derive(Debug)]
 struct Asked {
-    room: RoomId,
+    /// None once the room is no longer talked of: what comes is passed over.
+    room: Option<RoomId>,
     missing: Missing,
     down_to: u64,
     /// What the next chunk has to end at.
@@ -52,104 +62,208 @@ impl Default for Fetcher {
     fn default() -> Self {
         Fetcher {
             waiting: BTreeMap::new(),
+            waiting_count: 0,
             asked: BTreeMap::new(),
             tops: BTreeSet::new(),
+            busy: BTreeSet::new(),
             next_request: 1,
             next_order: 0,
             window: i64::from(CREDIT_MAX),
             owed: 0,
+            moved_ms: 0,
+            untrue: 0,
         }
     }
 }
 
 impl Fetcher {
-    /// Whether nothing of this room is under way or waiting.
-    pub(super) fn is_idle(&self, room: RoomId) -> bool {
-        !self.asked.values().any(|a| a.room == room) && !self.waiting.values().any(|(r, _)| *r == room)
+    #[cfg(test)]
+    pub(super) fn waiting_count(&self) -> usize {
+        assert_eq!(self.waiting_count, self.waiting.values().map(BTreeMap::len).sum::<usize>());
+        self.waiting_count
     }
 
-    /// Whether something was asked for and has not come.
-    pub(super) fn is_waiting(&self) -> bool {
+    /// Whether something of this room is under way.
+    pub(super) fn is_asking(&self, room: RoomId) -> bool {
+        self.asked.values().any(|a| a.room == Some(room))
+    }
+
+    /// Whether something of this room and class is under way or waits.
+    pub(super) fn has(&self, room: RoomId, class: Class) -> bool {
+        let asked = |a: &Asked| a.room == Some(room) && a.missing.log.class == class;
+        self.waiting.contains_key(&(room, class)) || self.asked.values().any(asked)
+    }
+
+    /// Whether nothing of this room is left, for the first time since something was.
+    pub(super) fn takes_rest(&mut self, room: RoomId) -> bool {
+        !self.has(room, Class::Control) && !self.has(room, Class::Content) && self.busy.remove(&room)
+    }
+
+    /// Since when nothing came of what was asked for.
+    pub(super) fn waiting_since_ms(&self) -> Option<u64> {
+        self.is_waiting().then_some(self.moved_ms)
+    }
+
+    fn is_waiting(&self) -> bool {
         self.asked.values().any(|a| !a.last_came)
     }
 
-    /// Adds what is missing; what is being fetched already is passed over.
+    /// Adds what is missing. What is being fetched already is passed over, and what is too much for now: comparing again
+    /// will find it.
     pub(super) fn add(&mut self, room: RoomId, missing: Missing) {
-        if self.tops.insert(missing.top.id) {
+        if self.waiting_count < HEADS_MAX && self.tops.insert(missing.top.id) {
             self.push(room, missing, false);
         }
     }
 
-    /// Drops what waits of a room; what is under way is answered by the peer all the same.
-    pub(super) fn forget(&mut self, room: RoomId) {
-        let tops = &mut self.tops;
-        self.waiting.retain(|_, (r, m)| {
-            let keep = *r != room;
-            if !keep {
-                tops.remove(&m.top.id);
+    /// Drops what waits of a room; what is under way will be answered, and passed over. Whether there was anything.
+    pub(super) fn forget(&mut self, room: RoomId) -> bool {
+        for class in [Class::Control, Class::Content] {
+            let group = self.waiting.remove(&(room, class)).unwrap_or_default();
+            self.waiting_count -= group.len();
+            for missing in group.values() {
+                self.tops.remove(&missing.top.id);
             }
-            keep
-        });
+        }
+        for asked in self.asked.values_mut().filter(|a| a.room == Some(room)) {
+            asked.room = None;
+            self.tops.remove(&asked.missing.top.id);
+        }
+        self.busy.remove(&room)
+    }
+
+    /// Drops what waits of a room's content and came by another way.
+    pub(super) fn drop_held(&mut self, room: RoomId, held: &dyn Holdings) -> Result<(), Unavailable> {
+        let Some(group) = self.waiting.remove(&(room, Class::Content)) else { return Ok(()) };
+        self.waiting_count -= group.len();
+        for (priority, missing) in group {
+            if held.holds(missing.top.id)? {
+                self.tops.remove(&missing.top.id);
+            } else {
+                self.waiting.entry((room, Class::Content)).or_default().insert(priority, missing);
+                self.waiting_count += 1;
+            }
+        }
+        Ok(())
     }
 
     fn push(&mut self, room: RoomId, missing: Missing, remainder: bool) {
         self.next_order += 1;
-        let priority = Priority { remainder, not_hlc: !missing.hlc.0, order: self.next_order };
-        self.waiting.insert(priority, (room, missing));
+        let class = missing.log.class;
+        let priority = Priority { class, remainder, not_hlc: !missing.hlc.0, order: self.next_order };
+        self.waiting.entry((room, class)).or_default().insert(priority, missing);
+        self.waiting_count += 1;
+        self.busy.insert(room);
     }
 
-    /// The next request to send, while few enough are under way. `handle` names the rooms that may be fetched now.
-    pub(super) fn next(&mut self, handle: impl Fn(RoomId, Class) -> Option<Handle>) -> Option<Frame> {
+    /// The next request to send, while few enough are under way. `may_ask` names the rooms that may be fetched now; a
+    /// room's content waits until nothing is missing of its control logs.
+    pub(super) fn next(&mut self, may_ask: impl Fn(RoomId, Class) -> Option<Handle>, now_ms: u64) -> Option<Frame> {
         if self.asked.len() >= WANTS_MAX / 2 {
             return None;
         }
-        let found = self.waiting.iter().find_map(|(p, (room, m))| Some((*p, handle(*room, m.log.class)?)));
-        let (priority, handle) = found?;
-        let (room, missing) = self.waiting.remove(&priority)?;
+        let mut best: Option<(Priority, RoomId, Handle)> = None;
+        for ((room, class), group) in &self.waiting {
+            let Some((priority, _)) = group.first_key_value() else { continue };
+            let is_better = best.is_none_or(|(b, ..)| *priority < b);
+            let waits = *class == Class::Content && self.has(*room, Class::Control);
+            if is_better
+                && !waits
+                && let Some(handle) = may_ask(*room, *class)
+            {
+                best = Some((*priority, *room, handle));
+            }
+        }
+        let (priority, room, handle) = best?;
+        let missing = self.pop(room, priority)?;
+        let lowest = missing.above.saturating_add(1);
         let down_to = match (missing.log.class, priority.remainder) {
-            (Class::Content, false) => missing.top.seq.saturating_sub(FIRST_SLICE_EVENTS - 1).max(missing.above + 1),
-            _ => missing.above + 1,
+            (Class::Content, false) => missing.top.seq.saturating_sub(FIRST_SLICE_EVENTS - 1).max(lowest),
+            _ => lowest,
         };
+        if !self.is_waiting() {
+            self.moved_ms = now_ms;
+        }
         let request = self.next_request;
         self.next_request = self.next_request.wrapping_add(1);
-        let (expected, vouched) = (missing.top, missing.vouched);
-        self.asked.insert(
-            request,
-            Asked { room, missing, down_to, expected, vouched, pending: 0, last_came: false, bottom: None },
-        );
-        Some(Frame::Want { request, room: handle, log: missing.log, top: missing.top, down_to })
+        let (top, vouched) = (missing.top, missing.vouched);
+        let asked = Asked {
+            room: Some(room),
+            missing,
+            down_to,
+            expected: top,
+            vouched,
+            pending: 0,
+            last_came: false,
+            bottom: None,
+        };
+        self.asked.insert(request, asked);
+        Some(Frame::Want { request, room: handle, top, down_to })
+    }
+
+    fn pop(&mut self, room: RoomId, priority: Priority) -> Option<Missing> {
+        let group = self.waiting.get_mut(&(room, priority.class))?;
+        let missing = group.remove(&priority)?;
+        if group.is_empty() {
+            self.waiting.remove(&(room, priority.class));
+        }
+        self.waiting_count -= 1;
+        Some(missing)
     }
 
     /// A chunk came.
-    pub(super) fn events(&mut self, request: u32, last: bool, chunk: &[u8]) -> Result<Option<Output>, Failure> {
+    pub(super) fn events(
+        &mut self,
+        request: u32,
+        last: bool,
+        chunk: &[u8],
+        now_ms: u64,
+    ) -> Result<Option<Output>, Failure> {
         let asked = self.asked.get_mut(&request).filter(|a| !a.last_came);
         let asked = asked.ok_or(Failure::Unexpected("events that nobody asked for"))?;
         asked.last_came = last;
         if chunk.is_empty() {
-            return if last { Ok(None) } else { Err(Failure::Unexpected("an empty chunk")) };
+            self.untrue += u32::from(asked.vouched == Vouched::BySignature && asked.room.is_some());
+            return match last {
+                false => Err(Failure::Unexpected("an empty chunk")),
+                true if self.untrue > UNTRUE_MAX => Err(Failure::Budget("heads of which it has no events")),
+                true => Ok(None),
+            };
         }
-        let bytes = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+        (self.moved_ms, self.untrue) = (now_ms, 0);
         // The sender may overdraw what is left of its credit by one chunk, and then has to wait.
-        let allowed = self.window > 0 && chunk.len() <= CHUNK_LEN_MAX;
-        if !allowed {
+        if self.window <= 0 || chunk.len() > CHUNK_LEN_MAX {
             return Err(Failure::Budget("credit"));
         }
+        let bytes = cost(chunk);
         self.window -= i64::from(bytes);
+        let Some(room) = asked.room else { return Ok(self.return_credit(bytes).map(Output::Send)) };
         let range = Range::inflate(chunk)?;
         let top = asked.expected;
         // Not verified yet; but ranges are verified in order, and a false one ends the conversation.
         asked.expected = Tip { seq: range.first_seq.saturating_sub(1), id: range.prev };
         let vouched = std::mem::replace(&mut asked.vouched, Vouched::ByHash);
         asked.pending += 1;
-        Ok(Some(Output::Deliver { request, room: asked.room, log: asked.missing.log, top, vouched, range, bytes }))
+        Ok(Some(Output::Deliver { request, room, log: asked.missing.log, top, vouched, range, bytes }))
     }
 
-    /// A chunk was committed: credit to return, if enough has gathered.
-    pub(super) fn delivered(&mut self, request: u32, bytes: u32, bottom: (EventId, u64)) -> Option<Frame> {
+    /// A chunk was committed: what it was of, and credit to return, if enough has gathered.
+    pub(super) fn delivered(
+        &mut self,
+        request: u32,
+        bytes: u32,
+        bottom: (EventId, u64),
+    ) -> (Option<(RoomId, Class)>, Option<Frame>) {
+        let mut of = None;
         if let Some(asked) = self.asked.get_mut(&request) {
             asked.pending = asked.pending.saturating_sub(1);
             asked.bottom = Some(bottom);
+            of = asked.room.map(|room| (room, asked.missing.log.class));
         }
+        (of, self.return_credit(bytes))
+    }
+
+    fn return_credit(&mut self, bytes: u32) -> Option<Frame> {
         self.owed = self.owed.saturating_add(bytes);
         if self.owed < CREDIT_STEP && self.window > i64::from(CREDIT_MAX / 2) && self.is_waiting() {
             return None;
@@ -157,11 +271,6 @@ impl Fetcher {
         let owed = std::mem::take(&mut self.owed);
         self.window += i64::from(owed);
         (owed > 0).then_some(Frame::Credit(owed))
-    }
-
-    /// The room of a request under way.
-    pub(super) fn room_of(&self, request: u32) -> Option<RoomId> {
-        self.asked.get(&request).map(|a| a.room)
     }
 
     /// Ends the requests that are answered and dealt with; goes on below where something is still missing.
@@ -172,7 +281,8 @@ impl Fetcher {
         let mut rooms = BTreeSet::new();
         for request in done {
             let Some(asked) = self.asked.remove(&request) else { continue };
-            rooms.insert(asked.room);
+            let Some(room) = asked.room else { continue };
+            rooms.insert(room);
             self.tops.remove(&asked.missing.top.id);
             let Some((prev, first_seq)) = asked.bottom else { continue };
             let ended_early = first_seq > asked.down_to;
@@ -188,9 +298,12 @@ impl Fetcher {
             };
             let rest = Missing { top, above, vouched: Vouched::ByHash, ..asked.missing };
             if self.tops.insert(top.id) {
-                self.push(asked.room, rest, true);
+                self.push(room, rest, true);
             }
         }
         Ok(rooms)
     }
 }
+
+/// Heads told whose events were not there, one after another: more than a revocation makes void at a time.
+const UNTRUE_MAX: u32 = 256;

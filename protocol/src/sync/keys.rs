@@ -7,6 +7,9 @@ use crate::identity::{BadSignature, DeviceKey, Domain, Signature, verify};
 use crate::limits::CREDENTIAL_MS_MAX;
 use crate::wire::{Head, Tag};
 
+/// MACs of what is held of a room: control, content.
+pub(super) type Macs = ([u8; 16], [u8; 16]);
+
 /// The nonces of both sides.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Keys {
@@ -18,17 +21,13 @@ impl Keys {
     /// What `side` calls the room: keyed by its secret, so that only who knows it can tell; by the side, so that an echo
     /// is no answer.
     pub(super) fn tag(&self, side: Side, room: RoomId, secret: &[u8; 32]) -> Tag {
-        let side = match side {
-            Side::Initiator => 0,
-            Side::Responder => 1,
-        };
-        Tag(self.mac("tidings/room tag/1", room, secret, &[side]))
+        Tag(self.mac("tidings/room tag/1", room, secret, &[side.number()]))
     }
 
-    /// MACs of what is held: control, content.
-    pub(super) fn digests(&self, room: RoomId, secret: &[u8; 32], held: &Digests) -> ([u8; 16], [u8; 16]) {
+    /// What `side` says of what it holds: MACs of control and content. By the side, too: who only echoes holds nothing.
+    pub(super) fn digests(&self, side: Side, room: RoomId, secret: &[u8; 32], held: &Digests) -> Macs {
         let mac = |class: u8, hash: &[u8; 32]| {
-            self.mac("tidings/digest/1", room, secret, &[&[class], hash.as_slice()].concat())
+            self.mac("tidings/digest/1", room, secret, &[&[side.number(), class], hash.as_slice()].concat())
         };
         (mac(0, &held.control), mac(1, &held.content))
     }

@@ -1,14 +1,21 @@
 //! One sync conversation as a state machine without I/O: inputs in, outputs out. Time, entropy and what is held come in
 //! as arguments, so that a simulator runs the very code that nodes run.
 //!
-//! `keys` derives what only these two peers in this conversation can know; `conversation` says hello, matches rooms and
-//! checks proofs; `compare` finds what differs; `fetch` asks for it, newest first; `serve` answers under credit.
+//! `keys` derives what only these two peers in this conversation can know; `conversation` says hello and takes turns;
+//! `rooms` matches rooms and checks proofs; `compare` and `reconcile` find what differs; `fetch` asks for it, newest first;
+//! `serve` answers under credit.
 
+mod budget;
 mod compare;
 mod conversation;
+mod exchange;
 mod fetch;
 mod keys;
+mod reconcile;
+mod rooms;
 mod serve;
+#[cfg(test)]
+mod tests;
 
 pub use conversation::Conversation;
 pub use keys::{Credential, network_name};
@@ -29,6 +36,22 @@ pub enum Side {
     Initiator,
     /// Accepted it.
     Responder,
+}
+
+impl Side {
+    fn other(self) -> Side {
+        match self {
+            Side::Initiator => Side::Responder,
+            Side::Responder => Side::Initiator,
+        }
+    }
+
+    fn number(self) -> u8 {
+        match self {
+            Side::Initiator => 0,
+            Side::Responder => 1,
+        }
+    }
 }
 
 /// What a conversation needs to know from the start.
@@ -146,11 +169,12 @@ pub trait Holdings {
     /// # Errors
     /// `Unavailable`.
     fn holds(&self, id: EventId) -> Result<bool, Unavailable>;
-    /// A chunk of a log of this room from `top` down, at most to `down_to`; `None` when `top` is not held there.
+    /// A chunk of the branch of this room that ends at `top`, from there down, at most to `down_to`; `None` when `top` is
+    /// not held, is of another room, or is of a log that does not count.
     ///
     /// # Errors
     /// `Unavailable`.
-    fn chunk(&self, room: RoomId, log: &Log, top: Tip, down_to: u64) -> Result<Option<Chunk>, Unavailable>;
+    fn chunk(&self, room: RoomId, top: Tip, down_to: u64) -> Result<Option<Chunk>, Unavailable>;
     /// Whether this is a current device of a member.
     ///
     /// # Errors
@@ -230,7 +254,7 @@ pub enum Output {
         vouched: Vouched,
         /// The events.
         range: Range,
-        /// What it took on the wire.
+        /// What it takes of the credit.
         bytes: u32,
     },
     /// Admit this event.
@@ -251,11 +275,11 @@ pub enum Output {
         /// To be remembered.
         agreed: Agreed,
     },
-    /// Nothing is left to fetch for now.
+    /// Nothing is left to fetch for now: the room's content may be fetched by another conversation.
     Rested(RoomId),
 }
 
-/// Why a conversation ends. All but the last two are the peer's fault.
+/// Why a conversation ends. All but the last are the peer's doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Failure {
     /// It speaks another version.

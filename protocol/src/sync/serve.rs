@@ -1,9 +1,9 @@
 //! Answering wants: in the order in which they were asked, chunk by chunk, as far as the peer's credit goes.
 
-use super::{Failure, Holdings};
+use super::{Failure, Holdings, Unavailable};
 use crate::id::{EventId, RoomId};
 use crate::limits::{CREDIT_MAX, WANTS_MAX};
-use crate::log::{Log, Tip};
+use crate::log::Tip;
 use crate::wire::Frame;
 use std::collections::VecDeque;
 
@@ -12,7 +12,6 @@ use std::collections::VecDeque;
 pub(super) struct Wanted {
     pub(super) request: u32,
     pub(super) room: RoomId,
-    pub(super) log: Log,
     pub(super) top: Tip,
     pub(super) down_to: u64,
 }
@@ -40,27 +39,48 @@ impl Server {
         Ok(())
     }
 
-    pub(super) fn forget(&mut self, room: RoomId) {
+    /// Drops the wants of a room; what answers them.
+    pub(super) fn forget(&mut self, room: RoomId) -> Vec<Frame> {
+        let unanswered = self.wanted.iter().filter(|w| w.room == room).map(|w| not_held(w.request)).collect();
         self.wanted.retain(|w| w.room != room);
+        unanswered
     }
 
-    /// The next frame to send, while there is credit. The last chunk may overdraw what is left: it is at most one chunk.
-    pub(super) fn next(&mut self, held: &dyn Holdings) -> Result<Option<Frame>, Failure> {
+    /// The next frame to send, while there is credit, and its room. The last chunk may overdraw what is left: it is at
+    /// most one chunk. `sees` says whether the peer may still see a room.
+    pub(super) fn next(
+        &mut self,
+        held: &dyn Holdings,
+        sees: impl Fn(RoomId) -> Result<bool, Unavailable>,
+    ) -> Result<Option<(RoomId, Frame)>, Failure> {
         if self.credit <= 0 {
             return Ok(None);
         }
         let Some(wanted) = self.wanted.front_mut() else { return Ok(None) };
-        let request = wanted.request;
-        let Some(chunk) = held.chunk(wanted.room, &wanted.log, wanted.top, wanted.down_to)? else {
+        let (request, room) = (wanted.request, wanted.room);
+        let chunk = if sees(room)? { held.chunk(room, wanted.top, wanted.down_to)? } else { None };
+        let Some(chunk) = chunk else {
             self.wanted.pop_front();
-            return Ok(Some(Frame::Events { request, last: true, chunk: Vec::new() }));
+            return Ok(Some((room, not_held(request))));
         };
         let last = chunk.first_seq <= wanted.down_to.max(1) || chunk.prev == EventId::ZERO;
         wanted.top = Tip { seq: chunk.first_seq.saturating_sub(1), id: chunk.prev };
         if last {
             self.wanted.pop_front();
         }
-        self.credit -= chunk.bytes.len() as i64;
-        Ok(Some(Frame::Events { request, last, chunk: chunk.bytes }))
+        self.credit -= i64::from(cost(&chunk.bytes));
+        Ok(Some((room, Frame::Events { request, last, chunk: chunk.bytes })))
     }
 }
+
+/// What a chunk takes of the credit: its bytes, and never so little that very many could be under way.
+pub(super) fn cost(chunk: &[u8]) -> u32 {
+    u32::try_from(chunk.len()).unwrap_or(u32::MAX).max(CHUNK_COST_MIN)
+}
+
+fn not_held(request: u32) -> Frame {
+    Frame::Events { request, last: true, chunk: Vec::new() }
+}
+
+/// At most 64 chunks, and the one that overdraws, are under way before the receiver has committed them.
+const CHUNK_COST_MIN: u32 = CREDIT_MAX / 64;
