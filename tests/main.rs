@@ -5,6 +5,7 @@ mod authority_model;
 mod authority_state;
 mod chat;
 mod conformance;
+mod faults;
 mod history;
 mod history_crash;
 mod history_logs;

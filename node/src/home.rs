@@ -2,9 +2,9 @@
 
 use crate::api::types::Running;
 use crate::clock::now_ms;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -157,12 +157,12 @@ impl Home {
 
     fn write_file(&self, name: &str, bytes: &[u8]) -> Result<(), HomeError> {
         let path = self.path.join(name);
-        let beside = self.path.join(format!("{name}.new"));
         let write = || -> std::io::Result<()> {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+            // Only its owner may read it from the first byte; gone again if anything fails.
+            let mut file = tempfile::NamedTempFile::new_in(&self.path)?;
             file.write_all(bytes)?;
-            file.sync_all()?;
-            fs::rename(&beside, &path)?;
+            file.as_file().sync_all()?;
+            file.persist(&path)?;
             File::open(&self.path)?.sync_all()
         };
         write().map_err(|e| explain(&path, e))

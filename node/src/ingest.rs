@@ -60,6 +60,10 @@ pub fn admit(
     let (Some(first), Some(number)) = (events.first(), rooms.find(room).map(|r| r.number)) else {
         return Ok(admitted);
     };
+    if events.iter().any(|event| event.room() != room) {
+        admitted.verdict = Verdict::Rejected(Rejection::Misplaced);
+        return Ok(admitted);
+    }
     admitted.verdict = Verdict::Known;
     match first.header().class {
         Class::Control => admit_controls(batch, rooms, (room, number), events, now_ms, &mut admitted)?,

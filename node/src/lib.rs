@@ -17,6 +17,7 @@ mod invites;
 pub mod keys;
 pub mod local;
 mod membership;
+pub mod memory;
 pub mod network;
 pub mod node;
 pub mod notices;

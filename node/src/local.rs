@@ -11,7 +11,7 @@ use tidings_protocol::control::state::RoomState;
 use tidings_protocol::event::{Class, Draft, Payload, VerifiedEvent};
 use tidings_protocol::id::{EventId, RoomId};
 use tidings_protocol::limits::PAYLOAD_LEN_MAX;
-use tidings_protocol::log::Log;
+use tidings_protocol::log::{Log, Tip};
 use tidings_protocol::range::sign_run;
 use tidings_storage::{RoomNumber, StorageError};
 
@@ -237,17 +237,20 @@ impl Desk<'_, '_> {
             return Ok(Err(Refusal::NeedsRole { needs: Role::Member, are: standing.rank.role() }));
         }
         let mut drafts = Vec::with_capacity(records.len());
-        for record in records {
-            if self.is_imported(&standing, &record)? {
+        let held = self.batch.imported(standing.number, &records)?;
+        for (record, numbers) in records.into_iter().zip(held) {
+            if self.any_counts(&standing, &numbers)? {
                 continue;
             }
             let content = Content::Imported(record);
-            let (kind, bytes) = (content.kind(), content.encode());
-            drafts.push(self.draft(room, &standing, Class::Content, kind, bytes, Vec::new())?);
+            drafts.push(self.draft_after(None, room, &standing, Class::Content, content.kind(), content.encode()));
         }
-        let Some(first) = drafts.first() else { return Ok(Ok(0)) };
-        let (seq, prev) = (first.seq, first.prev);
-        let Ok(events) = sign_run(&self.keys.device, seq, prev, drafts) else {
+        if drafts.is_empty() {
+            return Ok(Ok(0));
+        }
+        let log = Log { class: Class::Content, author: self.keys.device.device(), grant: standing.grant };
+        let (seq, prev) = self.batch.top(standing.number, &log)?.map_or((0, EventId::ZERO), |top| (top.seq, top.id));
+        let Ok(events) = sign_run(&self.keys.device, seq + 1, prev, drafts) else {
             return Ok(Err(Refusal::TooLong { len: PAYLOAD_LEN_MAX + 1, max: PAYLOAD_LEN_MAX }));
         };
         let admitted = self.admit(room, &events, Origin::Bulk(Vec::new()))?;
@@ -257,10 +260,13 @@ impl Desk<'_, '_> {
         }
     }
 
-    /// Whether somebody whose content counts has imported this record.
-    fn is_imported(&self, standing: &Standing, record: &Imported) -> Result<bool, StorageError> {
-        for number in self.batch.store().imported(standing.number, record)? {
-            let event = self.batch.store().event(number)?;
+    /// Whether any of these events is of somebody whose content counts.
+    fn any_counts(&self, standing: &Standing, numbers: &[u64]) -> Result<bool, StorageError> {
+        for number in numbers {
+            if self.batch.is_new(*number) {
+                return Ok(true);
+            }
+            let event = self.batch.store().event(*number)?;
             if event.is_some_and(|e| standing.state.is_effective(&e.log)) {
                 return Ok(true);
             }
@@ -279,17 +285,29 @@ impl Desk<'_, '_> {
     ) -> Result<Draft, StorageError> {
         let log = Log { class, author: self.keys.device.device(), grant: standing.grant };
         let top = self.batch.top(standing.number, &log)?;
-        Ok(Draft {
+        Ok(Draft { parents, ..self.draft_after(top, room, standing, class, kind, bytes) })
+    }
+
+    fn draft_after(
+        &mut self,
+        top: Option<Tip>,
+        room: RoomId,
+        standing: &Standing,
+        class: Class,
+        kind: u16,
+        bytes: Vec<u8>,
+    ) -> Draft {
+        Draft {
             class,
             kind,
             room,
             grant: standing.grant,
             seq: top.map_or(1, |t| t.seq + 1),
             prev: top.map_or(EventId::ZERO, |t| t.id),
-            parents,
+            parents: Vec::new(),
             hlc: self.clock.tick(),
             payload: Payload { salt: random(), bytes },
-        })
+        }
     }
 
     pub(crate) fn root(&mut self, room: RoomId, control: &Control) -> Result<VerifiedEvent, Refusal> {

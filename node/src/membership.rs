@@ -100,6 +100,10 @@ impl Desk<'_, '_> {
                 self.take_up(room, &pending)?;
             }
             let Some(state) = self.rooms.find(room).map(|r| r.state.clone()) else { continue };
+            if let Some(kind) = state.kind.filter(|kind| (*kind, state.secret) != (row.kind, row.secret)) {
+                // The link told us something else: what the founder signed is what counts.
+                self.change_row(room, |row| (row.kind, row.secret) = (kind, state.secret))?;
+            }
             if let Some(name) = state.settings.get("name").filter(|_| row.alias.is_empty()) {
                 let alias = self.free_alias(name)?;
                 self.change_row(room, |row| row.alias = alias)?;

@@ -9,7 +9,7 @@ use crate::keys::{Keys, random};
 use crate::network::redial::Redial;
 use crate::network::{self, NetworkConfig, NetworkError, PeerAddress};
 use crate::rooms::Views;
-use crate::sync::{Leases, Manager, Told, run as run_sync};
+use crate::sync::{Leases, Manager, PeerNews, Told, run as run_sync};
 use crate::writer::{Command, WriteLoop};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use tidings_storage::{StorageError, Store};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -190,12 +191,24 @@ fn remember_peers(handle: &NodeHandle, settings: &Settings) -> Result<(), StartE
     Ok(())
 }
 
-/// What has to be done now and then: remember peers, close invites that have expired, erase what is due.
+/// What has to be done now and then: remember peers, as soon as they are met; close invites that have expired, erase what
+/// is due.
 async fn take_care(handle: NodeHandle) {
     let mut often = tokio::time::interval(Duration::from_secs(20));
+    let mut peers = handle.manager.peers_changed.subscribe();
     let mut last_hour = now_ms();
     loop {
-        often.tick().await;
+        tokio::select! {
+            _ = often.tick() => {}
+            news = peers.recv() => {
+                match news {
+                    Ok(PeerNews::Told(..)) => {}
+                    Ok(PeerNews::Peers) | Err(RecvError::Lagged(_)) => handle.keep_peers().await,
+                    Err(RecvError::Closed) => return,
+                }
+                continue;
+            }
+        }
         handle.keep_peers().await;
         handle.close_expired_invites().await;
         if now_ms().saturating_sub(last_hour) > 60 * 60 * 1000 {

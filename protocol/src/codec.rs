@@ -47,10 +47,14 @@ pub trait Canonical: Sized {
 
 /// The value's canonical bytes.
 pub fn encode<T: Canonical>(value: &T) -> Vec<u8> {
-    let mut w = Writer::default();
+    // Most of what is encoded is short: one allocation.
+    let mut w = Writer::append_to(Vec::with_capacity(ENCODED_LEN_TYPICAL));
     value.write(&mut w);
     w.into_bytes()
 }
+
+/// A header, or a short message.
+const ENCODED_LEN_TYPICAL: usize = 256;
 
 /// The value that these bytes, all of them, canonically encode.
 ///

@@ -36,10 +36,24 @@ pub const FRUITLESS_ROUNDS_MAX: u32 = 3;
 /// Events that a proof may bring to introduce a device: its Join, or its grant's Enrol and a few above.
 pub const INTRODUCTION_EVENTS_MAX: usize = 4;
 
-/// Events of one peer that wait for something, and their bytes.
-pub const WAITING_EVENTS_MAX: usize = 4096;
-/// Bytes of one peer's waiting events.
-pub const WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Proofs for one room in a minute whose signature is checked; an honest peer shows one, and again when it has changed.
+pub const PROOFS_MAX: u32 = 16;
+/// Introductions for one room in a minute that are admitted.
+pub const INTRODUCTIONS_MAX: u32 = 4;
+/// Frames for which a refusal may be owed while an introduction is admitted.
+pub const HELD_BACK_MAX: u32 = 4;
+/// Comparisons in a minute that bring neither side anything, after which we begin no more. Equal peers need one, peers that
+/// cannot agree a few. Those that the peer begins count, too: an honest one, by a minute of its own, never makes it four
+/// times as many.
+pub const IDLE_EXCHANGES_MAX: u32 = 32;
+/// Lists of content that may wait for control logs, of all rooms, at 112 bytes a head and 64 a frame: one of the longest,
+/// and many short ones.
+pub const EARLY_LEN_MAX: usize = 8 * 1024 * 1024;
+/// Heads told whose events were not there, one after another: more than a revocation or a closed invite makes void at a time.
+pub const UNTRUE_MAX: u32 = 4096;
+/// What a chunk takes of the credit at least: 64 of them, and the one that overdraws, are under way before the receiver has
+/// committed them.
+pub const CHUNK_COST_MIN: u32 = CREDIT_MAX / 64;
 /// Leaves that one log may grow: a flood of forks ends here, a mistake never gets near.
 pub const TIPS_PER_LOG_MAX: usize = 64;
 /// Every event whose sequence number is a multiple of this keeps its signature, always.
@@ -72,8 +86,6 @@ pub const LINK_ADDRESSES_MAX: usize = 8;
 pub const ADDRESS_LEN_MAX: usize = 256;
 /// The name of a federation.
 pub const NETWORK_LEN_MAX: usize = 64;
-/// A libp2p PeerId as bytes (an identity multihash of an ed25519 key has 38).
-pub const PEER_ID_LEN_MAX: usize = 64;
 
 /// How far ahead of our clock an event's hlc may lie before it is shown at its arrival and not merged.
 pub const CLOCK_AHEAD_MAX_MS: u64 = 10 * 60 * 1000;

@@ -1,6 +1,6 @@
 //! Appending verified events to a log, with every index that they need, in the batch at hand.
 
-use crate::batch::{Batch, NewEvent};
+use crate::batch::{Batch, NewEvent, Place};
 use crate::error::StorageError;
 use crate::events::from_payload;
 use crate::key::{self, LogNumber, Position, RoomNumber};
@@ -9,7 +9,7 @@ use crate::rooms::Profile;
 use crate::row::{EventRow, Prev, Remains};
 use crate::schema::Family;
 use crate::timeline::{claimed_clock, claimed_position};
-use tidings_protocol::content::{Content, kind};
+use tidings_protocol::content::{Content, Imported, kind};
 use tidings_protocol::event::{Body, Class, Hlc, VerifiedEvent};
 use tidings_protocol::id::{EventId, UserId};
 use tidings_protocol::limits::CLOCK_AHEAD_MAX_MS;
@@ -51,8 +51,9 @@ impl Batch<'_> {
         let mut out = Vec::with_capacity(entries.len());
         let mut run_start = 0;
         let missing = self.missing_tops(room, entries)?;
-        for (n, entry) in entries.iter().enumerate() {
-            if let Some((number, _)) = self.held(entry.event.id())? {
+        let held = self.held_many(entries)?;
+        for (n, (entry, held)) in entries.iter().zip(held).enumerate() {
+            if let Some(number) = held {
                 self.append_run(room, &entries[run_start..n], &mut out, now_ms)?;
                 out.push(Appended::Known(number));
                 run_start = n + 1;
@@ -73,25 +74,40 @@ impl Batch<'_> {
         Ok(row.iter().flat_map(|row| row.state.holes()).map(|hole| hole.top.id).collect())
     }
 
-    /// The number and log of an event in the store or in this batch; remembers what shares the beginning of its id.
-    fn held(&mut self, id: EventId) -> Result<Option<(u64, LogNumber)>, StorageError> {
+    /// The numbers of those events that are in the store or in this batch; remembers what shares the beginning of an id.
+    fn held_many(&mut self, entries: &[Entry<'_>]) -> Result<Vec<Option<u64>>, StorageError> {
+        let keys: Vec<[u8; 8]> = entries.iter().map(|entry| key::id(entry.event.id())).collect();
+        let mut sharing = Vec::new();
+        let mut out = Vec::with_capacity(entries.len());
+        for ((entry, place), row) in entries.iter().zip(&keys).zip(self.store().find_many(Family::Id, &keys)?) {
+            let id = entry.event.id();
+            let mut held = self.new_events.get(&id).map(|new| new.number);
+            if let (None, Some(row)) = (held, row) {
+                let numbers = key::to_numbers(&row, "id")?;
+                for number in &numbers {
+                    if self.store().event_row(*number)?.is_some_and(|row| row.id == id) {
+                        held = Some(*number);
+                    }
+                }
+                sharing.extend(held.is_none().then_some((*place, numbers)));
+            }
+            out.push(held);
+        }
+        for (place, numbers) in sharing {
+            self.ids.entry(place).or_insert(numbers);
+        }
+        Ok(out)
+    }
+
+    /// The number and log of an event in the store or in this batch.
+    fn held(&self, id: EventId) -> Result<Option<(u64, LogNumber)>, StorageError> {
         if let Some(new) = self.new_events.get(&id) {
             return Ok(Some((new.number, new.row.log)));
         }
-        let Some(numbers) = self.store().find(Family::Id, &key::id(id))?.map(|b| key::to_numbers(&b, "id")) else {
-            return Ok(None);
-        };
-        let numbers = numbers?;
-        for number in &numbers {
-            if let Some(row) = self.store().event_row(*number)?.filter(|row| row.id == id) {
-                return Ok(Some((*number, row.log)));
-            }
-        }
-        self.ids.entry(key::id(id)).or_insert(numbers);
-        Ok(None)
+        let Some(number) = self.store().number_of(id)? else { return Ok(None) };
+        Ok(self.store().event_row(number)?.map(|row| (number, row.log)))
     }
 
-    /// Appends entries none of which is held.
     fn append_run(
         &mut self,
         room: RoomNumber,
@@ -118,13 +134,17 @@ impl Batch<'_> {
             None if prev == EventId::ZERO => Prev::None,
             None => Prev::Id(prev),
         };
-        for entry in entries {
+        let places: Vec<Position> = entries.iter().map(|entry| place(entry, now_ms)).collect();
+        self.load_places(
+            entries.iter().zip(&places).filter(|(e, _)| stands_in_timeline(e)).map(|(_, p)| key::timeline(room, *p)),
+        )?;
+        for (entry, place) in entries.iter().zip(places) {
             let number = self.next_number();
             if before == Prev::Number(number - 1) {
                 before = Prev::Before;
             }
             row.hlc = row.hlc.max(entry.event.header().hlc);
-            self.put_event(room, entry, &row, number, before, now_ms)?;
+            self.put_event(room, entry, &row, place, number, before)?;
             before = Prev::Before;
             out.push(Appended::Stored(number));
         }
@@ -136,12 +156,11 @@ impl Batch<'_> {
         room: RoomNumber,
         entry: &Entry<'_>,
         log: &LogRow,
+        place: Position,
         number: u64,
         prev: Prev,
-        now_ms: u64,
     ) -> Result<(), StorageError> {
         let header = entry.event.header();
-        let place = place(entry, now_ms);
         let remains = Remains { len: header.payload_len, commit: header.payload_commit };
         let kept = match entry.event.body() {
             Body::Kept(payload) if !entry.erased => Some(payload),
@@ -200,18 +219,40 @@ impl Batch<'_> {
     }
 
     fn put_place(&mut self, place: [u8; 20], number: u64) -> Result<(), StorageError> {
-        if !self.places.contains_key(&place) {
-            let held = match self.store().find(Family::Timeline, &place)? {
-                Some(bytes) => key::to_numbers(&bytes, "timeline")?,
-                None => Vec::new(),
-            };
-            self.places.insert(place, held);
-        }
-        let numbers = self.places.entry(place).or_default();
-        if numbers.len() < SAME_PLACE_MAX {
-            numbers.push(number);
+        self.load_places(std::iter::once(place))?;
+        let place = self.places.entry(place).or_default();
+        if place.numbers.len() < SAME_PLACE_MAX {
+            place.numbers.push(number);
+            place.changed = true;
         }
         Ok(())
+    }
+
+    /// Reads the places of a timeline that this batch does not know yet.
+    fn load_places(&mut self, places: impl Iterator<Item = [u8; 20]>) -> Result<(), StorageError> {
+        let unknown: Vec<[u8; 20]> = places.filter(|place| !self.places.contains_key(place)).collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let mut loaded = Vec::with_capacity(unknown.len());
+        for row in self.store().find_many(Family::Timeline, &unknown)? {
+            loaded.push(row.map_or(Ok(Vec::new()), |bytes| key::to_numbers(&bytes, "timeline"))?);
+        }
+        for (place, numbers) in unknown.into_iter().zip(loaded) {
+            self.places.insert(place, Place { numbers, changed: false });
+        }
+        Ok(())
+    }
+
+    /// The numbers of the events that import each of these records, in the store or in this batch.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn imported(&mut self, room: RoomNumber, records: &[Imported]) -> Result<Vec<Vec<u64>>, StorageError> {
+        let at: Vec<Position> = records.iter().map(claimed_position).collect();
+        self.load_places(at.iter().flat_map(|at| [key::timeline(room, *at), key::claimed(room, *at)]))?;
+        let numbers = |place| self.places.get(&place).map(|place| place.numbers.as_slice()).unwrap_or_default();
+        Ok(at.iter().map(|at| [numbers(key::timeline(room, *at)), numbers(key::claimed(room, *at))].concat()).collect())
     }
 }
 

@@ -83,8 +83,8 @@ pub struct Batch<'w> {
     pub(crate) new_events: HashMap<EventId, NewEvent>,
     /// Rows of the `id` family that this batch writes.
     pub(crate) ids: HashMap<[u8; 8], Vec<u64>>,
-    /// Timeline rows of this batch, by key.
-    pub(crate) places: HashMap<[u8; 20], Vec<u64>>,
+    /// Timeline rows that this batch has read or written, by key.
+    pub(crate) places: HashMap<[u8; 20], Place>,
     /// Profiles of this batch, by key.
     profiles: HashMap<Vec<u8>, Profile>,
     logs: BTreeMap<(RoomNumber, Log), LogRow>,
@@ -100,7 +100,19 @@ pub(crate) struct NewEvent {
     pub(crate) remains: Remains,
 }
 
+/// What stands at one place of a timeline.
+#[derive(Default)]
+pub(crate) struct Place {
+    pub(crate) numbers: Vec<u64>,
+    pub(crate) changed: bool,
+}
+
 impl Batch<'_> {
+    /// Whether this number was given to an event by this batch.
+    pub fn is_new(&self, number: u64) -> bool {
+        number >= self.writer.counters.event
+    }
+
     /// The store as it is without this batch.
     pub fn store(&self) -> &Store {
         &self.writer.store
@@ -283,8 +295,8 @@ impl Batch<'_> {
         for ((room, log), row) in std::mem::take(&mut self.logs) {
             self.put(Family::Tips, &key::tips(room, &log), &encode(&row))?;
         }
-        for (place, numbers) in std::mem::take(&mut self.places) {
-            self.put(Family::Timeline, &place, &key::numbers(&numbers))?;
+        for (key_bytes, place) in std::mem::take(&mut self.places).into_iter().filter(|(_, place)| place.changed) {
+            self.put(Family::Timeline, &key_bytes, &key::numbers(&place.numbers))?;
         }
         for (id, numbers) in std::mem::take(&mut self.ids) {
             self.put(Family::Id, &id, &key::numbers(&numbers))?;

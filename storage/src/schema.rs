@@ -83,6 +83,7 @@ pub fn database_options() -> Options {
     options.set_max_total_wal_size(WAL_LEN_MAX);
     options.set_max_background_jobs(2);
     options.set_max_open_files(OPEN_FILES_MAX);
+    options.set_table_cache_num_shard_bits(OPEN_FILES_SHARD_BITS);
     options.set_bytes_per_sync(1 << 20);
     options.set_wal_bytes_per_sync(1 << 20);
     options.set_keep_log_file_num(4);
@@ -142,6 +143,8 @@ const BLOCK_CACHE_LEN_MAX: usize = 16 << 20;
 /// The write-ahead log, before what it protects is flushed.
 const WAL_LEN_MAX: u64 = 64 << 20;
 /// Table files kept open.
-const OPEN_FILES_MAX: i32 = 128;
+const OPEN_FILES_MAX: i32 = 256;
+/// Parts of the table of open files: with the default 64 each would hold a few, and files would be opened again and again.
+const OPEN_FILES_SHARD_BITS: i32 = 2;
 /// Small enough for a page of 50 in a few reads, large enough to compress.
 const BLOCK_LEN: usize = 16 << 10;

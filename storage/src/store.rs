@@ -105,6 +105,16 @@ impl Store {
         Ok(self.db.get_pinned_cf(self.family(family)?, key)?)
     }
 
+    /// The rows of many keys, in their order: far cheaper than one by one.
+    pub(crate) fn find_many<K: AsRef<[u8]>>(
+        &self,
+        family: Family,
+        keys: &[K],
+    ) -> Result<Vec<Option<DBPinnableSlice<'_>>>, StorageError> {
+        let rows = self.db.batched_multi_get_cf(self.family(family)?, keys, false);
+        rows.into_iter().map(|row| row.map_err(StorageError::from)).collect()
+    }
+
     /// A row that reads canonically.
     pub(crate) fn find_row<T: Canonical>(
         &self,

@@ -54,20 +54,6 @@ impl Store {
             }
         }
     }
-
-    /// The local numbers of the events by which this record was imported already.
-    ///
-    /// # Errors
-    /// `Rocks`, `Damaged`.
-    pub fn imported(&self, room: RoomNumber, record: &Imported) -> Result<Vec<u64>, StorageError> {
-        let at = claimed_position(record);
-        for place in [key::timeline(room, at), key::claimed(room, at)] {
-            if let Some(numbers) = self.find(Family::Timeline, &place)? {
-                return Ok(key::to_numbers(&numbers, "timeline")?);
-            }
-        }
-        Ok(Vec::new())
-    }
 }
 
 /// Where a record claims to stand.

@@ -1,5 +1,7 @@
 //! What tests share.
 
+pub mod crash;
+pub mod healing;
 pub mod nodes;
 pub mod people;
 pub mod random_room;

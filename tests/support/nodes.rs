@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 /// The program under test. Fails when it is missing, or older than what it is made of.
 pub fn binary() -> PathBuf {
@@ -25,6 +25,10 @@ fn newest(folder: &Path) -> SystemTime {
     let mut newest = SystemTime::UNIX_EPOCH;
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
         let path = entry.path();
+        // Unit tests are not part of the program.
+        if path.file_stem().is_some_and(|name| name.to_string_lossy().ends_with("tests")) {
+            continue;
+        }
         let time = match path.is_dir() {
             true => self::newest(&path),
             false if path.extension().is_some_and(|e| e == "rs") => entry.metadata().unwrap().modified().unwrap(),
@@ -55,8 +59,14 @@ impl Person {
     }
 
     pub fn up_with(&mut self, flags: &[&str]) -> &mut Self {
-        let mut child =
-            self.command(&["--json", "up", "--no-mdns"]).args(flags).stdout(Stdio::piped()).spawn().unwrap();
+        let mut command = self.command(&["--json", "up", "--no-mdns"]);
+        command.args(flags);
+        self.up_by(command)
+    }
+
+    /// Starts a node by a command of one's own, which has to become `up`.
+    pub fn up_by(&mut self, mut command: Command) -> &mut Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         self.ready = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not ready: {line}"));
@@ -123,6 +133,19 @@ impl Person {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// Waits until a room shows so many messages; their ids, oldest first. Fails after a minute.
+    pub fn until_shown(&self, room: &str, count: usize) -> Vec<String> {
+        let began = Instant::now();
+        loop {
+            let ids: Vec<String> =
+                self.lines(room).iter().filter_map(|line| line["id"].as_str().map(str::to_owned)).collect();
+            if ids.len() >= count {
+                return ids;
+            }
+            assert!(began.elapsed() < Duration::from_secs(60), "{} of {count} messages after a minute", ids.len());
+        }
+    }
+
     /// What comes into a room from now on, and its newest page before.
     pub fn follow(&self, room: &str) -> Follow {
         let arguments = ["--json", "read", room, "--follow", "--limit", "1000"];
@@ -167,6 +190,12 @@ impl Follow {
                 return line;
             }
         }
+    }
+
+    /// The next line; none when the node is gone.
+    pub fn next_line(&mut self) -> Option<Value> {
+        let mut text = String::new();
+        if self.lines.read_line(&mut text).unwrap() == 0 { None } else { serde_json::from_str(&text).ok() }
     }
 
     pub fn until_id(&mut self, id: &str) -> Value {

@@ -13,7 +13,7 @@ use crate::sync::holdings::DigestCache;
 use crate::writer::{Command, Origin, Stored};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidings_protocol::control::payload::RoomKind;
 use tidings_protocol::event::SignedEvent;
 use tidings_protocol::gossip::topic;
@@ -123,7 +123,11 @@ pub async fn run(
                 None => break,
             },
             Some((peer, stream)) = incoming.recv() => {
-                // The peer opens a new one when it has lost the last: the new one counts.
+                // The smaller id opens, so that two who open at once do not end each other's conversation.
+                if manager.us < peer {
+                    continue;
+                }
+                // It opens a new one when it has lost the last: the new one counts.
                 let manager = manager.clone();
                 let task = tokio::spawn(async move { answer(&manager, peer, stream).await });
                 if let Some(old) = talks.insert(peer, task) {
@@ -206,11 +210,13 @@ async fn on_addresses(manager: &Manager, peer: Peer, addresses: Vec<PeerAddress>
         let mut seen = manager.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() < SEEN_PEERS_MAX || seen.contains_key(&peer) {
             let known = seen.entry(peer).or_default();
-            known.extend(addresses.iter().map(|a| a.address.clone()).take(SEEN_ADDRESSES_MAX));
+            let room = SEEN_ADDRESSES_MAX.saturating_sub(known.len());
+            known.extend(addresses.iter().map(|a| a.address.clone()).take(room));
         }
         let mut redial = manager.redial.lock().unwrap_or_else(PoisonError::into_inner);
         if redial.keeps(peer) {
             addresses.iter().for_each(|a| redial.remember(a));
+            let _ = manager.peers_changed.send(PeerNews::Peers);
         }
     }
     if local {
@@ -222,12 +228,16 @@ async fn on_addresses(manager: &Manager, peer: Peer, addresses: Vec<PeerAddress>
 async fn keep_talking(manager: &Manager, peer: Peer) {
     let mut wait = TALK_AGAIN_AFTER;
     loop {
+        let began = Instant::now();
         if let Some(stream) = manager.opener.open(peer).await
             && converse(manager, peer, Side::Initiator, stream).await
         {
             // It broke the rules: not again on this connection.
             drop(manager.network.send(network::Command::Disconnect(peer)).await);
             return;
+        }
+        if began.elapsed() > TALK_AGAIN_MAX {
+            wait = TALK_AGAIN_AFTER;
         }
         tokio::time::sleep(wait.mul_f64(0.5 + rand::random::<f64>() / 2.0)).await;
         wait = (wait * 2).min(TALK_AGAIN_MAX);
@@ -306,6 +316,7 @@ async fn admit_gossip(manager: &Manager, from: Peer, name: &str, data: &[u8]) ->
     if manager.views.find(room).is_none_or(|view| view.row.kind != RoomKind::Public) {
         return GossipVerdict::Ignore;
     }
+    let is_recent = event.header().hlc.ms().abs_diff(now_ms()) < GOSSIP_RECENT_MS;
     let (reply, answer) = oneshot::channel();
     let origin = Origin::Live(from.to_bytes());
     if manager.commands.send(Command::Admit { room, events: vec![event], origin, reply }).await.is_err() {
@@ -314,6 +325,8 @@ async fn admit_gossip(manager: &Manager, from: Peer, name: &str, data: &[u8]) ->
     match answer.await {
         Ok(Ok(admitted)) => match admitted.verdict {
             Verdict::Stored => GossipVerdict::Accept,
+            // It came by push first; others may still wait for it. What is old is not passed round again.
+            Verdict::Known if is_recent => GossipVerdict::Accept,
             Verdict::Rejected(_) => GossipVerdict::Reject,
             _ => GossipVerdict::Ignore,
         },
@@ -328,6 +341,8 @@ const TALK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 const TALK_AGAIN_MAX: Duration = Duration::from_secs(20);
 /// Gossip messages that wait to be verified; beyond, they are ignored, and sync brings them.
 const GOSSIP_MAX: usize = 1024;
+/// As long as gossipsub knows its duplicates.
+const GOSSIP_RECENT_MS: u64 = 10 * 60 * 1000;
 /// Peers whose addresses are remembered while we run.
 const SEEN_PEERS_MAX: usize = 1024;
 const SEEN_ADDRESSES_MAX: usize = 16;

@@ -74,6 +74,8 @@ struct Talk<'m> {
     /// Logs that moved and of which the peer was not told yet.
     moved: BTreeSet<(RoomId, Log)>,
     begun: Instant,
+    /// When credentials were last issued.
+    offered: Instant,
 }
 
 enum Judged {
@@ -115,6 +117,7 @@ pub(super) async fn talk(manager: &Manager, peer: Peer, side: Side, stream: Box<
         verdicts: FuturesUnordered::new(),
         moved: BTreeSet::new(),
         begun: Instant::now(),
+        offered: Instant::now(),
     };
     let ended = match talk.run(frames.incoming, dealt).await {
         Ok(()) => Ended::Stopping,
@@ -267,14 +270,18 @@ impl Talk<'_> {
                 }
             }
         }
-        if news.room_changed
-            && let Some(view) = self.manager.views.find(news.room).filter(|view| !view.row.left)
-        {
-            let us = self.manager.us.to_bytes();
-            let offer = offers::offer(news.room, &view, &self.manager.store, &self.manager.keys, &us);
-            self.input(Input::Offer(offer)).await?;
+        if news.room_changed { self.offer(news.room).await } else { Ok(()) }
+    }
+
+    /// Offers a room as it is now, with a fresh credential; or no longer, if we have left it and our word of that is out.
+    async fn offer(&mut self, room: RoomId) -> Result<(), Ended> {
+        let Some(view) = self.manager.views.find(room) else { return Ok(()) };
+        if view.row.left {
+            return self.input(Input::Withdraw(room)).await;
         }
-        Ok(())
+        let us = self.manager.us.to_bytes();
+        let offer = offers::offer(room, &view, &self.manager.store, &self.manager.keys, &us);
+        self.input(Input::Offer(offer)).await
     }
 
     async fn push(&mut self, room: RoomId, number: u64, event: &SignedEvent) -> Result<(), Ended> {
@@ -328,6 +335,12 @@ impl Talk<'_> {
     }
 
     async fn recheck(&mut self) -> Result<(), Ended> {
+        if self.offered.elapsed() > OFFER_EVERY {
+            self.offered = Instant::now();
+            for (room, _) in self.manager.views.all() {
+                self.offer(room).await?;
+            }
+        }
         let rooms: Vec<RoomId> = self.conversation.shared().collect();
         for room in rooms {
             self.input(Input::Recheck(room)).await?;
@@ -340,6 +353,8 @@ impl Talk<'_> {
 const ANNOUNCE_EVERY: Duration = Duration::from_millis(50);
 /// How often equal peers make sure that they still are, about.
 const RECHECK_EVERY: Duration = Duration::from_secs(120);
+/// How often offers get fresh credentials: well before they expire.
+const OFFER_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 /// A peer that owes an answer, or takes nothing, for so long is left.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
 /// Pushed events whose verdicts are awaited.

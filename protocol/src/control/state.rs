@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct RoomState {
     /// Who may see the room; `None` until its genesis is here.
     pub kind: Option<RoomKind>,
+    /// Keys tags and digests, as the Genesis says; zero in a public room.
+    pub secret: [u8; 32],
     /// The weakest rank that may invite.
     pub invite_rank: Option<Rank>,
     /// Current members: strongest rank of each, and their devices.
@@ -150,6 +152,7 @@ impl Evaluation<'_> {
         let mut state = RoomState::default();
         if let Some(genesis) = self.set.genesis() {
             state.kind = Some(genesis.kind);
+            state.secret = genesis.secret;
             state.invite_rank = Some(genesis.invite_rank);
         }
         let mut sets: Vec<(Rank, &ControlEvent, &Set)> = Vec::new();

@@ -10,7 +10,7 @@ use super::keys::{Macs, agreement_token};
 use super::{Agreed, Digests, Failure, Holdings, Output, Side};
 use crate::event::Class;
 use crate::id::{EventId, RoomId};
-use crate::limits::{HEADS_LISTED_MAX, HEADS_MAX, HEADS_PER_FRAME_MAX};
+use crate::limits::{EARLY_LEN_MAX, HEADS_LISTED_MAX, HEADS_MAX, HEADS_PER_FRAME_MAX};
 use crate::wire::{Frame, Handle, Head, Listing};
 
 /// The other side's last Check.
@@ -372,12 +372,14 @@ impl Conversation {
 
 fn early_len(frame: &Frame) -> usize {
     let len = match frame {
-        Frame::Heads { heads, .. } => std::mem::size_of_val(heads.as_slice()),
+        Frame::Heads { heads, .. } => heads.len() * HEAD_LEN,
         Frame::Reconcile { message, .. } => message.len(),
         _ => 0,
     };
-    len + std::mem::size_of::<Frame>()
+    len + FRAME_COST
 }
 
-/// Lists of content that may wait for control logs, of all rooms: one of the longest, and many short ones.
-const EARLY_LEN_MAX: usize = HEADS_MAX * std::mem::size_of::<Head>() + (1 << 20);
+/// A head on the wire.
+const HEAD_LEN: usize = 112;
+/// What keeping a frame takes besides.
+const FRAME_COST: usize = 64;

@@ -5,7 +5,7 @@ use super::budget::PerMinute;
 use super::reconcile::Reconcile;
 use crate::event::Class;
 use crate::id::EventId;
-use crate::limits::FRUITLESS_ROUNDS_MAX;
+use crate::limits::{FRUITLESS_ROUNDS_MAX, IDLE_EXCHANGES_MAX};
 use crate::wire::{Head, Listing};
 use std::collections::BTreeMap;
 
@@ -113,7 +113,3 @@ impl Exchanges {
 fn index(class: Class) -> usize {
     usize::from(class.number())
 }
-
-/// Comparisons in a minute that bring neither side anything, after which we begin no more. Equal peers need one, peers that
-/// cannot agree a few. Those that the peer begins count, too: an honest one, by a minute of its own, never makes it four times.
-const IDLE_EXCHANGES_MAX: u32 = 32;

@@ -5,7 +5,7 @@ use super::serve::cost;
 use super::{Failure, Holdings, Missing, Output, Unavailable};
 use crate::event::Class;
 use crate::id::{EventId, RoomId};
-use crate::limits::{CHUNK_LEN_MAX, CREDIT_MAX, CREDIT_STEP, FIRST_SLICE_EVENTS, HEADS_MAX, WANTS_MAX};
+use crate::limits::{CHUNK_LEN_MAX, CREDIT_MAX, CREDIT_STEP, FIRST_SLICE_EVENTS, HEADS_MAX, UNTRUE_MAX, WANTS_MAX};
 use crate::log::Tip;
 use crate::range::{Range, Vouched};
 use crate::wire::{Frame, Handle};
@@ -32,12 +32,13 @@ pub(super) struct Fetcher {
     untrue: u32,
 }
 
-/// Smaller is asked first: control, first slices, then by clock, newest first, then in order of arrival.
+/// Smaller is asked first: control, oldest first, since what is newer rests on it; then content: first slices, then by
+/// clock, newest first; then in order of arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Priority {
     class: Class,
     remainder: bool,
-    not_hlc: u64,
+    clock: u64,
     order: u64,
 }
 
@@ -150,7 +151,8 @@ impl Fetcher {
     fn push(&mut self, room: RoomId, missing: Missing, remainder: bool) {
         self.next_order += 1;
         let class = missing.log.class;
-        let priority = Priority { class, remainder, not_hlc: !missing.hlc.0, order: self.next_order };
+        let clock = if class == Class::Control { missing.hlc.0 } else { !missing.hlc.0 };
+        let priority = Priority { class, remainder, clock, order: self.next_order };
         self.waiting.entry((room, class)).or_default().insert(priority, missing);
         self.waiting_count += 1;
         self.busy.insert(room);
@@ -304,6 +306,3 @@ impl Fetcher {
         Ok(rooms)
     }
 }
-
-/// Heads told whose events were not there, one after another: more than a revocation makes void at a time.
-const UNTRUE_MAX: u32 = 256;

@@ -8,7 +8,7 @@ use super::keys::Credential;
 use super::{Agreed, Failure, Holdings, Offer, Output, Side, Unavailable};
 use crate::control::payload::RoomKind;
 use crate::id::{DeviceId, RoomId};
-use crate::limits::ROOMS_MAX;
+use crate::limits::{HELD_BACK_MAX, INTRODUCTIONS_MAX, PROOFS_MAX, ROOMS_MAX};
 use crate::wire::{Frame, Handle, Proof, Tag};
 
 /// A room in this conversation.
@@ -347,10 +347,3 @@ impl Conversation {
         }
     }
 }
-
-/// Proofs for one room in a minute whose signature is checked; an honest peer shows one, and again when it has changed.
-const PROOFS_MAX: u32 = 16;
-/// Introductions for one room in a minute that are admitted.
-const INTRODUCTIONS_MAX: u32 = 4;
-/// Frames for which a refusal may be owed while an introduction is admitted.
-const HELD_BACK_MAX: u32 = 4;

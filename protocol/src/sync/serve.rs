@@ -2,7 +2,7 @@
 
 use super::{Failure, Holdings, Unavailable};
 use crate::id::{EventId, RoomId};
-use crate::limits::{CREDIT_MAX, WANTS_MAX};
+use crate::limits::{CHUNK_COST_MIN, CREDIT_MAX, WANTS_MAX};
 use crate::log::Tip;
 use crate::wire::Frame;
 use std::collections::VecDeque;
@@ -81,6 +81,3 @@ pub(super) fn cost(chunk: &[u8]) -> u32 {
 fn not_held(request: u32) -> Frame {
     Frame::Events { request, last: true, chunk: Vec::new() }
 }
-
-/// At most 64 chunks, and the one that overdraws, are under way before the receiver has committed them.
-const CHUNK_COST_MIN: u32 = CREDIT_MAX / 64;

@@ -9,7 +9,8 @@ use crate::event::{Class, EventError, Hlc};
 use crate::id::EventId;
 use crate::identity::{BadSignature, Signature};
 use crate::limits::{
-    CREDIT_MAX, HEADS_LISTED_MAX, HEADS_MAX, HEADS_PER_FRAME_MAX, RECONCILE_ROUNDS_MAX, ROOMS_MAX, WANTS_MAX,
+    CREDIT_MAX, HEADS_LISTED_MAX, HEADS_MAX, HEADS_PER_FRAME_MAX, RECONCILE_ROUNDS_MAX, ROOMS_MAX, UNTRUE_MAX,
+    WANTS_MAX,
 };
 use crate::log::Tip;
 use crate::range::RangeError;
@@ -349,10 +350,13 @@ fn only_what_is_owed_counts_as_progress() {
 #[test]
 fn a_peer_that_tells_heads_and_has_none_of_their_events_is_left() {
     let mut puppet = Puppet::public(R, world());
-    puppet.hear(list(Class::Content, Listing::Moved, true, heads(0, 1000))).unwrap();
+    for n in 0..3 {
+        let part = heads(n * HEADS_PER_FRAME_MAX, HEADS_PER_FRAME_MAX);
+        puppet.hear(list(Class::Content, Listing::Moved, true, part)).unwrap();
+    }
     let nothing = |request| Frame::Events { request, last: true, chunk: Vec::new() };
     let failure = (1..).find_map(|n| Some((n, puppet.hear(nothing(n)).err()?)));
-    assert_eq!(failure, Some((257, Failure::Budget("heads of which it has no events"))));
+    assert_eq!(failure, Some((UNTRUE_MAX + 1, Failure::Budget("heads of which it has no events"))));
 }
 
 #[test]

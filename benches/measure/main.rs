@@ -1,0 +1,58 @@
+//! Prints every figure that tidings promises, measured here and now on the real program and real history.
+//!
+//! make measure            all of it, about five minutes
+//! measure [--data FILE] [PART...]   parts: history latency authors crash healing
+
+mod authors;
+mod data;
+mod faults;
+mod floor;
+mod history;
+mod latency;
+mod report;
+#[allow(dead_code, reason = "tests use more of it")]
+#[path = "../../tests/support/mod.rs"]
+mod support;
+mod watch;
+
+use data::Data;
+use report::Report;
+use std::path::PathBuf;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> Result<()> {
+    let mut file = PathBuf::from("../shared/data/irc-2017-2020.jsonl.gz");
+    let mut parts = Vec::new();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--data" => file = arguments.next().ok_or("--data needs a file")?.into(),
+            part if PARTS.contains(&part) => parts.push(argument),
+            other => return Err(format!("\"{other}\" is no part: {}", PARTS.join(", ")).into()),
+        }
+    }
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|p| p == part);
+    let data = Data::read(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+    let folder = tempfile::tempdir()?;
+    let mut report = Report::begin(&data);
+    if wanted("history") {
+        history::run(&mut report, &data, &folder.path().join("history"))?;
+    }
+    if wanted("latency") {
+        latency::run(&mut report, &folder.path().join("latency"))?;
+    }
+    if wanted("authors") {
+        authors::run(&mut report, &data, &folder.path().join("authors"))?;
+    }
+    if wanted("crash") {
+        faults::crash(&mut report, &data, &folder.path().join("crash"))?;
+    }
+    if wanted("healing") {
+        faults::healing(&mut report, &folder.path().join("healing"));
+    }
+    report.end();
+    Ok(())
+}
+
+const PARTS: [&str; 5] = ["history", "latency", "authors", "crash", "healing"];
