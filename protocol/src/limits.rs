@@ -28,7 +28,7 @@ pub const HEADS_LISTED_MAX: usize = 256;
 /// Heads that one exchange may list in all: 7 MiB of them may have to wait for the control logs.
 pub const HEADS_MAX: usize = 65_536;
 /// Ranges that one side may have asked for and not yet got: bounds what the other must remember.
-pub const WANTS_MAX: usize = 32;
+pub const WANTS_MAX: usize = 64;
 /// Events of a log asked for first, so that the newest page comes before the rest.
 pub const FIRST_SLICE_EVENTS: u64 = 64;
 /// Exchanges of heads that bring nothing new before a conversation rests until its next timer.

@@ -7,7 +7,7 @@ use crate::id::{DeviceId, EventId};
 use crate::identity::Signature;
 use crate::limits::{
     CHUNK_LEN_MAX, EVENT_LEN_MAX, FRAME_LEN_MAX, HEADS_PER_FRAME_MAX, INTRODUCTION_EVENTS_MAX, RECONCILE_LEN_MAX,
-    ROOMS_MAX,
+    ROOMS_MAX, WANTS_MAX,
 };
 use crate::log::{Log, Tip};
 
@@ -66,6 +66,26 @@ pub struct Proof {
     pub signature: Signature,
     /// Events that the receiver may need to know the device: a Join, as they travel alone.
     pub introduction: Vec<Vec<u8>>,
+}
+
+/// A part of a log that is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Branch {
+    /// From here down: the id tells which log.
+    pub top: Tip,
+    /// To this seq.
+    pub down_to: u64,
+}
+
+impl Canonical for Branch {
+    fn write(&self, w: &mut Writer) {
+        self.top.write(w);
+        w.u64(self.down_to);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(Branch { top: Tip::read(r)?, down_to: r.u64()? })
+    }
 }
 
 /// One frame.
@@ -133,14 +153,12 @@ pub enum Frame {
     },
     /// Asks for a branch from its top down.
     Want {
-        /// Names the request in the answers.
+        /// Names the first branch in its answers; the others count on from it.
         request: u32,
         /// The room.
         room: Handle,
-        /// From here down: the id tells which log.
-        top: Tip,
-        /// To here.
-        down_to: u64,
+        /// What is wanted.
+        branches: Vec<Branch>,
     },
     /// Answers a Want, newest first; an empty chunk says that the top is not held.
     Events {
@@ -227,12 +245,11 @@ impl Canonical for Frame {
                 w.length(ids.len());
                 ids.iter().for_each(|id| w.array(id));
             }
-            Frame::Want { request, room, top, down_to } => {
+            Frame::Want { request, room, branches } => {
                 w.u8(9);
                 w.u32(*request);
                 room.write(w);
-                top.write(w);
-                w.u64(*down_to);
+                w.list(branches);
             }
             Frame::Events { request, last, chunk } => {
                 w.u8(10);
@@ -273,7 +290,7 @@ impl Canonical for Frame {
                 message: r.bytes(RECONCILE_LEN_MAX)?.to_vec(),
             },
             8 => Frame::Lack { room: Handle::read(r)?, class: Class::read(r)?, ids: ids(r)? },
-            9 => Frame::Want { request: r.u32()?, room: Handle::read(r)?, top: Tip::read(r)?, down_to: r.u64()? },
+            9 => Frame::Want { request: r.u32()?, room: Handle::read(r)?, branches: r.list(WANTS_MAX)? },
             10 => Frame::Events { request: r.u32()?, last: bit(r)?, chunk: r.bytes(CHUNK_LEN_MAX)?.to_vec() },
             11 => Frame::Credit(r.u32()?),
             12 => Frame::Push { room: Handle::read(r)?, event: r.bytes(EVENT_LEN_MAX)?.to_vec() },

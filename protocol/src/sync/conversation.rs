@@ -8,8 +8,7 @@ use super::{Failure, Holdings, Input, Offer, Output, Settings, Side};
 use crate::event::Class;
 use crate::id::RoomId;
 use crate::limits::{CREDIT_MAX, ROOMS_MAX};
-use crate::log::Tip;
-use crate::wire::{Frame, Handle, SYNC_VERSION, Tag};
+use crate::wire::{Branch, Frame, Handle, SYNC_VERSION, Tag};
 use std::collections::{BTreeMap, VecDeque};
 
 /// One side of a conversation with one peer.
@@ -151,7 +150,7 @@ impl Conversation {
                 self.out.extend(output);
                 self.settle(None, held)
             }
-            Frame::Want { request, room, top, down_to } => self.take_want(request, room, top, down_to, held),
+            Frame::Want { request, room, branches } => self.take_want(request, room, &branches, held),
             Frame::Push { room, event } => {
                 match self.open_room(room, held)? {
                     Some(id) => self.out.push_back(Output::Pushed { room: id, event }),
@@ -202,19 +201,20 @@ impl Conversation {
         &mut self,
         request: u32,
         handle: Handle,
-        top: Tip,
-        down_to: u64,
+        branches: &[Branch],
         held: &dyn Holdings,
     ) -> Result<(), Failure> {
         let id = self.handles.get(&handle).copied();
         let told = id.map(|id| self.audience(id, held)).transpose()?.flatten();
-        match id.filter(|_| told.is_some()) {
-            Some(room) => self.server.want(Wanted { request, room, top, down_to }),
-            None => {
-                self.send(Frame::Events { request, last: true, chunk: Vec::new() });
-                Ok(())
+        let id = id.filter(|_| told.is_some());
+        for (n, Branch { top, down_to }) in (0..).zip(branches) {
+            let request = request.wrapping_add(n);
+            match id {
+                Some(room) => self.server.want(Wanted { request, room, top: *top, down_to: *down_to })?,
+                None => self.send(Frame::Events { request, last: true, chunk: Vec::new() }),
             }
         }
+        Ok(())
     }
 
     /// Sends the requests that may be under way now. Content waits for the control logs, and for its lease.
@@ -225,8 +225,17 @@ impl Conversation {
             let waits = class == Class::Content && (room.exchanges.is_open(Class::Control) || !held.may_fetch(id));
             if waits { None } else { room.handle }
         };
-        while let Some(want) = self.fetcher.next(may_ask, now_ms) {
-            self.out.push_back(Output::Send(want));
+        let mut asked: Option<(u32, Handle, Vec<Branch>)> = None;
+        while let Some((request, handle, branch)) = self.fetcher.next(may_ask, now_ms) {
+            match &mut asked {
+                Some((_, room, branches)) if *room == handle => branches.push(branch),
+                _ => self.out.extend(asked.replace((request, handle, vec![branch])).map(want)),
+            }
         }
+        self.out.extend(asked.map(want));
     }
+}
+
+fn want((request, room, branches): (u32, Handle, Vec<Branch>)) -> Output {
+    Output::Send(Frame::Want { request, room, branches })
 }

@@ -8,7 +8,7 @@ use crate::id::{EventId, RoomId};
 use crate::limits::{CHUNK_LEN_MAX, CREDIT_MAX, CREDIT_STEP, FIRST_SLICE_EVENTS, HEADS_MAX, UNTRUE_MAX, WANTS_MAX};
 use crate::log::Tip;
 use crate::range::{Range, Vouched};
-use crate::wire::{Frame, Handle};
+use crate::wire::{Branch, Frame, Handle};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is under way and what waits to be asked for, of all rooms of a conversation.
@@ -160,7 +160,11 @@ impl Fetcher {
 
     /// The next request to send, while few enough are under way. `may_ask` names the rooms that may be fetched now; a
     /// room's content waits until nothing is missing of its control logs.
-    pub(super) fn next(&mut self, may_ask: impl Fn(RoomId, Class) -> Option<Handle>, now_ms: u64) -> Option<Frame> {
+    pub(super) fn next(
+        &mut self,
+        may_ask: impl Fn(RoomId, Class) -> Option<Handle>,
+        now_ms: u64,
+    ) -> Option<(u32, Handle, Branch)> {
         if self.asked.len() >= WANTS_MAX / 2 {
             return None;
         }
@@ -200,7 +204,7 @@ impl Fetcher {
             bottom: None,
         };
         self.asked.insert(request, asked);
-        Some(Frame::Want { request, room: handle, top, down_to })
+        Some((request, handle, Branch { top, down_to }))
     }
 
     fn pop(&mut self, room: RoomId, priority: Priority) -> Option<Missing> {

@@ -2,7 +2,7 @@
 
 use super::link::{I, Link, NOW_MS, R, credential, settings};
 use super::node::Node;
-use super::puppet::{NO_CREDENTIAL, Puppet, ROOM, check, heads, hello, proof};
+use super::puppet::{NO_CREDENTIAL, Puppet, ROOM, check, heads, hello, proof, want};
 use super::world::{Signed, World};
 use crate::control::payload::RoomKind;
 use crate::event::{Class, EventError, Hlc};
@@ -87,14 +87,14 @@ fn events_that_nobody_asked_for_end_it() {
 fn wants_beyond_the_limit_end_it() {
     let mut puppet = Puppet::public(R, world());
     let top = Tip { seq: 2000, id: world().logs[0][1999].id() };
-    let mut want = |request| puppet.hear(Frame::Want { request, room: ROOM, top, down_to: 1 });
+    let mut ask = |request| puppet.hear(want(request, top, 1));
     // The first are answered until the credit is used up; then as many may wait as the limit says.
-    let answered = (0..).take_while(|n| !want(*n).unwrap().is_empty()).count() as u32;
+    let answered = (0..).take_while(|n| !ask(*n).unwrap().is_empty()).count() as u32;
     assert!((2..20).contains(&answered), "{answered}");
     for n in 2..WANTS_MAX as u32 {
-        assert_eq!(want(answered + n), Ok(Vec::new()));
+        assert_eq!(ask(answered + n), Ok(Vec::new()));
     }
-    assert_eq!((0..2).find_map(|n| want(1000 + n).err()), Some(Failure::Budget("wants")));
+    assert_eq!((0..2).find_map(|n| ask(1000 + n).err()), Some(Failure::Budget("wants")));
 }
 
 #[test]
@@ -303,7 +303,7 @@ fn a_head_at_the_end_of_numbers_is_only_not_found() {
         puppet.hear(Frame::Events { request: *request, last: true, chunk: Vec::new() }).unwrap();
         let top = Tip { seq, id: EventId([1; 32]) };
         for down_to in [0, u64::MAX] {
-            let answer = puppet.hear(Frame::Want { request: 9, room: ROOM, top, down_to }).unwrap();
+            let answer = puppet.hear(want(9, top, down_to)).unwrap();
             assert_eq!(answer, [Frame::Events { request: 9, last: true, chunk: Vec::new() }]);
         }
     }

@@ -213,7 +213,7 @@ impl Link {
                 sent.in_flight += if chunk.is_empty() { 0 } else { i64::from(cost(chunk)) };
                 sent.in_flight_max = sent.in_flight_max.max(sent.in_flight);
             }
-            Frame::Want { .. } => sent.asked += 1,
+            Frame::Want { branches, .. } => sent.asked += branches.len(),
             _ => {}
         }
         assert!(sent.in_flight <= i64::from(CREDIT_MAX) + CHUNK_LEN_MAX as i64, "{sent:?}");

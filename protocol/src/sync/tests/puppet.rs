@@ -8,7 +8,7 @@ use crate::identity::Signature;
 use crate::log::Tip;
 use crate::sync::keys::{Keys, network_name};
 use crate::sync::{Conversation, Credential, Failure, Input, Offer, Output, Side};
-use crate::wire::{Frame, Handle, Head, Proof, SYNC_VERSION, Tag};
+use crate::wire::{Branch, Frame, Handle, Head, Proof, SYNC_VERSION, Tag};
 
 /// The conversation under test, and what a peer needs to talk to it.
 pub(super) struct Puppet {
@@ -105,6 +105,11 @@ impl Puppet {
 pub(super) fn proof(credential: Credential, introduction: Vec<Vec<u8>>) -> Frame {
     let Credential { device, expires_ms, signature } = credential;
     Frame::Proof(Proof { room: ROOM, device, expires_ms, signature, introduction })
+}
+
+/// A want of one branch of the first room.
+pub(super) fn want(request: u32, top: Tip, down_to: u64) -> Frame {
+    Frame::Want { request, room: ROOM, branches: vec![Branch { top, down_to }] }
 }
 
 /// A side's hello.

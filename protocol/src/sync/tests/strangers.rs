@@ -2,7 +2,7 @@
 
 use super::link::{I, Link, NOW_MS, R, credential};
 use super::node::Node;
-use super::puppet::{NO_CREDENTIAL, Puppet, ROOM, check, heads, hello, proof};
+use super::puppet::{NO_CREDENTIAL, Puppet, ROOM, check, heads, hello, proof, want};
 use super::world::{Signed, World};
 use crate::codec::encode;
 use crate::control::payload::RoomKind;
@@ -35,7 +35,7 @@ fn attempts(proof: Option<Frame>) -> Vec<Frame> {
         ask(Class::Content, Listing::Moved),
         Frame::Reconcile { room: ROOM, class: Class::Control, message: Vec::new() },
         Frame::Lack { room: ROOM, class: Class::Content, ids: Vec::new() },
-        Frame::Want { request: 7, room: ROOM, top, down_to: 1 },
+        want(7, top, 1),
         Frame::Push { room: ROOM, event: vec![1, 2, 3] },
         Frame::Credit(0),
         Frame::Refused(ROOM),
@@ -214,7 +214,7 @@ fn whoever_a_joiner_lets_in_on_trust_may_give_but_not_take() {
     puppet.node.take(&world.control);
     puppet.node.take(&world.logs[0]);
     let top = Tip { seq: 3, id: world.logs[0][2].id() };
-    let mut told = puppet.hear(Frame::Want { request: 1, room: ROOM, top, down_to: 1 }).unwrap();
+    let mut told = puppet.hear(want(1, top, 1)).unwrap();
     told.extend(
         puppet
             .hear(Frame::Heads {
@@ -240,7 +240,7 @@ fn whoever_a_joiner_lets_in_on_trust_may_give_but_not_take() {
     assert!(!told.iter().any(tells), "{told:?}");
     // Once its device is known to be a member's, it is told like any other.
     puppet.node.current.insert(world.key(1).device());
-    let told = puppet.hear(Frame::Want { request: 2, room: ROOM, top, down_to: 1 }).unwrap();
+    let told = puppet.hear(want(2, top, 1)).unwrap();
     assert!(told.iter().any(tells), "{told:?}");
 }
 
@@ -252,17 +252,17 @@ fn a_device_that_is_removed_while_we_talk_gets_nothing_more() {
     let (mut puppet, _) = Puppet::greeted(R, node, vec![offer], &world);
     puppet.hear(puppet.proof(credential(&world, I, &world.key(1)))).unwrap();
     let top = Tip { seq: 2000, id: world.logs[2][1999].id() };
-    let want = |request| Frame::Want { request, room: ROOM, top, down_to: 1 };
+    let ask = |request| want(request, top, 1);
     let gets = |frames: &[Frame]| frames.iter().any(|f| matches!(f, Frame::Events { chunk, .. } if !chunk.is_empty()));
-    assert!(gets(&puppet.hear(want(1)).unwrap()));
+    assert!(gets(&puppet.hear(ask(1)).unwrap()));
     // What it asked for before, but was not sent for want of credit, is not sent either.
     let mut asked = 2;
-    while gets(&puppet.hear(want(asked)).unwrap()) {
+    while gets(&puppet.hear(ask(asked)).unwrap()) {
         asked += 1;
     }
     puppet.node.current.remove(&world.key(1).device());
     assert!(!gets(&puppet.hear(Frame::Credit(1)).unwrap()));
-    assert!(!gets(&puppet.hear(want(99)).unwrap()));
+    assert!(!gets(&puppet.hear(ask(99)).unwrap()));
     assert_eq!(puppet.talk.shared().count(), 0);
     assert!(puppet.input(Input::Push { room: world.room, event: vec![1] }).unwrap().is_empty());
     assert_eq!(puppet.hear(check(1)).unwrap(), [Frame::Refused(ROOM)]);
