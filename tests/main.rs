@@ -3,6 +3,7 @@
 mod authority;
 mod authority_model;
 mod authority_state;
+mod bad_input;
 mod chat;
 mod conformance;
 mod faults;
@@ -12,4 +13,5 @@ mod history_logs;
 mod history_proof;
 mod history_timeline;
 mod support;
+mod terminal;
 mod tidy;

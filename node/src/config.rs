@@ -1,7 +1,7 @@
 //! What can be set: defaults < file (`config.toml` in the home) < environment < flags. Unknown keys are errors.
 
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// The settings of a node.
@@ -49,8 +49,15 @@ impl Source {
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file does not read.
-    #[error("config.toml: {0}. Known keys: listen, peers, api, no_mdns, federation")]
-    File(String),
+    #[error("{path}{line}: {why}: mend it or remove it. Known keys: listen, peers, api, no_mdns, federation")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Where in it: `, line 3`, or nothing.
+        line: String,
+        /// Why.
+        why: String,
+    },
     /// The federation's name cannot be one.
     #[error("federation = \"{0}\": use up to 64 letters, digits, '-' and '.'")]
     Federation(String),
@@ -70,10 +77,7 @@ impl Settings {
     /// # Errors
     /// `ConfigError`.
     pub fn resolve(home: &Path, flags: Settings) -> Result<Resolved, ConfigError> {
-        let file = match std::fs::read_to_string(home.join("config.toml")) {
-            Ok(text) => toml::from_str(&text).map_err(|e| ConfigError::File(e.message().to_owned()))?,
-            Err(_) => Settings::default(),
-        };
+        let file = read(&home.join("config.toml"))?;
         let layers = [(Source::File, file), (Source::Environment, environment()), (Source::Flag, flags)];
         let mut out = Resolved { settings: Settings::default(), sources: Vec::new() };
         let mut sources = [Source::Default; 5];
@@ -92,6 +96,18 @@ impl Settings {
             return Err(ConfigError::Federation(name.clone()));
         }
         Ok(out)
+    }
+}
+
+fn read(path: &Path) -> Result<Settings, ConfigError> {
+    let wrong = |line, why| ConfigError::File { path: path.to_owned(), line, why };
+    match std::fs::read_to_string(path) {
+        Ok(text) => toml::from_str(&text).map_err(|error| {
+            let at = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            wrong(at.map(|line| format!(", line {line}")).unwrap_or_default(), error.message().to_owned())
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Settings::default()),
+        Err(error) => Err(wrong(String::new(), error.to_string())),
     }
 }
 

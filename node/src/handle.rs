@@ -7,6 +7,7 @@ use crate::node::PEERS_NOTE;
 use crate::resolve;
 use crate::rooms::RoomView;
 use crate::sync::Manager;
+use crate::text::{is_one_visible_line, typed};
 use crate::writer::{Command, Reply, WriteError};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -56,6 +57,9 @@ pub enum NodeError {
     /// The store failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The disk has no room; nothing was written.
+    #[error("the disk is full: nothing was written")]
+    DiskFull,
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,
@@ -65,6 +69,7 @@ impl From<WriteError> for NodeError {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::Refused(refusal) => NodeError::Refused(refusal),
+            WriteError::DiskFull => NodeError::DiskFull,
             WriteError::Stopping => NodeError::Stopping,
         }
     }
@@ -106,6 +111,9 @@ impl NodeHandle {
         if name.is_empty() || name.len() > NAME_LEN_MAX {
             return Err(NodeError::Usage(format!("a name has 1 to {NAME_LEN_MAX} bytes, this has {}", name.len())));
         }
+        if !is_one_visible_line(name) {
+            return Err(NodeError::Usage("a name is one line without control characters".to_owned()));
+        }
         let (key, value) = (crate::local::NAME_NOTE.to_owned(), name.as_bytes().to_vec());
         self.write(|reply| Command::Note { name: key, value, reply }).await?;
         for (room, _) in self.manager.views.all() {
@@ -134,6 +142,7 @@ impl NodeHandle {
     /// # Errors
     /// `NodeError`.
     pub async fn send(&self, room: &str, text: &str, reply_to: Option<&str>) -> Result<api::Sent, NodeError> {
+        check_says_something(text)?;
         let (room, _) = self.room_view(room)?;
         let body = Text { body: text.to_owned(), mentions: Vec::new() };
         let content = match reply_to {
@@ -151,6 +160,7 @@ impl NodeHandle {
     /// # Errors
     /// `NodeError`.
     pub async fn edit(&self, event: &str, text: &str) -> Result<api::Sent, NodeError> {
+        check_says_something(text)?;
         let (room, target) = self.event(event)?;
         self.sent(room, Intent::Say(Content::Edit { target, text: text.into() })).await
     }
@@ -346,6 +356,14 @@ impl NodeHandle {
     /// `NodeError::NotFound`, `NodeError::Ambiguous`.
     pub fn event(&self, text: &str) -> Result<(RoomId, EventId), NodeError> {
         resolve::event(&self.manager.store, text)
+    }
+}
+
+/// A text of which nothing can be seen would only puzzle its readers.
+fn check_says_something(text: &str) -> Result<(), NodeError> {
+    match typed(text).trim().is_empty() {
+        true => Err(NodeError::Usage("there is nothing to say: the text has no character that can be seen".to_owned())),
+        false => Ok(()),
     }
 }
 

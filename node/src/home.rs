@@ -4,7 +4,7 @@ use crate::api::types::Running;
 use crate::clock::now_ms;
 use std::fs::{self, DirBuilder, File};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -26,6 +26,24 @@ pub enum HomeError {
         /// Which.
         path: PathBuf,
     },
+    /// It is not a folder.
+    #[error("{path}: not a folder: choose another with --home DIR")]
+    NotAFolder {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The path is longer than the file system takes.
+    #[error("{path}: the path is too long: choose a shorter one with --home DIR")]
+    TooLong {
+        /// Which.
+        path: PathBuf,
+    },
+    /// Somebody else has put a folder where ours should be.
+    #[error("{path}: others may write there: remove it, or set XDG_RUNTIME_DIR to a folder of your own")]
+    NotOurs {
+        /// Which.
+        path: PathBuf,
+    },
     /// The disk has no room.
     #[error("{path}: the disk is full: free some space and try again")]
     DiskFull {
@@ -33,18 +51,30 @@ pub enum HomeError {
         path: PathBuf,
     },
     /// Something else failed.
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}: look at that path, or choose another folder with --home DIR")]
     Io {
         /// Which.
         path: PathBuf,
         /// Why.
         source: std::io::Error,
     },
-    /// A key file is not what it should be.
-    #[error("the key file {name} is damaged: restore it from a copy, or start over with a fresh --home")]
+    /// A file that was written at the first run is not what it should be.
+    #[error("{path}: this file is damaged: restore it from a copy, or start over with a fresh --home")]
     Damaged {
-        /// Its name.
-        name: String,
+        /// Which.
+        path: PathBuf,
+    },
+    /// A key that the history here was made with is gone.
+    #[error("{path}: this key file is missing: restore it from a copy, or start over with a fresh --home")]
+    Missing {
+        /// Which.
+        path: PathBuf,
+    },
+    /// Others than the owner may read a key.
+    #[error("{path}: others can read this key: run tidings doctor --fix; whoever has copied it can speak as you")]
+    Readable {
+        /// Which.
+        path: PathBuf,
     },
 }
 
@@ -73,10 +103,22 @@ impl Home {
         Ok(home)
     }
 
-    /// The home at this path, if there is one; nothing is made.
+    /// The home at this path, if there is one that we may look into; nothing is made.
     pub fn existing(path: &Path) -> Option<Self> {
-        let path = std::path::absolute(path).ok()?;
-        path.join("created").exists().then_some(Home { path })
+        Home::find(path).ok().flatten()
+    }
+
+    /// The home at this path, if there is one; nothing is made.
+    ///
+    /// # Errors
+    /// `HomeError`: there may be one, but not for us.
+    pub fn find(path: &Path) -> Result<Option<Self>, HomeError> {
+        let path = std::path::absolute(path).map_err(|e| explain(path, e))?;
+        match fs::metadata(path.join("created")) {
+            Ok(_) => Ok(Some(Home { path })),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(explain(&path, e)),
+        }
     }
 
     /// Its folder.
@@ -96,27 +138,47 @@ impl Home {
     pub fn created_ms(&self) -> Result<u64, HomeError> {
         let text = self.read("created")?.unwrap_or_default();
         let number = String::from_utf8_lossy(&text).trim().parse();
-        number.map_err(|_| HomeError::Damaged { name: "created".into() })
+        number.map_err(|_| HomeError::Damaged { path: self.path.join("created") })
     }
 
     /// Where the API's socket goes: in the home, or, where that path is too long for a socket, in the runtime folder.
     pub fn socket_path(&self) -> PathBuf {
         let here = self.path.join("api.sock");
-        if here.as_os_str().len() < SOCKET_PATH_LEN_MAX {
+        let fits = |path: &PathBuf| path.as_os_str().len() < SOCKET_PATH_LEN_MAX;
+        if fits(&here) {
             return here;
         }
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|v| !v.is_empty()).map(PathBuf::from);
-        let folder = runtime.unwrap_or_else(std::env::temp_dir).join(format!("tidings-{}", owner(&self.path)));
-        let hash = blake3_name(&self.path);
-        folder.join(format!("{hash}.sock"))
+        let name = format!("tidings-{}/{}.sock", owner(&self.path), short_name(&self.path));
+        let elsewhere = [runtime, Some(std::env::temp_dir())].into_iter().flatten().map(|folder| folder.join(&name));
+        elsewhere.into_iter().find(fits).unwrap_or_else(|| Path::new("/tmp").join(&name))
+    }
+
+    /// Makes the folder of the socket. One that others may write to is refused: they could put their own socket there.
+    ///
+    /// # Errors
+    /// `HomeError`.
+    pub fn make_socket_folder(&self, folder: &Path) -> Result<(), HomeError> {
+        if folder == self.path {
+            return Ok(());
+        }
+        use std::os::unix::fs::MetadataExt;
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|e| explain(folder, e))?;
+        let found = fs::symlink_metadata(folder).map_err(|e| explain(folder, e))?;
+        let is_ours = found.is_dir() && found.uid() == owner(&self.path) && found.mode() & 0o022 == 0;
+        if is_ours { Ok(()) } else { Err(HomeError::NotOurs { path: folder.to_owned() }) }
     }
 
     /// A file's bytes; `None` when it is not there.
     ///
     /// # Errors
-    /// `HomeError`.
+    /// `HomeError`: others than its owner may read it, for one.
     pub fn read_secret(&self, name: &str) -> Result<Option<Vec<u8>>, HomeError> {
-        self.read(name)
+        let path = self.path.join(name);
+        match fs::metadata(&path) {
+            Ok(found) if found.permissions().mode() & 0o077 != 0 => Err(HomeError::Readable { path }),
+            _ => self.read(name),
+        }
     }
 
     /// Writes a file that only we may read, whole or not at all, and has it on disk.
@@ -175,6 +237,8 @@ pub fn explain(path: &Path, source: std::io::Error) -> HomeError {
     match source.kind() {
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => HomeError::Permission { path },
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => HomeError::DiskFull { path },
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => HomeError::NotAFolder { path },
+        ErrorKind::InvalidFilename => HomeError::TooLong { path },
         _ => HomeError::Io { path, source },
     }
 }
@@ -184,9 +248,10 @@ fn owner(path: &Path) -> u32 {
     fs::metadata(path).map_or(0, |m| m.uid())
 }
 
-fn blake3_name(path: &Path) -> String {
-    let text = path.as_os_str().to_string_lossy();
-    tidings_protocol::id::base32::to_text(&tidings_protocol::sync::network_name(&text))
+/// Short, and another for each path.
+fn short_name(path: &Path) -> String {
+    let hash = blake3::hash(path.as_os_str().as_encoded_bytes());
+    tidings_protocol::id::base32::to_text(&hash.as_bytes()[..10])
 }
 
 const RUNNING: &str = "node.json";

@@ -109,7 +109,17 @@ impl Import {
     }
 
     fn record(&mut self, line: &[u8]) -> Result<Imported, String> {
-        let line: Line = serde_json::from_slice(line).map_err(|e| format!("not a record like {EXAMPLE} ({e})"))?;
+        if line.len() > LINE_LEN_MAX {
+            return Err(format!("longer than {LINE_LEN_MAX} bytes"));
+        }
+        if line.trim_ascii_start().first() != Some(&b'{') {
+            return Err(format!("not a record like {EXAMPLE}"));
+        }
+        let line: Line = serde_json::from_slice(line).map_err(|error| {
+            let text = error.to_string();
+            let why = text.split(" at line ").next().unwrap_or_default();
+            format!("not a record like {EXAMPLE} ({why}, at byte {})", error.column())
+        })?;
         if line.author.len() > IMPORT_LABEL_LEN_MAX {
             return Err(format!("the author's name has more than {IMPORT_LABEL_LEN_MAX} bytes"));
         }
@@ -151,6 +161,8 @@ fn count(so_far: &mut u32) -> u32 {
 }
 
 const EXAMPLE: &str = r#"{"ts": 1507466702000, "author": "ada", "text": "hello"}"#;
+/// A line that is longer is no record; no more than this and one byte of it is needed to say so.
+pub const LINE_LEN_MAX: usize = 256 * 1024;
 /// Records in one batch.
 const BATCH_RECORDS: usize = 512;
 /// Lines that did not read of which one is told.

@@ -39,8 +39,12 @@ impl Keys {
 fn secret(home: &Home, name: &str) -> Result<Zeroizing<[u8; 32]>, HomeError> {
     if let Some(bytes) = home.read_secret(name)? {
         let bytes = Zeroizing::new(bytes);
-        let seed = <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| HomeError::Damaged { name: name.to_owned() })?;
-        return Ok(Zeroizing::new(seed));
+        let damaged = |_| HomeError::Damaged { path: home.path().join(name) };
+        return Ok(Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).map_err(damaged)?));
+    }
+    // The store is made after the keys: where it is, a fresh key would make this another user or device.
+    if home.store_path().exists() {
+        return Err(HomeError::Missing { path: home.path().join(name) });
     }
     let seed = Zeroizing::new(random());
     home.write_secret(name, seed.as_slice())?;

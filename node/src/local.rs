@@ -80,7 +80,10 @@ pub enum Refusal {
     #[error("the room's rules do not let it count: {0}")]
     Void(&'static str),
     /// The room's name or alias cannot be used.
-    #[error("\"{0}\" cannot be used: 1 to 64 bytes, no spaces at its ends, and not the form of an id")]
+    #[error(
+        "\"{0}\" cannot be used: 1 to 64 bytes on one line, no control characters, no spaces at its ends, and not the \
+         form of an id"
+    )]
     BadName(String),
     /// Another room has this alias.
     #[error("another room is called \"{0}\" here: choose another alias")]

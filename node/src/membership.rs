@@ -4,6 +4,7 @@
 use crate::ingest::Verdict;
 use crate::keys::random;
 use crate::local::{NewRoom, Refusal, refusal};
+use crate::text::is_one_visible_line;
 use crate::writer::{Desk, Origin, Stored};
 use tidings_protocol::codec::encode;
 use tidings_protocol::content::Content;
@@ -194,5 +195,6 @@ fn empty_row(room: RoomId, kind: RoomKind, secret: [u8; 32]) -> RoomRow {
 
 /// Whether a room may be called so: not empty, not longer than a name, not what an id looks like.
 pub fn is_good_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= NAME_LEN_MAX && name.trim() == name && name.parse::<RoomId>().is_err()
+    let is_short = !name.is_empty() && name.len() <= NAME_LEN_MAX && name.trim() == name;
+    is_short && is_one_visible_line(name) && name.parse::<RoomId>().is_err()
 }

@@ -36,16 +36,12 @@ pub enum StartError {
     #[error(transparent)]
     Home(#[from] HomeError),
     /// Another process has the store.
-    #[error(
-        "{home} is in use by process {pid} ({command}): use that node, stop it with `tidings down`, or pass another --home"
-    )]
+    #[error("{home} is in use by {holder}: use that node, stop it with `tidings down`, or pass another --home")]
     Held {
         /// The home.
         home: PathBuf,
-        /// Who; 0 when it has left no word.
-        pid: u32,
-        /// Its command.
-        command: String,
+        /// Who: a process and its command, as far as they are known.
+        holder: String,
     },
     /// The store.
     #[error(transparent)]
@@ -67,6 +63,7 @@ impl Node {
     /// # Errors
     /// `StartError`.
     pub async fn start(home: &Home, settings: &Settings) -> Result<Node, StartError> {
+        let peers: Vec<PeerAddress> = settings.peers.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
         let keys = Arc::new(Keys::open(home)?);
         let (store, writer) = match Store::open(&home.store_path()) {
             Err(StorageError::Held) => return Err(held(home)),
@@ -84,8 +81,6 @@ impl Node {
         let (peers_changed, _) = broadcast::channel(NEWS_MAX);
         let views = Views::default();
         let write_loop = WriteLoop::new(writer, keys.clone(), views.clone(), queue, stored.clone())?;
-        let (fail, failed) = watch::channel(None);
-        let writer = start_writer(write_loop, fail)?;
         let manager = Arc::new(Manager {
             us: network.peer,
             federation: settings.federation.clone(),
@@ -105,7 +100,10 @@ impl Node {
             peers_changed,
         });
         let handle = NodeHandle { manager: manager.clone(), started: Instant::now() };
-        remember_peers(&handle, settings)?;
+        remember_peers(&handle, peers)?;
+        // The last that can fail: a thread that is left behind with the store would break the end of the process.
+        let (fail, failed) = watch::channel(None);
+        let writer = start_writer(write_loop, fail)?;
         let sync = tokio::spawn(run_sync(manager, network.events, network.incoming));
         let care = tokio::spawn(take_care(handle.clone()));
         Ok(Node { handle, tasks: vec![sync, care], writer: Some(writer), failed })
@@ -142,8 +140,18 @@ impl Node {
 
 fn held(home: &Home) -> StartError {
     let running = home.running();
-    let (pid, command) = running.map_or((0, "another process".to_owned()), |r| (r.pid, r.command));
-    StartError::Held { home: home.path().to_owned(), pid, command }
+    let pid = Store::holder(&home.store_path()).or(running.as_ref().map(|r| r.pid));
+    let holder = pid.map_or("another process".to_owned(), |pid| {
+        let command = running.filter(|r| r.pid == pid).map_or_else(|| command_of(pid), |r| r.command);
+        format!("process {pid} ({command})")
+    });
+    StartError::Held { home: home.path().to_owned(), holder }
+}
+
+fn command_of(pid: u32) -> String {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words: Vec<_> = line.split(|byte| *byte == 0).filter(|w| !w.is_empty()).map(String::from_utf8_lossy).collect();
+    if words.is_empty() { "unknown".to_owned() } else { words.join(" ") }
 }
 
 fn start_writer(
@@ -176,12 +184,8 @@ fn default_listen(home: &Home) -> Result<Vec<String>, StartError> {
 }
 
 /// Peers of the settings, of earlier runs, and of rooms are dialled from the start.
-fn remember_peers(handle: &NodeHandle, settings: &Settings) -> Result<(), StartError> {
+fn remember_peers(handle: &NodeHandle, mut addresses: Vec<PeerAddress>) -> Result<(), StartError> {
     let manager = &handle.manager;
-    let mut addresses: Vec<PeerAddress> = Vec::new();
-    for text in &settings.peers {
-        addresses.push(text.parse()?);
-    }
     let kept = manager.store.note(PEERS_NOTE)?.unwrap_or_default();
     let kept: Vec<String> = serde_json::from_slice(&kept).unwrap_or_default();
     let of_rooms = manager.views.all().into_iter().flat_map(|(_, view)| view.row.addresses.clone());

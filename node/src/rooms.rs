@@ -77,6 +77,17 @@ impl Rooms {
     /// `StorageError`.
     pub fn load(store: &Store, views: Views) -> Result<Self, StorageError> {
         let mut rooms = Rooms { live: HashMap::new(), views, stale: BTreeSet::new() };
+        rooms.reload(store)?;
+        Ok(rooms)
+    }
+
+    /// Goes back to what the store has.
+    ///
+    /// # Errors
+    /// `StorageError`.
+    pub fn reload(&mut self, store: &Store) -> Result<(), StorageError> {
+        self.live.clear();
+        self.stale.clear();
         for (number, row) in store.rooms()? {
             let control = store.control_set(number, row.room)?;
             let mut clocks = HashMap::new();
@@ -86,10 +97,10 @@ impl Rooms {
                 }
             }
             let room = row.room;
-            rooms.live.insert(room, LiveRoom::new(number, control, clocks));
-            rooms.show(room, row);
+            self.live.insert(room, LiveRoom::new(number, control, clocks));
+            self.show(room, row);
         }
-        Ok(rooms)
+        Ok(())
     }
 
     /// The ids of all rooms.

@@ -71,6 +71,11 @@ pub fn typed(text: &str) -> String {
     kept
 }
 
+/// Whether a name is shown as it is: on one line, with nothing replaced.
+pub fn is_one_visible_line(name: &str) -> bool {
+    !name.contains(['\n', '\t', '\r']) && typed(name) == name && !name.trim().is_empty()
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
     Line,

@@ -33,6 +33,9 @@ pub enum WriteError {
     /// The store failed; the node is stopping.
     #[error("the store failed, the node is stopping: see its log")]
     Stopping,
+    /// The disk is full; nothing was written.
+    #[error("the disk is full: nothing was written")]
+    DiskFull,
     /// It may not be done, or makes no sense; nothing was written.
     #[error(transparent)]
     Refused(#[from] local::Refusal),
@@ -151,6 +154,8 @@ pub struct WriteLoop {
     commands: mpsc::Receiver<Command>,
     stored: broadcast::Sender<Arc<Stored>>,
     unsynced: Unsynced,
+    /// The last write found no room: reading goes on, and every command tries again.
+    is_full: bool,
 }
 
 /// What was committed and is not on disk yet: told once it is.
@@ -164,11 +169,18 @@ struct Unsynced {
 /// One round of the loop: what is done after its commit.
 #[derive(Default)]
 pub(crate) struct Round {
-    answers: Vec<Box<dyn FnOnce() + Send>>,
+    answers: Vec<Box<dyn FnOnce(Ended) + Send>>,
     pub(crate) notices: Vec<Stored>,
     pub(crate) controlled: BTreeSet<RoomId>,
     synced: bool,
     stop: Option<oneshot::Sender<()>>,
+}
+
+/// How a round ended.
+#[derive(Clone, Copy)]
+enum Ended {
+    Committed,
+    DiskFull,
 }
 
 impl WriteLoop {
@@ -199,6 +211,7 @@ impl WriteLoop {
             commands,
             stored,
             unsynced: Unsynced::default(),
+            is_full: false,
         })
     }
 
@@ -230,12 +243,51 @@ impl WriteLoop {
         }
     }
 
-    /// Carries out the command and those that came meanwhile, in one batch.
+    /// Carries out the command and those that came meanwhile, all or none.
     fn round(&mut self, first: Command) -> Result<Option<oneshot::Sender<()>>, StorageError> {
         let mut round = Round::default();
+        let written = self.write(first, &mut round);
+        let ended = if self.has_room(written)? { Ended::Committed } else { Ended::DiskFull };
+        if matches!(ended, Ended::DiskFull) {
+            self.forget_round()?;
+        }
+        for answer in round.answers {
+            answer(ended);
+        }
+        if matches!(ended, Ended::Committed) && !round.controlled.is_empty() {
+            self.erasures()?;
+        }
+        Ok(round.stop)
+    }
+
+    /// Whether a write went well; a full disk is no reason to end, for all that is held can still be read.
+    fn has_room(&mut self, written: Result<(), StorageError>) -> Result<bool, StorageError> {
+        let was_full = self.is_full;
+        match written {
+            Ok(()) => self.is_full = false,
+            Err(StorageError::DiskFull(_)) => self.is_full = true,
+            Err(other) => return Err(other),
+        }
+        match (was_full, self.is_full) {
+            (false, true) => tracing::error!("the disk is full: reading goes on, writing waits for room"),
+            (true, false) => tracing::warn!("the disk has room again"),
+            _ => {}
+        }
+        Ok(!self.is_full)
+    }
+
+    /// What was decided in memory and not committed did not happen.
+    fn forget_round(&mut self) -> Result<(), StorageError> {
+        self.rooms.reload(self.store.store())?;
+        let name = self.store.store().note(local::NAME_NOTE)?.unwrap_or_default();
+        self.name = String::from_utf8_lossy(&name).into_owned();
+        Ok(())
+    }
+
+    fn write(&mut self, first: Command, round: &mut Round) -> Result<(), StorageError> {
         let WriteLoop { store, rooms, keys, clock, seen, name, commands, .. } = self;
         let mut batch = store.begin();
-        let mut desk = Desk { batch: &mut batch, rooms, keys, clock, seen, name, round: &mut round };
+        let mut desk = Desk { batch: &mut batch, rooms, keys, clock, seen, name, round };
         let mut next = Some(first);
         let mut count = 0;
         while let Some(command) = next.take() {
@@ -254,14 +306,7 @@ impl WriteLoop {
         for (room, row) in stale {
             self.rooms.show(room, row);
         }
-        self.committed(&mut round, bytes)?;
-        for answer in round.answers {
-            answer();
-        }
-        if !round.controlled.is_empty() {
-            self.erasures()?;
-        }
-        Ok(round.stop)
+        self.committed(round, bytes)
     }
 
     fn committed(&mut self, round: &mut Round, bytes: usize) -> Result<(), StorageError> {
@@ -278,7 +323,13 @@ impl WriteLoop {
 
     fn sync(&mut self) -> Result<(), StorageError> {
         if self.unsynced.since.is_some() {
-            self.store.sync()?;
+            // RocksDB recovers by itself from a full disk, and puts on disk what it has in memory. A sync of the log that
+            // did not fit would end that; a write is refused until then.
+            let synced = if self.is_full { self.store.begin().commit(Durability::Synced) } else { self.store.sync() };
+            if !self.has_room(synced)? {
+                self.unsynced.since = Some(Instant::now());
+                return Ok(());
+            }
         }
         self.told();
         Ok(())
@@ -303,7 +354,10 @@ impl WriteLoop {
             if changed.is_empty() {
                 continue;
             }
-            batch.commit(Durability::Synced)?;
+            let committed = batch.commit(Durability::Synced);
+            if !self.has_room(committed)? {
+                return Ok(());
+            }
             self.unsynced.notices.push(Stored {
                 room,
                 numbers: Vec::new(),
@@ -380,7 +434,13 @@ impl Desk<'_, '_> {
     }
 
     fn answer<T: Send + 'static>(&mut self, reply: Reply<T>, result: Result<T, WriteError>) {
-        self.round.answers.push(Box::new(move || drop(reply.send(result))));
+        self.round.answers.push(Box::new(move |ended| {
+            let kept = result.and_then(|value| match ended {
+                Ended::Committed => Ok(value),
+                Ended::DiskFull => Err(WriteError::DiskFull),
+            });
+            drop(reply.send(kept));
+        }));
     }
 
     /// Answers once it is on disk.

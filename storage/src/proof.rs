@@ -19,9 +19,15 @@ use tidings_protocol::log::Log;
 /// Why an export does not prove itself.
 #[derive(Debug, Error)]
 pub enum ProofError {
-    /// Reading the file failed, or it ends too early.
+    /// Reading the file failed.
     #[error("reading failed: {0}")]
-    Io(#[from] std::io::Error),
+    Io(#[source] std::io::Error),
+    /// It ends too early.
+    #[error("the file is cut off after {records} whole records")]
+    CutOff {
+        /// Those that could be read.
+        records: u64,
+    },
     /// It does not begin as an export does.
     #[error("this is not a tidings export, or one of a later version")]
     NotAnExport,
@@ -63,16 +69,16 @@ pub struct Proven {
 /// # Errors
 /// `ProofError` at the first record that is wrong.
 pub fn prove(input: &mut dyn Read) -> Result<(RoomId, Proven), ProofError> {
-    let mut magic = [0; MAGIC.len()];
-    let mut room = [0; 32];
-    input.read_exact(&mut magic)?;
-    input.read_exact(&mut room)?;
+    let mut magic = Vec::new();
+    Read::take(&mut *input, MAGIC.len() as u64).read_to_end(&mut magic).map_err(ProofError::Io)?;
     if magic != MAGIC {
         return Err(ProofError::NotAnExport);
     }
+    let mut room = [0; 32];
+    fill(input, &mut room, 0)?;
     let room = RoomId(room);
     let mut proof = Proof::new(room);
-    while let Some(bytes) = next_record(input)? {
+    while let Some(bytes) = next_record(input, proof.proven.events)? {
         let record = proof.proven.events + 1;
         let read = decode(&bytes, EVENT_LEN_MAX).map_err(|source| ProofError::Codec { record, source })?;
         proof.take(read).map_err(|why| ProofError::False { record, why })?;
@@ -80,22 +86,30 @@ pub fn prove(input: &mut dyn Read) -> Result<(RoomId, Proven), ProofError> {
     }
     let record = proof.proven.events;
     proof.end().map_err(|why| ProofError::False { record, why })?;
-    if std::io::copy(&mut input.take(1), &mut std::io::sink())? > 0 {
+    if std::io::copy(&mut input.take(1), &mut std::io::sink()).map_err(ProofError::Io)? > 0 {
         return Err(ProofError::False { record, why: "the file goes on behind its end" });
     }
     Ok((room, proof.proven))
 }
 
-fn next_record(input: &mut dyn Read) -> Result<Option<Vec<u8>>, ProofError> {
+/// The record after this many.
+fn next_record(input: &mut dyn Read, records: u64) -> Result<Option<Vec<u8>>, ProofError> {
     let mut len = [0; 4];
-    input.read_exact(&mut len)?;
+    fill(input, &mut len, records)?;
     let len = u32::from_be_bytes(len) as usize;
     if len > EVENT_LEN_MAX {
-        return Err(ProofError::NotAnExport);
+        return Err(ProofError::False { record: records + 1, why: "it is longer than an event may be" });
     }
     let mut bytes = vec![0; len];
-    input.read_exact(&mut bytes)?;
+    fill(input, &mut bytes, records)?;
     Ok((len > 0).then_some(bytes))
+}
+
+fn fill(input: &mut dyn Read, buffer: &mut [u8], records: u64) -> Result<(), ProofError> {
+    input.read_exact(buffer).map_err(|error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => ProofError::CutOff { records },
+        _ => ProofError::Io(error),
+    })
 }
 
 struct Proof {

@@ -96,7 +96,12 @@ pub fn database_options() -> Options {
 pub fn families() -> Vec<ColumnFamilyDescriptor> {
     let cache = Cache::new_lru_cache(BLOCK_CACHE_LEN_MAX);
     let descriptor = |f: Family| ColumnFamilyDescriptor::new(f.name(), family_options(f, &cache));
-    Family::ALL.into_iter().map(descriptor).collect()
+    // The family that RocksDB always has and we never use. After a full disk RocksDB waits until the largest write
+    // buffer of any family fits again, so this one's must not be the 64 MB that it would have.
+    let mut unused = Options::default();
+    unused.set_write_buffer_size(FAMILY_BUFFER_LEN_MAX);
+    let unused = ColumnFamilyDescriptor::new(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, unused);
+    Family::ALL.into_iter().map(descriptor).chain([unused]).collect()
 }
 
 fn family_options(family: Family, cache: &Cache) -> Options {

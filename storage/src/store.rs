@@ -6,6 +6,7 @@ use crate::key::{self, LogNumber, RoomNumber};
 use crate::schema::{Family, SCHEMA, database_options, families};
 use rocksdb::{ColumnFamily, DB, DBPinnableSlice, Direction, IteratorMode, ReadOptions};
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use tidings_protocol::codec::{Canonical, decode};
@@ -40,6 +41,22 @@ impl Store {
         }
         let writer = Writer::new(store.clone())?;
         Ok((store, writer))
+    }
+
+    /// The process that has the store in this folder open, where the system tells (Linux does).
+    pub fn holder(path: &Path) -> Option<u32> {
+        let lock = path.join("LOCK");
+        let inode = format!(":{}", std::fs::metadata(&lock).ok()?.ino());
+        let locks = std::fs::read_to_string("/proc/locks").ok()?;
+        // `1: POSIX  ADVISORY  WRITE 4711 fd:01:1234 0 EOF`. Other disks have the same inodes: ask the process itself.
+        let pids = locks.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let pids = pids.filter(|parts| parts.get(5).is_some_and(|place| place.ends_with(&inode)));
+        let pids = pids.filter_map(|parts| parts.get(4)?.parse::<u32>().ok());
+        let lock = lock.canonicalize().ok()?;
+        pids.into_iter().find(|pid| {
+            let open = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+            open.into_iter().any(|file| std::fs::read_link(file.path()).is_ok_and(|to| to == lock))
+        })
     }
 
     /// Where it lies.

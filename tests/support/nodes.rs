@@ -123,6 +123,19 @@ impl Person {
         error
     }
 
+    /// Runs a command that has to fail, as `refused` does.
+    pub fn refused(&self, code: i32, arguments: &[&str], says: &[&str]) {
+        refused(code, says, || self.command(arguments));
+    }
+
+    /// All that this node holds of a room, proven: equal histories are equal bytes.
+    pub fn history(&self, room: &str) -> Vec<u8> {
+        let file = self.home.with_extension("export");
+        self.done(&["export", room, "--output", file.to_str().unwrap()]);
+        self.done(&["verify", file.to_str().unwrap()]);
+        fs::read(file).unwrap()
+    }
+
     /// The texts of a room, oldest first.
     pub fn texts(&self, room: &str) -> Vec<String> {
         self.lines(room).iter().map(|line| line["text"].as_str().unwrap_or("(gap)").to_owned()).collect()
@@ -171,6 +184,30 @@ impl Drop for Person {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Runs a command that has to fail with this code, as people do and as programs do: either way nothing but the answer is
+/// on stdout, nothing panics, and one is told all of `says`.
+pub fn refused(code: i32, says: &[&str], command: impl Fn() -> Command) {
+    let what = format!("{:?}", command().get_args().map(|a| shortened(&a.to_string_lossy())).collect::<Vec<_>>());
+    let plain = command().output().unwrap();
+    let error = String::from_utf8_lossy(&plain.stderr);
+    assert_eq!(plain.status.code(), Some(code), "{what}: {error}");
+    assert_eq!(String::from_utf8_lossy(&plain.stdout), "", "{what}");
+    let json = command().arg("--json").output().unwrap();
+    assert_eq!(json.status.code(), Some(code), "{what} --json");
+    let value: Value = serde_json::from_slice(&json.stdout).unwrap_or_else(|e| panic!("{what} --json: {e}"));
+    assert_eq!(value["error"]["exit"], code, "{what}: {value}");
+    let told = format!("{} {}", value["error"]["title"], value["error"]["detail"]);
+    for word in says {
+        assert!(error.contains(word), "{what} does not say {word:?} but: {error}");
+        assert!(told.contains(&word.replace('"', "\\\"")), "{what} --json does not say {word:?} but: {told}");
+    }
+    assert!(!error.contains("panicked"), "{what}: {error}");
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(80).collect()
 }
 
 /// A running `read --follow --json`.

@@ -172,7 +172,7 @@ pub enum ClientError {
     #[error("{}", .0.title)]
     Problem(Problem),
     /// Reading or writing failed on our side.
-    #[error("the connection to the node failed")]
+    #[error("reading or writing failed")]
     Io(#[from] io::Error),
     /// What came back is not what the API promises, or stopped halfway. What was asked for may have been done.
     #[error("the node's answer cannot be used")]

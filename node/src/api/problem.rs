@@ -35,11 +35,32 @@ impl From<NodeError> for Failed {
             NodeError::Storage(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "failed", "`tidings doctor` looks for the cause")
             }
+            NodeError::DiskFull => (
+                StatusCode::INSUFFICIENT_STORAGE,
+                "failed",
+                "free some space and try again; reading goes on, and what was acknowledged is on disk",
+            ),
             NodeError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "failed", "start it again"),
         };
         Failed::new(status, code, title, detail)
     }
 }
+
+/// A request that does not even read is refused before it comes to a route, in plain text: that becomes a problem too.
+pub(super) async fn explain_refusal(response: Response) -> Response {
+    let status = response.status();
+    let is_plain =
+        response.headers().get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"text/plain"));
+    if !status.is_client_error() || !is_plain {
+        return response;
+    }
+    let said = axum::body::to_bytes(response.into_body(), REFUSAL_LEN_MAX).await.unwrap_or_default();
+    let title = String::from_utf8_lossy(&said).into_owned();
+    Failed::new(status, "usage", title, "nothing was done: mend the request").into_response()
+}
+
+/// What is refused is said in a sentence.
+const REFUSAL_LEN_MAX: usize = 4096;
 
 impl IntoResponse for Failed {
     fn into_response(self) -> Response {

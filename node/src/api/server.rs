@@ -1,7 +1,7 @@
 //! The routes, and where they are served: a Unix socket that only its owner may open, and TCP on loopback with a token.
 
 use super::guard::{self, Guard};
-use super::problem::Failed;
+use super::problem::{Failed, explain_refusal};
 use super::streams;
 use super::types as api;
 use crate::handle::{NodeError, NodeHandle};
@@ -13,7 +13,7 @@ use axum::routing::{delete, get, post};
 use axum::{Json, Router, middleware};
 use serde::Deserialize;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 use thiserror::Error;
@@ -100,7 +100,7 @@ impl Server {
 fn bind_socket(home: &Home) -> Result<(PathBuf, UnixListener), ServeError> {
     let path = home.socket_path();
     if let Some(folder) = path.parent() {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|e| explain(folder, e))?;
+        home.make_socket_folder(folder)?;
     }
     // The store's lock says that no other node runs in this home: what lies here is left from a crash.
     drop(std::fs::remove_file(&path));
@@ -149,7 +149,11 @@ fn routes(node: NodeHandle, stop: watch::Sender<bool>) -> Router {
         .route("/v1/events/{event}/erase", post(erase))
         .route("/v1/events/{event}/react", post(react))
         .route("/v1/stop", post(stop_node))
+        .method_not_allowed_fallback(async || {
+            Failed::new(StatusCode::METHOD_NOT_ALLOWED, "usage", "this route has other methods", "")
+        })
         .fallback(async || Failed::new(StatusCode::NOT_FOUND, "not_found", "there is no such route", ""))
+        .layer(middleware::map_response(explain_refusal))
         .with_state(App { node, stop })
 }
 

@@ -3,7 +3,7 @@
 use super::problem::Failed;
 use super::types::{ImportProgress, Notice};
 use crate::handle::{NodeError, NodeHandle};
-use crate::import::Import;
+use crate::import::{Import, LINE_LEN_MAX};
 use crate::notices::Notices;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
@@ -76,9 +76,10 @@ async fn run_import(mut import: Import, body: Body, progress: mpsc::Sender<Impor
         let mut rest: Vec<u8> = Vec::new();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|e| NodeError::Usage(format!("the file broke off: {e}")))?;
-            for byte_line in chunk.split_inclusive(|b| *b == b'\n') {
-                rest.extend_from_slice(byte_line);
-                if rest.last() == Some(&b'\n') || rest.len() > LINE_LEN_MAX {
+            for piece in chunk.split_inclusive(|b| *b == b'\n') {
+                // The beginning of a line that is too long is enough to refuse it.
+                rest.extend_from_slice(&piece[..piece.len().min((LINE_LEN_MAX + 1).saturating_sub(rest.len()))]);
+                if piece.ends_with(b"\n") {
                     if let Some(acknowledged) = import.line(&rest).await? {
                         drop(progress.send(Ok(ImportProgress::Acknowledged { acknowledged })).await);
                     }
@@ -139,8 +140,6 @@ impl Write for Pieces {
     }
 }
 
-/// A line of an import longer than this is no record.
-const LINE_LEN_MAX: usize = 256 * 1024;
 const PROGRESS_MAX: usize = 64;
 const PIECES_MAX: usize = 8;
 const PIECE_LEN: usize = 64 * 1024;

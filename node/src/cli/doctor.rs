@@ -33,8 +33,10 @@ pub(super) async fn checks(context: &Context, fix: bool) -> Vec<Check> {
         Err(error) => return vec![check("home", false, error.to_string(), "pass another folder with --home DIR")],
     };
     checks.push(check("home", true, home.path().display().to_string(), ""));
+    // Keys that others can read are not used before that is mended.
+    let permissions = permissions(&home, fix);
     checks.push(keys(&home));
-    checks.push(permissions(&home, fix));
+    checks.push(permissions);
     checks.push(clock());
     checks.push(disk(&home));
     let status = match context.client() {
@@ -96,4 +98,5 @@ fn disk(home: &Home) -> Check {
 }
 
 const YEAR_MS: u64 = 31_556_952_000;
-const PROBE_LEN: usize = 1 << 20;
+/// As much as the store needs to write at once.
+const PROBE_LEN: usize = 10 << 20;

@@ -6,15 +6,14 @@ use super::exit::Failure;
 use super::output::line;
 use super::rooms::segment;
 use crate::api::types::{ImportProgress, Problem};
-use crate::home::explain;
 use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
 use std::fs::File;
-use std::io::{BufRead, BufReader, IsTerminal, Read};
+use std::io::{BufRead, BufReader, ErrorKind, IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use tidings_storage::proof::prove;
+use tidings_storage::proof::{ProofError, prove};
 use tokio::io::{AsyncWriteExt, DuplexStream};
 
 /// A line of an import's answer.
@@ -29,9 +28,9 @@ pub(super) async fn import(context: &Context, args: ImportArgs) -> Result<ExitCo
     if args.format != "jsonl" {
         return Err(Failure::usage(format!("\"{}\" is no format: use jsonl", args.format)));
     }
+    let reader = open(&args.file)?;
     let client = context.client()?;
     let source = args.source.unwrap_or_else(|| source_name(&args.file));
-    let reader = open(&args.file)?;
     let (sender, receiver) = tokio::io::duplex(PIPE_LEN);
     let feeding = tokio::task::spawn_blocking(move || feed(reader, sender, tokio::runtime::Handle::current()));
     let path = format!("/v1/rooms/{}/import?source={}", segment(&args.room), segment(&source));
@@ -51,27 +50,45 @@ pub(super) async fn import(context: &Context, args: ImportArgs) -> Result<ExitCo
                 if on_terminal {
                     eprintln!();
                 }
-                drop(feeding.await);
-                return finish(context, &done);
+                // What could be read is imported; that the rest could not is said.
+                let read = feeding.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+                return finish(context, &done, read.err().map(|error| broken_off(&args.file, &error)));
             }
         }
     }
     Err(Failure::failed("the import broke off", "run it again: what is on disk is not imported twice"))
 }
 
-fn finish(context: &Context, done: &ImportProgress) -> Result<ExitCode, Failure> {
+fn finish(context: &Context, done: &ImportProgress, broken: Option<(String, &str)>) -> Result<ExitCode, Failure> {
     let ImportProgress::Done { imported, known, rejected, seconds, errors } = done else {
         return Ok(ExitCode::SUCCESS);
     };
-    context.out.show(done, |_| {
+    let mut done = done.clone();
+    if let (ImportProgress::Done { errors, .. }, Some((what, todo))) = (&mut done, &broken) {
+        errors.push(format!("{what}: {todo}"));
+    }
+    context.out.show(&done, |_| {
         let rate = *imported as f64 / seconds.max(0.001);
         format!("imported {imported}, known {known}, rejected {rejected}, in {seconds:.1} s ({rate:.0}/s)")
     });
+    if let Some((what, todo)) = broken {
+        return Err(Failure::failed(what, todo).answered());
+    }
     if *rejected == 0 {
         return Ok(ExitCode::SUCCESS);
     }
-    let what = format!("{rejected} lines were not imported:\n{}", errors.join("\n"));
-    Err(Failure::failed(what, "mend them and run it again: the others are not imported twice"))
+    let lines = if *rejected == 1 { "1 line was".to_owned() } else { format!("{rejected} lines were") };
+    let what = format!("{lines} not imported:\n{}", errors.join("\n"));
+    Err(Failure::failed(what, "mend them and run it again: the others are not imported twice").answered())
+}
+
+fn broken_off(file: &Path, error: &std::io::Error) -> (String, &'static str) {
+    let why = match error.kind() {
+        ErrorKind::UnexpectedEof => "it is cut off".to_owned(),
+        _ => error.to_string(),
+    };
+    let what = format!("{}: not all of it could be read: {why}", file.display());
+    (what, "get a whole copy and run it again: what is on disk is not imported twice")
 }
 
 fn source_name(file: &Path) -> String {
@@ -82,9 +99,9 @@ fn source_name(file: &Path) -> String {
 
 /// The file, inflated when it is gzipped.
 fn open(path: &Path) -> Result<Box<dyn Read + Send>, Failure> {
-    let file = File::open(path).map_err(|e| Failure::failed(explain(path, e).to_string(), ""))?;
+    let file = File::open(path).map_err(|e| Failure::file(path, &e))?;
     let mut reader = BufReader::with_capacity(PIPE_LEN, file);
-    let gzipped = reader.fill_buf()?.starts_with(&[0x1f, 0x8b]);
+    let gzipped = reader.fill_buf().map_err(|e| Failure::file(path, &e))?.starts_with(&[0x1f, 0x8b]);
     Ok(if gzipped { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) })
 }
 
@@ -112,10 +129,21 @@ pub(super) async fn export(context: &Context, room: &str, output: Option<PathBuf
         return Ok(ExitCode::SUCCESS);
     };
     let beside = output.with_extension("part");
-    let mut file = tokio::fs::File::create(&beside).await.map_err(|e| Failure::from(explain(&beside, e)))?;
-    let bytes = client.download(&path, &mut file).await?;
-    file.sync_all().await?;
-    tokio::fs::rename(&beside, &output).await?;
+    if output.is_dir() {
+        return Err(Failure::file(&output, &ErrorKind::IsADirectory.into()));
+    }
+    let mut file = tokio::fs::File::create(&beside).await.map_err(|e| Failure::file(&beside, &e))?;
+    let written = async {
+        let bytes = client.download(&path, &mut file).await?;
+        file.sync_all().await.map_err(|e| Failure::file(&beside, &e))?;
+        tokio::fs::rename(&beside, &output).await.map_err(|e| Failure::file(&output, &e))?;
+        Ok::<_, Failure>(bytes)
+    };
+    let written = written.await;
+    if written.is_err() {
+        drop(std::fs::remove_file(&beside));
+    }
+    let bytes = written?;
     context.out.show(&serde_json::json!({ "bytes": bytes, "file": output }), |_| {
         format!("wrote {bytes} bytes to {}\nprove it: tidings verify {}", output.display(), output.display())
     });
@@ -128,9 +156,13 @@ pub(super) fn verify(context: &Context, file: Option<PathBuf>) -> Result<ExitCod
             "verifying the whole store is not built yet: tidings verify FILE proves an export",
         ));
     };
-    let file = File::open(&path).map_err(|e| Failure::from(explain(&path, e)))?;
-    let (room, proven) = prove(&mut BufReader::with_capacity(PIPE_LEN, file)).map_err(|error| {
-        Failure::failed(format!("{}: {error}", path.display()), "do not trust it; export it again from a member's node")
+    let file = File::open(&path).map_err(|e| Failure::file(&path, &e))?;
+    let (room, proven) = prove(&mut BufReader::with_capacity(PIPE_LEN, file)).map_err(|error| match error {
+        ProofError::Io(error) => Failure::file(&path, &error),
+        error => Failure::failed(
+            format!("{}: {error}", path.display()),
+            "do not trust it; export it again from a member's node",
+        ),
     })?;
     let value = serde_json::json!({
         "room": room.to_string(), "events": proven.events, "logs": proven.logs, "signatures": proven.signatures,

@@ -45,9 +45,14 @@ fn text(given: Option<String>) -> Result<String, Failure> {
     let text = match given {
         Some(text) => text,
         None => {
-            let mut text = String::new();
+            let mut bytes = Vec::new();
             let limit = PAYLOAD_LEN_MAX as u64 + 1;
-            std::io::stdin().take(limit).read_to_string(&mut text)?;
+            std::io::stdin().take(limit).read_to_end(&mut bytes)?;
+            if bytes.len() > TEXT_LEN_MAX + 1 {
+                return Err(too_long());
+            }
+            let text = String::from_utf8(bytes);
+            let text = text.map_err(|_| Failure::usage("the text is not UTF-8: convert it; nothing was sent"))?;
             text.strip_suffix('\n').map(str::to_owned).unwrap_or(text)
         }
     };
@@ -55,12 +60,14 @@ fn text(given: Option<String>) -> Result<String, Failure> {
         return Err(Failure::usage("there is nothing to say: the text is empty"));
     }
     if text.len() > TEXT_LEN_MAX {
-        return Err(Failure::usage(format!(
-            "{} bytes, at most {TEXT_LEN_MAX} in one message: send it in parts; nothing was sent",
-            text.len()
-        )));
+        return Err(too_long());
     }
     Ok(text)
+}
+
+fn too_long() -> Failure {
+    let what = format!("the text has more than {TEXT_LEN_MAX} bytes, the most for one message; nothing was sent");
+    Failure::usage(what).with_todo("send it in parts")
 }
 
 pub(super) async fn read(context: &Context, args: ReadArgs) -> Result<ExitCode, Failure> {

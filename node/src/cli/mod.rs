@@ -17,22 +17,43 @@ use self::args::{Cli, Command};
 use self::exit::Failure;
 use self::output::Output;
 use crate::api::client::Client;
+use crate::api::types::Running;
 use crate::home::Home;
+use clap::Parser;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use tidings_storage::Store;
 
-/// Runs a command; the exit code says how it went.
-pub fn main(cli: Cli) -> ExitCode {
+/// Runs the command that was typed; the exit code says how it went.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return not_understood(&error),
+    };
+    let out = Output { json: cli.json };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return Failure::failed(format!("no runtime: {error}"), "try again").report(),
+        Err(error) => return Failure::failed(format!("no runtime: {error}"), "try again").report(out),
     };
     let result = runtime.block_on(dispatch(cli));
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     match result {
         Ok(code) => code,
-        Err(failure) => failure.report(),
+        Err(failure) => failure.report(out),
     }
+}
+
+/// Help and version were asked for, or it makes no sense: with --json that is said as JSON too.
+fn not_understood(error: &clap::Error) -> ExitCode {
+    let json = error.use_stderr() && std::env::args_os().any(|argument| argument == "--json");
+    if json {
+        let text = error.to_string();
+        let title = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        return Failure::usage(title).with_todo("tidings help lists the commands").report(Output { json });
+    }
+    drop(error.print());
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 /// What every command knows.
@@ -44,11 +65,37 @@ struct Context {
 impl Context {
     /// A client of the node that runs in this home.
     fn client(&self) -> Result<Client, Failure> {
-        let home = Home::existing(&self.home).ok_or_else(Failure::not_running)?;
-        let running = home.running().ok_or_else(Failure::not_running)?;
+        let home = Home::find(&self.home)?.ok_or_else(Failure::not_running)?;
+        let running = match home.running() {
+            Some(running) => running,
+            None => wait_for_start(&home).ok_or_else(Failure::not_running)?,
+        };
         Ok(Client::new(running.socket.into()))
     }
 }
+
+/// Where a process has the store and has left no word yet, a node is starting, which takes seconds on a busy disk.
+fn wait_for_start(home: &Home) -> Option<Running> {
+    let begun = Instant::now();
+    let mut is_told = false;
+    while begun.elapsed() < START_PATIENCE {
+        Store::holder(&home.store_path())?;
+        if begun.elapsed() > START_QUIET && !is_told {
+            eprintln!("the node is starting or stopping, waiting for it");
+            is_told = true;
+        }
+        std::thread::sleep(START_POLL);
+        if let Some(running) = home.running() {
+            return Some(running);
+        }
+    }
+    None
+}
+
+/// How long a command waits for a node that is starting, and when it says so.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+const START_QUIET: Duration = Duration::from_secs(1);
+const START_POLL: Duration = Duration::from_millis(20);
 
 async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     let home = Home::locate(cli.home)?;

@@ -136,7 +136,8 @@ async fn join(context: &Context, link: String, wait: &str) -> Result<ExitCode, F
         if context.out.json {
             context.out.show(&joined, |_| String::new());
         }
-        return Err(Failure::unfinished(format!("accepted, still trying; addresses tried: {tried}")));
+        let failure = Failure::unfinished(format!("accepted, still trying; addresses tried: {tried}"));
+        return Err(failure.with_todo("leave the node running; if nobody answers, ask for a new link").answered());
     }
     context.out.show(&joined, |j| format!("joined {}\nread it: tidings read {}", j.alias, j.alias));
     Ok(ExitCode::SUCCESS)

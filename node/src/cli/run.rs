@@ -2,28 +2,40 @@
 
 use super::Context;
 use super::args::{ConfigCommand, PeersCommand, UpArgs};
-use super::exit::Failure;
+use super::exit::{Failure, with_causes};
 use super::output::short;
 use crate::api::client::Client;
 use crate::api::server::{ServeError, Server};
 use crate::api::types::{AddPeer, Peer, Status};
 use crate::config::{Resolved, Settings};
 use crate::home::{Home, explain};
+use crate::network::NetworkError;
 use crate::node::{Node, StartError};
+use crate::tui::run::ChatError;
 use serde_json::{Value, json};
+use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use tidings_storage::Store;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
-        Failure::failed(error.to_string(), "")
+        match &error {
+            StartError::Peer(_) | StartError::Network(NetworkError::Malformed(_)) => Failure::usage(error.to_string()),
+            StartError::Storage(source) => Failure::failed(with_causes(source), "`tidings doctor` looks for the cause"),
+            _ => Failure::failed(error.to_string(), ""),
+        }
     }
 }
 
 impl From<ServeError> for Failure {
     fn from(error: ServeError) -> Self {
-        Failure::failed(error.to_string(), "")
+        match &error {
+            ServeError::Address(_) | ServeError::NotLoopback(_) => Failure::usage(error.to_string()),
+            _ => Failure::failed(error.to_string(), ""),
+        }
     }
 }
 
@@ -57,11 +69,10 @@ pub(super) async fn up(context: &Context, args: UpArgs) -> Result<ExitCode, Fail
     log_to_stderr();
     let home = Home::open(&context.home)?;
     let settings = resolve(context, args)?.settings;
-    let node = Node::start(&home, &settings).await?;
+    let (node, server) = start(&home, &settings).await?;
     let handle = node.handle();
-    let server = Server::start(&home, handle.clone(), settings.api.as_deref()).await?;
-    let identity = handle.identity().map_err(|e| Failure::failed(e.to_string(), ""))?;
     handle.wait_listening().await;
+    let identity = handle.identity().map_err(|e| Failure::failed(e.to_string(), ""))?;
     let ready = json!({
         "ready": true, "user": identity.user, "peer": identity.peer, "listen": handle.listening(),
         "api": server.running.api,
@@ -80,7 +91,7 @@ pub(super) async fn up(context: &Context, args: UpArgs) -> Result<ExitCode, Fail
     node.stop().await;
     match failed {
         None => Ok(ExitCode::SUCCESS),
-        Some(reason) => Err(Failure::failed(reason, "what was acknowledged is on disk; start it again afterwards")),
+        Some(reason) => Err(Failure::failed(reason, ACKNOWLEDGED_IS_SAFE)),
     }
 }
 
@@ -99,6 +110,9 @@ async fn until_stopped(node: &Node, server: &Server) -> Option<String> {
 }
 
 pub(super) async fn chat(context: &Context, room: Option<String>, args: UpArgs) -> Result<ExitCode, Failure> {
+    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+        return Err(Failure::failed("the chat needs a terminal", NO_TERMINAL));
+    }
     let home = Home::open(&context.home)?;
     log_to_file(&home)?;
     if let Ok(client) = context.client()
@@ -108,19 +122,47 @@ pub(super) async fn chat(context: &Context, room: Option<String>, args: UpArgs) 
     }
     let settings = resolve(context, args)?.settings;
     show_words_once(&home)?;
-    let node = Node::start(&home, &settings).await?;
-    let server = Server::start(&home, node.handle(), settings.api.as_deref()).await?;
-    let result = run_chat(Client::new(server.running.socket.clone().into()), room).await;
+    let (node, server) = start(&home, &settings).await?;
+    let mut stop = server.stop_asked.clone();
+    let result = tokio::select! {
+        result = run_chat(Client::new(server.running.socket.clone().into()), room) => result,
+        _ = stop.wait_for(|stop| *stop) => Ok(ExitCode::SUCCESS),
+        reason = node.failed() => Err(Failure::failed(reason, ACKNOWLEDGED_IS_SAFE)),
+    };
     eprintln!("the node stops too; to keep it running for others and for the next time: tidings up");
     server.stop();
     node.stop().await;
     result
 }
 
+/// Starts a node and its API. On a busy disk that takes seconds: people are told what they wait for.
+async fn start(home: &Home, settings: &Settings) -> Result<(Node, Server), Failure> {
+    let path = home.path().display().to_string();
+    let patience = tokio::spawn(async move {
+        tokio::time::sleep(START_QUIET).await;
+        eprintln!("opening {path}, which takes longer while the disk is busy");
+    });
+    let node = Node::start(home, settings).await;
+    patience.abort();
+    let node = node?;
+    match Server::start(home, node.handle(), settings.api.as_deref()).await {
+        Ok(server) => Ok((node, server)),
+        Err(error) => {
+            node.stop().await;
+            Err(error.into())
+        }
+    }
+}
+
 async fn run_chat(client: Client, room: Option<String>) -> Result<ExitCode, Failure> {
+    let todo = |error: &ChatError| match error {
+        ChatError::Terminal(_) => NO_TERMINAL,
+        ChatError::Broken => "chat.log in the home may say more",
+        ChatError::Unsent(_) => "send it again: tidings send ROOM TEXT",
+    };
     match crate::tui::run::run(client, room).await {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) => Err(Failure::failed(error.to_string(), "")),
+        Err(error) => Err(Failure::failed(with_causes(&error), todo(&error))),
     }
 }
 
@@ -140,10 +182,16 @@ fn show_words_once(home: &Home) -> Result<(), Failure> {
 pub(super) async fn down(context: &Context) -> Result<ExitCode, Failure> {
     let client = context.client()?;
     let _: Value = client.post("/v1/stop", &Value::Null).await?;
-    // The node takes back its word when it has stopped; until then it answers.
+    // The node takes back its word, ends what is under way, and closes the store: only then may the next one start.
     let home = Home::open(&context.home)?;
-    while home.running().is_some() && client.get::<Status>("/v1/status").await.is_ok() {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    let is_there = || home.running().is_some() || Store::holder(&home.store_path()).is_some();
+    let begun = Instant::now();
+    while is_there() && begun.elapsed() < STOP_PATIENCE {
+        tokio::time::sleep(STOP_POLL).await;
+    }
+    if is_there() {
+        let what = "the node has not stopped yet";
+        return Err(Failure::unfinished(what).with_todo("wait a little, or end its process: tidings doctor"));
     }
     context.out.show(&json!({}), |_| "stopped".to_owned());
     Ok(ExitCode::SUCCESS)
@@ -232,6 +280,14 @@ pub(super) fn config(context: &Context, command: &ConfigCommand) -> Result<ExitC
     });
     Ok(ExitCode::SUCCESS)
 }
+
+const ACKNOWLEDGED_IS_SAFE: &str = "what was acknowledged is on disk; mend it and start again";
+const NO_TERMINAL: &str = "without one: tidings up, tidings read ROOM and tidings send ROOM TEXT";
+/// How long a start may take without a word.
+const START_QUIET: Duration = Duration::from_secs(2);
+/// Longer than a node takes to stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(40);
+const STOP_POLL: Duration = Duration::from_millis(20);
 
 pub(super) fn version(context: &Context) -> Result<ExitCode, Failure> {
     let value = json!({

@@ -52,6 +52,7 @@ impl State {
                 let now_ms = self.now_ms;
                 if let Some(open) = self.open.get_mut(&room) {
                     open.backfill = Some((held, now_ms));
+                    open.window.doubt_start();
                 }
                 self.refresh_if_here(&room);
             }

@@ -73,7 +73,7 @@ impl Window {
                 let Some(end) = self.index(id) else { return };
                 let start = self.start_of(&lines).min(end);
                 self.lines.splice(start..end, lines);
-                self.start_held |= short && start == 0;
+                self.start_held = if start == 0 { short } else { self.start_held };
                 self.drop_newest();
             }
             Page::After(id) => {
@@ -90,6 +90,7 @@ impl Window {
         let start = self.start_of(&lines);
         if self.newest_held && !short && start < self.lines.len() {
             self.lines.splice(start.., lines);
+            self.start_held &= start > 0;
         } else {
             // Nothing in common, or the page is all there is.
             self.lines = lines;
@@ -98,6 +99,11 @@ impl Window {
         self.loaded = true;
         self.newest_held = true;
         self.drop_oldest(LINES_HELD_MAX);
+    }
+
+    /// Older messages may have come in: whether the first is here has to be asked again.
+    pub fn doubt_start(&mut self) {
+        self.start_held = false;
     }
 
     /// Takes in one message as it looks now.
@@ -207,6 +213,21 @@ mod tests {
         let window = loaded(0..3);
         assert!(window.holds_start() && window.holds_newest() && window.is_loaded());
         assert!(!loaded(50..100).holds_start());
+    }
+
+    #[test]
+    fn older_history_that_comes_in_later_can_be_reached() {
+        let mut window = loaded(200..203);
+        assert!(window.holds_start());
+        window.merge(&Page::Newest, [messages(53..100), messages(200..203)].concat());
+        assert!(!window.holds_start());
+        window.merge(&Page::Before("m53".into()), messages(0..53).split_off(3));
+        assert!(!window.holds_start());
+        window.merge(&Page::Before("m3".into()), messages(0..3));
+        assert!(window.holds_start());
+        window.doubt_start();
+        window.merge(&Page::Before("m0".into()), Vec::new());
+        assert!(window.holds_start());
     }
 
     #[test]

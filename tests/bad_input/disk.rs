@@ -1,0 +1,135 @@
+//! A disk that runs full under a node: it says what to do, loses nothing that it acknowledged, lets people read, and
+//! goes on when there is room.
+
+use crate::support::nodes::{Person, refused};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// A small file system in memory, mounted where only its own process sees it; the way there leads through /proc.
+struct SmallDisk {
+    process: Child,
+    asked: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    path: PathBuf,
+}
+
+impl SmallDisk {
+    /// None where this machine does not let one mount anything.
+    fn of(folder: &Path, megabytes: usize) -> Option<SmallDisk> {
+        let script = "mount -t tmpfs -o size=\"$2\"m tmpfs \"$1\" && echo mounted && while read -r size; do \
+                      mount -o remount,size=\"$size\"m \"$1\" && echo mounted; done";
+        let mut command = Command::new("unshare");
+        command.args(["-Urm", "sh", "-c", script, "sh"]).arg(folder).arg(megabytes.to_string());
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
+        let (asked, answers) = (process.stdin.take()?, process.stdout.take()?);
+        let path = PathBuf::from(format!("/proc/{}/root{}", process.id(), folder.display()));
+        let mut disk = SmallDisk { process, asked, answers: BufReader::new(answers), path };
+        disk.is_mounted().then_some(disk)
+    }
+
+    fn is_mounted(&mut self) -> bool {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).is_ok() && line == "mounted\n"
+    }
+
+    fn resize(&mut self, megabytes: usize) {
+        writeln!(self.asked, "{megabytes}").unwrap();
+        assert!(self.is_mounted());
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// Records that do not compress, so that they fill a disk.
+fn records(count: u64) -> String {
+    let mut seed = 88_172_645_463_325_252_u64;
+    let mut text = String::new();
+    for n in 0..count {
+        text.push_str(&format!("{{\"ts\": {}, \"author\": \"ada\", \"text\": \"{n} ", 1_500_000_000_000 + n));
+        for _ in 0..75 {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            text.push_str(&format!("{seed:016x}"));
+        }
+        text.push_str("\"}\n");
+    }
+    text
+}
+
+#[test]
+fn a_full_disk_loses_nothing_and_is_recovered_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let mount = folder.path().join("disk");
+    fs::create_dir(&mount).unwrap();
+    let Some(mut disk) = SmallDisk::of(&mount, 24) else {
+        println!("skipped: no file system can be mounted here (unshare -Urm)");
+        return;
+    };
+    let mut alice = Person::at(&disk.path, "alice");
+    alice.up();
+    alice.json(&["room", "create", "zig"]);
+    let first = alice.send("zig", "before");
+    let file = folder.path().join("large.jsonl");
+    fs::write(&file, records(20_000)).unwrap();
+
+    let full = ["the disk is full: nothing was written", "free some space and try again", "reading goes on"];
+    let import = ["--json", "import", "zig", file.to_str().unwrap(), "--progress"];
+    let output = alice.run(&import);
+    let (told, error) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(full.iter().all(|word| error.contains(word)), "{error}");
+    let lines: Vec<serde_json::Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let acknowledged = lines.iter().filter_map(|line| line["acknowledged"].as_u64()).max().unwrap();
+    assert!(lines.last().unwrap()["error"]["title"].as_str().unwrap().contains("the disk is full"), "{told}");
+
+    // One cannot write, and can read.
+    alice.refused(1, &["send", "zig", "no room for this"], &full);
+    alice.refused(1, &["room", "create", "zag"], &full);
+    alice.refused(1, &["id", "name", "Alice"], &full);
+    assert_eq!(alice.lines("zig").last().unwrap()["id"], first.as_str());
+    assert_eq!(alice.json(&["room", "list"]).as_array().unwrap().len(), 1);
+    let held = alice.json(&["status"])["events"].as_u64().unwrap();
+    assert!(held >= acknowledged, "{held} events are held of {acknowledged} acknowledged");
+    let exported = folder.path().join("full.export");
+    alice.done(&["export", "zig", "-o", exported.to_str().unwrap()]);
+    let proven = alice.json(&["verify", exported.to_str().unwrap()]);
+    assert!(proven["events"].as_u64().unwrap() > acknowledged, "{proven}");
+
+    disk.resize(96);
+    while !alice.run(&["send", "zig", "there is room"]).status.success() {
+        std::thread::yield_now();
+    }
+    alice.json(&["room", "create", "zag"]);
+    let done = alice.json(&import[1..4]);
+    assert_eq!(done["imported"].as_u64().unwrap() + done["known"].as_u64().unwrap(), 20_000, "{done}");
+    assert!(done["known"].as_u64().unwrap() >= acknowledged, "{done}");
+
+    // What is held now survives the end of the process.
+    let history = |alice: &Person| {
+        alice.done(&["export", "zig", "-o", exported.to_str().unwrap()]);
+        alice.done(&["verify", exported.to_str().unwrap()]);
+        fs::read(&exported).unwrap()
+    };
+    let before = history(&alice);
+    alice.kill();
+    alice.up();
+    assert!(history(&alice) == before, "the history has changed");
+    assert_eq!(alice.texts("zig").last().unwrap(), "there is room");
+    assert!(!alice.texts("zig").contains(&"no room for this".to_owned()));
+
+    // And where there is no room to begin with, that is said.
+    let mut filling = fs::File::create(disk.path.join("filling")).unwrap();
+    while filling.write_all(&[0x55; 65536]).is_ok() {}
+    let bob = Person::at(&disk.path, "bob");
+    let up = ["up", "--no-mdns", "--listen", "/ip4/127.0.0.1/tcp/0"];
+    refused(1, &["the disk is full: free some space"], || bob.command(&up));
+    alice.refused(1, &["send", "zig", "full again"], &[]);
+}
