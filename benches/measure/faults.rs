@@ -22,6 +22,10 @@ pub fn crash(report: &mut Report, data: &Data, folder: &Path) -> Result<()> {
         let killed = killer.kill(seed);
         let kind = kinds.entry(killed.moment).or_default();
         *kind = (kind.0 + 1, kind.1 + usize::from(killed.inside), kind.2 + killed.acknowledged);
+        report.note(&format!(
+            "seed {seed}: {:?} after {} ms, inside a batch: {}",
+            killed.moment, killed.after_ms, killed.inside
+        ));
         std::fs::remove_dir_all(folder.join(seed.to_string()))?;
     }
     for (moment, (kills, inside, acknowledged)) in &kinds {

@@ -10,8 +10,6 @@ mod floor;
 mod history;
 mod latency;
 mod report;
-#[allow(dead_code, reason = "tests use more of it")]
-#[path = "../../tests/support/mod.rs"]
 mod support;
 mod watch;
 

@@ -90,6 +90,13 @@ impl Person {
         }
     }
 
+    /// The most memory that the node has had so far.
+    pub fn peak_memory_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.node.as_ref().unwrap().id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim_end_matches("kB").trim().parse().unwrap()
+    }
+
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.arg("--home").arg(&self.home).args(arguments).env_remove("TIDINGS_HOME").stdin(Stdio::null());

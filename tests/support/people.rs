@@ -19,6 +19,7 @@ pub struct Person {
     device: Arc<DeviceKey>,
     certificate: DeviceCertificate,
     seed: u8,
+    device_seed: [u8; 32],
 }
 
 impl Person {
@@ -30,10 +31,10 @@ impl Person {
     /// The same person at another device.
     pub fn at(number: u8, device: u8) -> Person {
         let user = RecoveryPhrase::from_entropy([number; 32]).user_key();
-        let seed: [u8; 32] = std::array::from_fn(|n| if n == 0 { device } else { number ^ 0x80 });
-        let device = DeviceKey::from_seed(&seed);
+        let device_seed: [u8; 32] = std::array::from_fn(|n| if n == 0 { device } else { number ^ 0x80 });
+        let device = DeviceKey::from_seed(&device_seed);
         let certificate = user.certify(device.device(), "device", START_MS);
-        Person { device: Arc::new(device), certificate, seed: number }
+        Person { device: Arc::new(device), certificate, seed: number, device_seed }
     }
 
     pub fn user(&self) -> UserId {
@@ -42,6 +43,11 @@ impl Person {
 
     pub fn device(&self) -> DeviceId {
         self.device.device()
+    }
+
+    /// The private key of the device, for what its `DeviceKey` does not sign.
+    pub fn device_seed(&self) -> [u8; 32] {
+        self.device_seed
     }
 
     pub fn certificate(&self) -> &DeviceCertificate {

@@ -67,8 +67,8 @@ impl Failure {
     }
 
     /// 6.
-    pub fn unfinished(what: impl Into<String>) -> Self {
-        Failure::new(6, what, "")
+    pub fn unfinished(what: impl Into<String>, todo: impl Into<String>) -> Self {
+        Failure::new(6, what, todo)
     }
 
     /// Says it on stderr, and with --json on stdout too.

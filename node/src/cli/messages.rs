@@ -82,7 +82,7 @@ pub(super) async fn read(context: &Context, args: ReadArgs) -> Result<ExitCode, 
     if let Some(event) = &args.after {
         path.push_str(&format!("&after={}", segment(event)));
     }
-    let mut follow = Follow { seen: HashSet::new(), newest: None };
+    let mut follow = Follow { seen: HashSet::new(), newest: None, cursor: 0 };
     for line in client.get::<Vec<Line>>(&path).await? {
         follow.show(context, &line);
     }
@@ -109,6 +109,8 @@ pub(super) async fn read(context: &Context, args: ReadArgs) -> Result<ExitCode, 
 struct Follow {
     seen: HashSet<String>,
     newest: Option<String>,
+    /// Of what was shown, the last to arrive here.
+    cursor: u64,
 }
 
 impl Follow {
@@ -121,6 +123,7 @@ impl Follow {
             }
             if new {
                 self.newest = Some(message.id.clone());
+                self.cursor = self.cursor.max(message.cursor);
             }
         }
         context.out.timeline(line);
@@ -129,8 +132,10 @@ impl Follow {
         }
     }
 
-    /// Much has come at once: pages from the newest shown on.
+    /// Much has come at once: pages from the newest shown on, and then what was said earlier and came late, as far as it
+    /// stands on the newest page.
     async fn catch_up(&mut self, context: &Context, client: &Client, room: &str) -> Result<(), Failure> {
+        let cursor = self.cursor;
         loop {
             let after = self.newest.as_ref().map(|id| format!("&after={id}")).unwrap_or_default();
             let page: Vec<Line> = client.get(&format!("/v1/rooms/{room}/messages?limit={PAGE}{after}")).await?;
@@ -143,9 +148,19 @@ impl Follow {
                 self.show(context, line);
             }
             if fresh.is_empty() || page.len() < PAGE {
-                return Ok(());
+                break;
             }
         }
+        let newest = self.newest.clone();
+        let page: Vec<Line> = client.get(&format!("/v1/rooms/{room}/messages?limit={PAGE}")).await?;
+        let late = |line: &&Line| match line {
+            Line::Message(m) => m.cursor > cursor && !self.seen.contains(&m.id),
+            Line::Gap { .. } => false,
+        };
+        let late: Vec<Line> = page.iter().filter(late).cloned().collect();
+        late.iter().for_each(|line| self.show(context, line));
+        self.newest = newest.or(self.newest.take());
+        Ok(())
     }
 }
 

@@ -136,8 +136,9 @@ async fn join(context: &Context, link: String, wait: &str) -> Result<ExitCode, F
         if context.out.json {
             context.out.show(&joined, |_| String::new());
         }
-        let failure = Failure::unfinished(format!("accepted, still trying; addresses tried: {tried}"));
-        return Err(failure.with_todo("leave the node running; if nobody answers, ask for a new link").answered());
+        let todo = "it goes on while the node runs; if nobody lets you in, ask a member of the room for a new link";
+        let what = format!("accepted, still trying; addresses tried: {tried}");
+        return Err(Failure::unfinished(what, todo).answered());
     }
     context.out.show(&joined, |j| format!("joined {}\nread it: tidings read {}", j.alias, j.alias));
     Ok(ExitCode::SUCCESS)

@@ -191,7 +191,7 @@ pub(super) async fn down(context: &Context) -> Result<ExitCode, Failure> {
     }
     if is_there() {
         let what = "the node has not stopped yet";
-        return Err(Failure::unfinished(what).with_todo("wait a little, or end its process: tidings doctor"));
+        return Err(Failure::unfinished(what, "wait a little, or end its process: tidings doctor"));
     }
     context.out.show(&json!({}), |_| "stopped".to_owned());
     Ok(ExitCode::SUCCESS)

@@ -1,8 +1,9 @@
 //! Dealing with delivered ranges: verified in order on a worker thread, admitted by the writer, answered in order. While
 //! one is committed the next is verified.
 
-use crate::ingest::Admitted;
+use crate::ingest::{Admitted, Verdict};
 use crate::writer::{Command, Origin, WriteError};
+use tidings_protocol::admission::Rejection;
 use tidings_protocol::id::{EventId, RoomId};
 use tidings_protocol::log::{Log, Tip};
 use tidings_protocol::range::{Range, RangeError, Vouched};
@@ -26,6 +27,8 @@ pub(super) enum Dealt {
     Done(Input),
     /// The range is false: the conversation is over.
     False(RangeError),
+    /// An event of it is, though its signature holds: who admits nothing false has nothing false to give.
+    Rejected(Rejection),
     /// The writer has stopped.
     Stopped,
 }
@@ -73,6 +76,7 @@ async fn verify(
 async fn answer(mut queue: mpsc::Receiver<Committing>, dealt: mpsc::Sender<Dealt>) {
     while let Some(Committing { delivery: (request, bytes, bottom), answer }) = queue.recv().await {
         let done = match answer.await {
+            Ok(Ok(Admitted { verdict: Verdict::Rejected(why), .. })) => Dealt::Rejected(why),
             Ok(Ok(admitted)) => {
                 let new = !admitted.stored.is_empty();
                 Dealt::Done(Input::Delivered { request, bytes, new, bottom })

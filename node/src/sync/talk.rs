@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
+use tidings_protocol::admission::Rejection;
 use tidings_protocol::codec::encode;
 use tidings_protocol::event::{Class, EventError, SignedEvent};
 use tidings_protocol::id::RoomId;
@@ -41,6 +42,9 @@ pub(super) enum Ended {
     /// The peer sent something false.
     #[error("a false event: {0}")]
     Event(#[from] EventError),
+    /// The peer sent something false.
+    #[error("a false event: {0}")]
+    Rejected(#[from] Rejection),
     /// The peer owes an answer for too long, or takes nothing.
     #[error("no progress")]
     Stalled,
@@ -55,7 +59,7 @@ impl Ended {
         match self {
             Ended::Failure(failure) => !matches!(failure, Failure::Unavailable(_)),
             Ended::Stream(error) => error.kind() == std::io::ErrorKind::InvalidData,
-            Ended::Range(_) | Ended::Event(_) => true,
+            Ended::Range(_) | Ended::Event(_) | Ended::Rejected(_) => true,
             Ended::Stalled | Ended::Stopping => false,
         }
     }
@@ -148,6 +152,7 @@ impl Talk<'_> {
                 done = dealt.recv() => match done {
                     Some(Dealt::Done(input)) => self.input(input).await?,
                     Some(Dealt::False(error)) => return Err(error.into()),
+                    Some(Dealt::Rejected(why)) => return Err(why.into()),
                     Some(Dealt::Stopped) | None => return Ok(()),
                 },
                 Some(judged) = self.verdicts.next() => self.judged(judged).await?,
@@ -246,6 +251,7 @@ impl Talk<'_> {
             Judged::Introduced(room) => self.input(Input::Introduced(room)).await,
             // What it rests on is missing here: compare, and get it.
             Judged::Pushed(room, Ok(Verdict::Waiting(_))) => self.input(Input::Recheck(room)).await,
+            Judged::Pushed(_, Ok(Verdict::Rejected(why))) => Err(why.into()),
             Judged::Pushed(_, Err(_)) => Err(Ended::Stopping),
             Judged::Pushed(..) => Ok(()),
         }

@@ -86,7 +86,10 @@ impl Conversation {
             {
                 self.keep_early(id, frame)
             }
-            Frame::Heads { class, listing: Listing::Moved, heads, .. } => self.fetch_missing(id, class, &heads, held),
+            Frame::Heads { class, listing: Listing::Moved, heads, .. } => {
+                self.fetch_filled(id, class, &heads, held)?;
+                self.fetch_missing(id, class, &heads, held)
+            }
             Frame::Heads { class, listing, last, heads, .. } => self.take_heads(id, class, listing, last, heads, held),
             Frame::Reconcile { class, message, .. } => self.take_reconcile(id, class, &message, held),
             Frame::Lack { class, ids, .. } => self.take_lack(id, class, &ids, held),
@@ -306,6 +309,26 @@ impl Conversation {
     fn fetch_missing(&mut self, id: RoomId, class: Class, heads: &[Head], held: &dyn Holdings) -> Result<(), Failure> {
         for missing in held.missing(id, class, heads)? {
             self.fetcher.add(id, missing);
+        }
+        Ok(())
+    }
+
+    /// A log moved whose head we hold: what was missing below may be there now.
+    fn fetch_filled(&mut self, id: RoomId, class: Class, heads: &[Head], held: &dyn Holdings) -> Result<(), Failure> {
+        let mut logs = Vec::new();
+        for head in heads {
+            if class == Class::Content && held.holds(head.tip.id)? {
+                logs.push(head.log(class));
+            }
+        }
+        if logs.is_empty() {
+            return Ok(());
+        }
+        for hole in held.holes(id)?.into_iter().filter(|hole| logs.contains(&hole.log)) {
+            if let Some(room) = self.rooms.get_mut(&id) {
+                room.filling = true;
+            }
+            self.fetcher.add(id, hole);
         }
         Ok(())
     }
