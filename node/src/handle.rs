@@ -8,7 +8,7 @@ use crate::resolve;
 use crate::rooms::RoomView;
 use crate::sync::Manager;
 use crate::text::{is_one_visible_line, typed};
-use crate::writer::{Command, Reply, WriteError};
+use crate::writer::{Answer, Command, Reply, WriteError};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -78,9 +78,14 @@ impl From<WriteError> for NodeError {
 impl NodeHandle {
     /// Sends a command to the writer and waits for its answer, which comes after the commit.
     pub(crate) async fn write<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, NodeError> {
+        Ok(self.order(command).await?.await.map_err(|_| NodeError::Stopping)??)
+    }
+
+    /// Gives the writer a command; its answer comes later.
+    pub(crate) async fn order<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<Answer<T>, NodeError> {
         let (reply, answer) = oneshot::channel();
         self.manager.commands.send(command(reply)).await.map_err(|_| NodeError::Stopping)?;
-        Ok(answer.await.map_err(|_| NodeError::Stopping)??)
+        Ok(answer)
     }
 
     /// The history, for reading.

@@ -2,7 +2,7 @@
 //! adds nothing and real repetitions are kept.
 
 use crate::handle::{NodeError, NodeHandle};
-use crate::writer::Command;
+use crate::writer::{Answer, Command};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -30,6 +30,8 @@ pub struct Import {
     /// Records with the same author, time and text so far, by a hash of those.
     occurrences: HashMap<u64, u32>,
     batch: Vec<Imported>,
+    /// Records given to the writer, and its answer: the next are read meanwhile.
+    writing: Option<(u64, Answer<usize>)>,
     done: Done,
     synced: Instant,
     began: Instant,
@@ -64,6 +66,7 @@ impl Import {
             orders: HashMap::new(),
             occurrences: HashMap::new(),
             batch: Vec::with_capacity(BATCH_RECORDS),
+            writing: None,
             done: Done::default(),
             synced: Instant::now(),
             began: Instant::now(),
@@ -140,14 +143,24 @@ impl Import {
         if count == 0 {
             return Ok(());
         }
+        self.written().await?;
         let room = self.room;
-        let new = self.node.write(|reply| Command::Import { room, records, reply }).await? as u64;
-        self.done.imported += new;
-        self.done.known += count - new;
+        self.writing = Some((count, self.node.order(|reply| Command::Import { room, records, reply }).await?));
+        Ok(())
+    }
+
+    /// Waits for what the writer was given.
+    async fn written(&mut self) -> Result<(), NodeError> {
+        if let Some((count, answer)) = self.writing.take() {
+            let new = answer.await.map_err(|_| NodeError::Stopping)?? as u64;
+            self.done.imported += new;
+            self.done.known += count - new;
+        }
         Ok(())
     }
 
     async fn sync(&mut self) -> Result<u64, NodeError> {
+        self.written().await?;
         self.node.write(Command::Sync).await?;
         self.synced = Instant::now();
         Ok(self.done.imported + self.done.known)

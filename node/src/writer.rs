@@ -43,6 +43,8 @@ pub enum WriteError {
 
 /// A command's answer, sent once it is committed.
 pub type Reply<T> = oneshot::Sender<Result<T, WriteError>>;
+/// Where it arrives.
+pub type Answer<T> = oneshot::Receiver<Result<T, WriteError>>;
 
 /// What the writer is asked to do.
 pub enum Command {

@@ -47,8 +47,7 @@ pub trait Canonical: Sized {
 
 /// The value's canonical bytes.
 pub fn encode<T: Canonical>(value: &T) -> Vec<u8> {
-    // Most of what is encoded is short: one allocation.
-    let mut w = Writer::append_to(Vec::with_capacity(ENCODED_LEN_TYPICAL));
+    let mut w = Writer::default();
     value.write(&mut w);
     w.into_bytes()
 }
@@ -74,9 +73,15 @@ pub fn decode<T: Canonical>(bytes: &[u8], max: usize) -> Result<T, CodecError> {
 }
 
 /// Collects bytes. Writing to memory cannot fail.
-#[derive(Default)]
 pub struct Writer {
     bytes: Vec<u8>,
+}
+
+impl Default for Writer {
+    /// One allocation suffices for most: what is encoded is short.
+    fn default() -> Self {
+        Writer { bytes: Vec::with_capacity(ENCODED_LEN_TYPICAL) }
+    }
 }
 
 impl Writer {

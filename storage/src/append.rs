@@ -50,6 +50,8 @@ impl Batch<'_> {
     ) -> Result<Vec<Appended>, StorageError> {
         let mut out = Vec::with_capacity(entries.len());
         let mut run_start = 0;
+        self.new_events.reserve(entries.len());
+        self.ids.reserve(entries.len());
         let missing = self.missing_tops(room, entries)?;
         let held = self.held_many(entries)?;
         for (n, (entry, held)) in entries.iter().zip(held).enumerate() {
@@ -238,6 +240,7 @@ impl Batch<'_> {
         for row in self.store().find_many(Family::Timeline, &unknown)? {
             loaded.push(row.map_or(Ok(Vec::new()), |bytes| key::to_numbers(&bytes, "timeline"))?);
         }
+        self.places.reserve(unknown.len());
         for (place, numbers) in unknown.into_iter().zip(loaded) {
             self.places.insert(place, Place { numbers, changed: false });
         }

@@ -100,6 +100,13 @@ pub(crate) struct NewEvent {
     pub(crate) remains: Remains,
 }
 
+/// By key: neighbours go into a memtable faster.
+fn sorted<K: Ord, V>(rows: HashMap<K, V>) -> Vec<(K, V)> {
+    let mut rows: Vec<_> = rows.into_iter().collect();
+    rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    rows
+}
+
 /// What stands at one place of a timeline.
 #[derive(Default)]
 pub(crate) struct Place {
@@ -295,10 +302,12 @@ impl Batch<'_> {
         for ((room, log), row) in std::mem::take(&mut self.logs) {
             self.put(Family::Tips, &key::tips(room, &log), &encode(&row))?;
         }
-        for (key_bytes, place) in std::mem::take(&mut self.places).into_iter().filter(|(_, place)| place.changed) {
-            self.put(Family::Timeline, &key_bytes, &key::numbers(&place.numbers))?;
+        for (key_bytes, place) in sorted(std::mem::take(&mut self.places)) {
+            if place.changed {
+                self.put(Family::Timeline, &key_bytes, &key::numbers(&place.numbers))?;
+            }
         }
-        for (id, numbers) in std::mem::take(&mut self.ids) {
+        for (id, numbers) in sorted(std::mem::take(&mut self.ids)) {
             self.put(Family::Id, &id, &key::numbers(&numbers))?;
         }
         let counters = self.counters;
