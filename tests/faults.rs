@@ -1,6 +1,6 @@
 //! Nodes that are killed, and nodes that are cut off: nothing acknowledged is lost, and all come to hold the same.
 
-use crate::support::{crash, healing};
+use crate::support::{crash, healing, skip};
 
 /// A few of the kills that `make measure` makes many of: each kind once where it falls, once inside a batch.
 #[test]
@@ -14,7 +14,7 @@ fn what_was_acknowledged_survives_kills_at_seeded_moments() {
         )
     };
     let Some(killer) = crash::Killer::new(folder.path(), (0..20_000).map(record).collect()) else {
-        eprintln!("skipped: no C compiler");
+        skip("no C compiler");
         return;
     };
     let killed: Vec<_> = (0..6).map(|seed| killer.kill(seed)).collect();
@@ -33,6 +33,6 @@ fn three_who_were_cut_off_come_to_show_the_same_forks_included() {
     let folder = tempfile::tempdir().unwrap();
     match healing::heal(folder.path()) {
         Some(healed) => assert!(healed.forked > 0 && healed.messages > healed.forked, "{healed:?}"),
-        None => eprintln!("skipped: no network of one's own to be had (unshare -Urn)"),
+        None => skip("no network of one's own to be had (unshare -Urn)"),
     }
 }

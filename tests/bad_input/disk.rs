@@ -2,6 +2,7 @@
 //! goes on when there is room.
 
 use crate::support::nodes::{Person, refused};
+use crate::support::skip;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -70,7 +71,7 @@ fn a_full_disk_loses_nothing_and_is_recovered_from() {
     let mount = folder.path().join("disk");
     fs::create_dir(&mount).unwrap();
     let Some(mut disk) = SmallDisk::of(&mount, 24) else {
-        println!("skipped: no file system can be mounted here (unshare -Urm)");
+        skip("no file system can be mounted here (unshare -Urm)");
         return;
     };
     let mut alice = Person::at(&disk.path, "alice");

@@ -1,5 +1,7 @@
 //! What tests share.
 
+use std::io::Write;
+
 pub mod crash;
 pub mod healing;
 pub mod hostile;
@@ -11,3 +13,14 @@ pub mod seeded;
 pub mod store;
 pub mod stranger;
 pub mod walk;
+
+/// Says that a test cannot run on this machine, and why. `TIDINGS_SKIPS` names a file that gathers it.
+pub fn skip(why: &str) {
+    // The test runner names the thread after the test.
+    let test = std::thread::current().name().unwrap_or("?").to_owned();
+    println!("skipped: {test}: {why}");
+    if let Some(path) = std::env::var_os("TIDINGS_SKIPS") {
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+        writeln!(file, "{test}: {why}").unwrap();
+    }
+}
