@@ -31,7 +31,8 @@ fn main() -> Result<()> {
         }
     }
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|p| p == part);
-    let data = Data::read(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+    let data = Data::read(&file)
+        .map_err(|e| format!("{}: {e}: give a file of gzipped JSON lines with DATA=FILE", file.display()))?;
     let folder = tempfile::tempdir()?;
     let mut report = Report::begin(&data);
     if wanted("history") {

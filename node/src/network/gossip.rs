@@ -12,8 +12,13 @@ pub(super) type Filter = MaxCountSubscriptionFilter<AllowAllSubscriptionFilter>;
 /// Gossipsub with it.
 pub(super) type Gossip = Behaviour<libp2p::gossipsub::IdentityTransform, Filter>;
 
-pub(super) fn behaviour() -> Result<Gossip, String> {
-    let config = ConfigBuilder::default()
+/// Gossipsub of a federation: another's speaks another protocol.
+pub(super) fn behaviour(federation: &str) -> Result<Gossip, String> {
+    let mut config = ConfigBuilder::default();
+    if !federation.is_empty() {
+        config.protocol_id_prefix(format!("/tidings/{federation}/meshsub"));
+    }
+    let config = config
         .validation_mode(ValidationMode::Anonymous)
         .validate_messages()
         .message_id_fn(id_of)

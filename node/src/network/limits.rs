@@ -13,6 +13,8 @@ pub(super) fn connection_limits() -> ConnectionLimits {
         .with_max_established_per_peer(Some(4))
 }
 
+/// Inbound connections from one address, handshakes included: an office behind one has room, a flood from one has an end.
+pub(super) const CONNECTIONS_PER_ADDRESS: usize = 32;
 /// Above this the process takes no new connections.
 pub(super) const MEMORY_MAX: usize = 2 << 30;
 /// The default of 10 s closes connections of peers that only sync.

@@ -1,6 +1,7 @@
 //! The network: the only place that names libp2p. One task owns the swarm and does no I/O of its own and no cryptography;
 //! it takes commands, tells events, and hands out streams. It never reaches the store.
 
+mod addresses;
 mod gossip;
 mod limits;
 pub mod redial;

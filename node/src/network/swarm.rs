@@ -1,5 +1,6 @@
 //! The swarm: transports, behaviours and their settings.
 
+use super::addresses::PerAddress;
 use super::{NetworkConfig, NetworkError, gossip, limits};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
@@ -12,6 +13,7 @@ use std::time::Duration;
 /// What a node does on the network, in the order in which connections are judged.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
+    pub(super) addresses: PerAddress,
     pub(super) limits: connection_limits::Behaviour,
     pub(super) memory: memory_connection_limits::Behaviour,
     pub(super) blocked: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
@@ -53,13 +55,14 @@ fn behaviour(config: &NetworkConfig, key: &identity::Keypair) -> Result<Behaviou
     let mdns = config.mdns.then(|| mdns::tokio::Behaviour::new(mdns::Config::default(), peer));
     let mdns = mdns.and_then(|m| m.inspect_err(|error| tracing::warn!(%error, "no mDNS")).ok());
     Ok(Behaviour {
+        addresses: PerAddress::default(),
         limits: connection_limits::Behaviour::new(limits::connection_limits()),
         memory: memory_connection_limits::Behaviour::with_max_bytes(limits::MEMORY_MAX),
         blocked: allow_block_list::Behaviour::default(),
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_secs(15))),
         mdns: Toggle::from(mdns),
-        gossip: gossip::behaviour().map_err(NetworkError::Setup)?,
+        gossip: gossip::behaviour(&config.federation).map_err(NetworkError::Setup)?,
         stream: libp2p_stream::Behaviour::new(),
     })
 }
