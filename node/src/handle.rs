@@ -240,7 +240,7 @@ impl NodeHandle {
         let room = self.write(|reply| Command::Join { link, reply }).await?;
         {
             let mut redial = self.manager.redial.lock().unwrap_or_else(PoisonError::into_inner);
-            addresses.iter().filter(|a| a.peer != self.manager.us).for_each(|a| redial.remember(a));
+            addresses.iter().filter(|a| a.peer != self.manager.us).for_each(|a| redial.name(a));
         }
         drop(self.manager.network.send(network::Command::Dial(addresses)).await);
         let until = tokio::time::Instant::now() + wait;
@@ -329,7 +329,7 @@ impl NodeHandle {
         if address.peer == self.manager.us {
             return Err(NodeError::Usage("that is this node's own address".to_owned()));
         }
-        self.manager.redial.lock().unwrap_or_else(PoisonError::into_inner).remember(&address);
+        self.manager.redial.lock().unwrap_or_else(PoisonError::into_inner).name(&address);
         drop(self.manager.network.send(network::Command::Dial(vec![address])).await);
         self.keep_peers().await;
         Ok(())
@@ -338,7 +338,8 @@ impl NodeHandle {
     /// Keeps the addresses of peers across restarts.
     pub(crate) async fn keep_peers(&self) {
         let addresses = self.manager.redial.lock().unwrap_or_else(PoisonError::into_inner).addresses();
-        let texts: Vec<String> = addresses.into_iter().map(|a| a.address).collect();
+        let mut texts: Vec<String> = addresses.into_iter().map(|a| a.address).collect();
+        texts.sort_unstable();
         let Ok(value) = serde_json::to_vec(&texts) else { return };
         if self.manager.store.note(PEERS_NOTE).ok().flatten().as_deref() == Some(&value) {
             return;

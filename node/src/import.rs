@@ -177,7 +177,7 @@ const EXAMPLE: &str = r#"{"ts": 1507466702000, "author": "ada", "text": "hello"}
 /// A line that is longer is no record; no more than this and one byte of it is needed to say so.
 pub const LINE_LEN_MAX: usize = 256 * 1024;
 /// Records in one batch.
-const BATCH_RECORDS: usize = 512;
+const BATCH_RECORDS: usize = 2048;
 /// Lines that did not read of which one is told.
 const ERRORS_SHOWN: usize = 10;
 const SYNC_EVERY: Duration = Duration::from_millis(100);

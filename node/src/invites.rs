@@ -52,6 +52,7 @@ impl NodeHandle {
             addresses,
         };
         let link = link.to_text();
+        let _one_at_a_time = self.manager.invites.lock().await;
         let mut made = self.made_invites()?;
         made.insert(invite.to_string(), Made { link: link.clone(), expires_ms });
         self.keep_made(&made).await?;

@@ -256,6 +256,8 @@ impl Desk<'_, '_> {
         let Ok(events) = sign_run(&self.keys.device, seq + 1, prev, drafts) else {
             return Ok(Err(Refusal::TooLong { len: PAYLOAD_LEN_MAX + 1, max: PAYLOAD_LEN_MAX }));
         };
+        // On disk before a peer can read it: a log that others know further than we do would fork at our next word.
+        self.round.synced = true;
         let admitted = self.admit(room, &events, Origin::Bulk(Vec::new()))?;
         match refusal(admitted.verdict) {
             Some(refusal) => Ok(Err(refusal)),

@@ -97,6 +97,7 @@ impl Node {
             redial: Arc::new(Mutex::new(Redial::default())),
             listening: Arc::new(Mutex::new(BTreeSet::new())),
             seen: Arc::new(Mutex::new(BTreeMap::new())),
+            invites: tokio::sync::Mutex::default(),
             peers_changed,
         });
         let handle = NodeHandle { manager: manager.clone(), started: Instant::now() };
@@ -189,9 +190,11 @@ fn remember_peers(handle: &NodeHandle, mut addresses: Vec<PeerAddress>) -> Resul
     let kept = manager.store.note(PEERS_NOTE)?.unwrap_or_default();
     let kept: Vec<String> = serde_json::from_slice(&kept).unwrap_or_default();
     let of_rooms = manager.views.all().into_iter().flat_map(|(_, view)| view.row.addresses.clone());
-    addresses.extend(kept.into_iter().chain(of_rooms).filter_map(|text| text.parse().ok()));
+    addresses.extend(of_rooms.filter_map(|text| text.parse().ok()));
+    let kept: Vec<PeerAddress> = kept.iter().filter_map(|text| text.parse().ok()).collect();
     let mut redial = manager.redial.lock().unwrap_or_else(PoisonError::into_inner);
-    addresses.iter().filter(|a| a.peer != manager.us).for_each(|a| redial.remember(a));
+    addresses.iter().filter(|a| a.peer != manager.us).for_each(|a| redial.name(a));
+    kept.iter().filter(|a| a.peer != manager.us).for_each(|a| redial.remember(a));
     Ok(())
 }
 

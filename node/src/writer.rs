@@ -171,18 +171,12 @@ struct Unsynced {
 /// One round of the loop: what is done after its commit.
 #[derive(Default)]
 pub(crate) struct Round {
-    answers: Vec<Box<dyn FnOnce(Ended) + Send>>,
+    /// Each is told whether the batch is committed; otherwise the disk was full.
+    answers: Vec<Box<dyn FnOnce(bool) + Send>>,
     pub(crate) notices: Vec<Stored>,
     pub(crate) controlled: BTreeSet<RoomId>,
-    synced: bool,
+    pub(crate) synced: bool,
     stop: Option<oneshot::Sender<()>>,
-}
-
-/// How a round ended.
-#[derive(Clone, Copy)]
-enum Ended {
-    Committed,
-    DiskFull,
 }
 
 impl WriteLoop {
@@ -249,14 +243,17 @@ impl WriteLoop {
     fn round(&mut self, first: Command) -> Result<Option<oneshot::Sender<()>>, StorageError> {
         let mut round = Round::default();
         let written = self.write(first, &mut round);
-        let ended = if self.has_room(written)? { Ended::Committed } else { Ended::DiskFull };
-        if matches!(ended, Ended::DiskFull) {
+        let bytes = written.as_ref().map_or(0, |bytes| *bytes);
+        let is_committed = self.has_room(written.map(drop))?;
+        if is_committed {
+            self.committed(&mut round, bytes)?;
+        } else {
             self.forget_round()?;
         }
         for answer in round.answers {
-            answer(ended);
+            answer(is_committed);
         }
-        if matches!(ended, Ended::Committed) && !round.controlled.is_empty() {
+        if is_committed && !round.controlled.is_empty() {
             self.erasures()?;
         }
         Ok(round.stop)
@@ -286,7 +283,8 @@ impl WriteLoop {
         Ok(())
     }
 
-    fn write(&mut self, first: Command, round: &mut Round) -> Result<(), StorageError> {
+    /// Returns the batch's bytes.
+    fn write(&mut self, first: Command, round: &mut Round) -> Result<usize, StorageError> {
         let WriteLoop { store, rooms, keys, clock, seen, name, commands, .. } = self;
         let mut batch = store.begin();
         let mut desk = Desk { batch: &mut batch, rooms, keys, clock, seen, name, round };
@@ -308,7 +306,7 @@ impl WriteLoop {
         for (room, row) in stale {
             self.rooms.show(room, row);
         }
-        self.committed(round, bytes)
+        Ok(bytes)
     }
 
     fn committed(&mut self, round: &mut Round, bytes: usize) -> Result<(), StorageError> {
@@ -436,11 +434,8 @@ impl Desk<'_, '_> {
     }
 
     fn answer<T: Send + 'static>(&mut self, reply: Reply<T>, result: Result<T, WriteError>) {
-        self.round.answers.push(Box::new(move |ended| {
-            let kept = result.and_then(|value| match ended {
-                Ended::Committed => Ok(value),
-                Ended::DiskFull => Err(WriteError::DiskFull),
-            });
+        self.round.answers.push(Box::new(move |is_committed| {
+            let kept = result.and_then(|value| if is_committed { Ok(value) } else { Err(WriteError::DiskFull) });
             drop(reply.send(kept));
         }));
     }

@@ -223,6 +223,14 @@ pub fn sign_run(
     Ok(events)
 }
 
+impl RangeError {
+    /// Whether an honest peer may have sent it: a hash named it, and an author may have named what is of another log.
+    pub fn may_be_honest(&self, vouched: Vouched) -> bool {
+        let is_other = matches!(self, RangeError::NotTheTip | RangeError::Event(EventError::Codec(_)));
+        vouched == Vouched::ByHash && is_other
+    }
+}
+
 impl Canonical for Range {
     fn write(&self, w: &mut Writer) {
         w.u64(self.first_seq);

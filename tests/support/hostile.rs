@@ -215,7 +215,7 @@ impl Holdings for Nothing {
     fn missing(&self, _: RoomId, _: Class, _: &[Head]) -> Result<Vec<Missing>, Unavailable> {
         Ok(Vec::new())
     }
-    fn holes(&self, _: RoomId) -> Result<Vec<Missing>, Unavailable> {
+    fn holes(&self, _: RoomId, _: Option<&Log>) -> Result<Vec<Missing>, Unavailable> {
         Ok(Vec::new())
     }
     fn holds(&self, _: EventId) -> Result<bool, Unavailable> {

@@ -8,26 +8,34 @@ use libp2p::multiaddr::Protocol;
 use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId, Swarm, identify, mdns, ping};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use tidings_protocol::gossip::MESSAGE_LEN_MAX;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 struct Task {
     swarm: Swarm<Behaviour>,
     events: mpsc::Sender<Event>,
+    /// Events that found the queue full. While there are any, the swarm waits and commands do not: who reads the events may
+    /// be waiting to command.
+    backlog: VecDeque<Event>,
     peers: BTreeMap<Peer, PeerInfo>,
 }
 
 /// Runs until nobody can command it any more.
 pub(super) async fn run(swarm: Swarm<Behaviour>, mut commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>) {
-    let mut task = Task { swarm, events, peers: BTreeMap::new() };
+    let queue = events.clone();
+    let mut task = Task { swarm, events, backlog: VecDeque::new(), peers: BTreeMap::new() };
     loop {
         tokio::select! {
             command = commands.recv() => match command {
                 Some(command) => task.command(command),
                 None => return,
             },
-            event = task.swarm.select_next_some() => task.swarm_event(event).await,
+            room = queue.reserve(), if !task.backlog.is_empty() => match (room, task.backlog.pop_front()) {
+                (Ok(room), Some(event)) => room.send(event),
+                _ => return,
+            },
+            event = task.swarm.select_next_some(), if task.backlog.is_empty() => task.swarm_event(event),
         }
     }
 }
@@ -82,11 +90,11 @@ impl Task {
         }
     }
 
-    async fn swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+    fn swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::NewListenAddr { address, .. } => {
                 let address = self.with_own_id(address);
-                self.tell(Event::Listening(address)).await;
+                self.tell(Event::Listening(address));
             }
             SwarmEvent::ConnectionEstablished { peer_id, endpoint, num_established, .. } => {
                 let (peer, outbound) = (Peer(peer_id), endpoint.is_dialer());
@@ -94,36 +102,45 @@ impl Task {
                 if num_established.get() == 1 {
                     self.peers.insert(peer, PeerInfo { peer, address: address.clone(), outbound, rtt_ms: None });
                     let address = PeerAddress { peer, address };
-                    self.tell(Event::Connected { peer, address, outbound }).await;
+                    self.tell(Event::Connected { peer, address, outbound });
                 }
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
                 tracing::debug!(peer = %peer_id, ?cause, "disconnected");
                 self.peers.remove(&Peer(peer_id));
-                self.tell(Event::Disconnected(Peer(peer_id))).await;
+                self.tell(Event::Disconnected(Peer(peer_id)));
             }
             SwarmEvent::OutgoingConnectionError { peer_id, error, .. } => {
                 tracing::debug!(peer = ?peer_id, %error, "dialling failed");
             }
-            SwarmEvent::Behaviour(event) => self.behaviour_event(event).await,
+            SwarmEvent::Behaviour(event) => self.behaviour_event(event),
             _ => {}
         }
     }
 
-    async fn behaviour_event(&mut self, event: BehaviourEvent) {
+    fn behaviour_event(&mut self, event: BehaviourEvent) {
         match event {
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 let addresses = info.listen_addrs.into_iter().take(ADDRESSES_PER_PEER_MAX);
-                self.tell_addresses(peer_id, addresses.collect(), false).await;
+                self.tell_addresses(peer_id, addresses.collect(), false);
             }
             BehaviourEvent::Ping(ping::Event { peer, result: Ok(rtt), .. }) => {
                 if let Some(info) = self.peers.get_mut(&Peer(peer)) {
                     info.rtt_ms = Some(rtt.as_secs_f64() * 1000.0);
                 }
             }
+            BehaviourEvent::Ping(ping::Event {
+                peer,
+                connection,
+                result: Err(ping::Failure::Timeout | ping::Failure::Other { .. }),
+            }) => {
+                // Nothing else notices a cable that was pulled: the peer would count as connected for a quarter of an hour.
+                tracing::debug!(%peer, "no answer to a ping");
+                self.swarm.close_connection(connection);
+            }
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
                 for (peer, address) in found {
-                    self.tell_addresses(peer, vec![address], true).await;
+                    self.tell_addresses(peer, vec![address], true);
                 }
             }
             BehaviourEvent::Gossip(gossipsub::Event::Message { propagation_source, message_id, message }) => {
@@ -146,14 +163,16 @@ impl Task {
         }
     }
 
-    async fn tell_addresses(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, local: bool) {
+    fn tell_addresses(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, local: bool) {
         let whole = |a| PeerAddress { peer: Peer(peer), address: with_id(a, peer) };
         let addresses = addresses.into_iter().map(whole).collect();
-        self.tell(Event::Addresses { peer: Peer(peer), addresses, local }).await;
+        self.tell(Event::Addresses { peer: Peer(peer), addresses, local });
     }
 
-    async fn tell(&mut self, event: Event) {
-        drop(self.events.send(event).await);
+    fn tell(&mut self, event: Event) {
+        if let Err(TrySendError::Full(event)) = self.events.try_send(event) {
+            self.backlog.push_back(event);
+        }
     }
 
     fn with_own_id(&self, address: Multiaddr) -> String {

@@ -33,9 +33,12 @@ pub(super) enum Dealt {
     Stopped,
 }
 
-struct Committing {
-    delivery: (u32, u32, (EventId, u64)),
-    answer: oneshot::Receiver<Result<Admitted, WriteError>>,
+/// What is answered in order.
+enum Step {
+    /// Once it is committed.
+    Committing { delivery: (u32, u32, (EventId, u64)), answer: oneshot::Receiver<Result<Admitted, WriteError>> },
+    /// At once.
+    Dealt(Input),
 }
 
 /// Starts dealing with the ranges of one conversation.
@@ -52,7 +55,7 @@ async fn verify(
     mut queue: mpsc::Receiver<Delivery>,
     peer: Vec<u8>,
     commands: mpsc::Sender<Command>,
-    committing: mpsc::Sender<Committing>,
+    committing: mpsc::Sender<Step>,
     dealt: mpsc::Sender<Dealt>,
 ) {
     while let Some(d) = queue.recv().await {
@@ -61,20 +64,36 @@ async fn verify(
         let verified = tokio::task::spawn_blocking(move || range.verify(room, log, top, vouched)).await;
         let events = match verified {
             Ok(Ok(events)) => events,
+            Ok(Err(error)) if error.may_be_honest(vouched) => {
+                let untrue = Input::Untrue { request: d.request, bytes: d.bytes };
+                if committing.send(Step::Dealt(untrue)).await.is_err() {
+                    return;
+                }
+                continue;
+            }
             Ok(Err(error)) => return drop(dealt.send(Dealt::False(error)).await),
             Err(_) => return drop(dealt.send(Dealt::Stopped).await),
         };
         let (reply, answer) = oneshot::channel();
         let admit = Command::Admit { room, events, origin: Origin::Bulk(peer.clone()), reply };
-        let next = Committing { delivery: (d.request, d.bytes, bottom), answer };
+        let next = Step::Committing { delivery: (d.request, d.bytes, bottom), answer };
         if commands.send(admit).await.is_err() || committing.send(next).await.is_err() {
             return drop(dealt.send(Dealt::Stopped).await);
         }
     }
 }
 
-async fn answer(mut queue: mpsc::Receiver<Committing>, dealt: mpsc::Sender<Dealt>) {
-    while let Some(Committing { delivery: (request, bytes, bottom), answer }) = queue.recv().await {
+async fn answer(mut queue: mpsc::Receiver<Step>, dealt: mpsc::Sender<Dealt>) {
+    while let Some(step) = queue.recv().await {
+        let ((request, bytes, bottom), answer) = match step {
+            Step::Committing { delivery, answer } => (delivery, answer),
+            Step::Dealt(input) => {
+                if dealt.send(Dealt::Done(input)).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+        };
         let done = match answer.await {
             Ok(Ok(Admitted { verdict: Verdict::Rejected(why), .. })) => Dealt::Rejected(why),
             Ok(Ok(admitted)) => {

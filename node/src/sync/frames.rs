@@ -4,6 +4,7 @@ use crate::network::Duplex;
 use std::io::{Error, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tidings_protocol::limits::FRAME_LEN_MAX;
 use tidings_protocol::wire::Frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -90,7 +91,12 @@ async fn write(
         framed.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
         framed.extend_from_slice(&bytes);
         let flush = queue.is_empty();
-        if writer.write_all(&framed).await.is_err() || (flush && writer.flush().await.is_err()) {
+        let written = async {
+            writer.write_all(&framed).await?;
+            if flush { writer.flush().await } else { Ok(()) }
+        };
+        // A peer that takes nothing must not keep what is queued for it.
+        if !matches!(tokio::time::timeout(STALLED_AFTER, written).await, Ok(Ok(()))) {
             return;
         }
     }
@@ -101,3 +107,5 @@ async fn write(
 const IN_MAX: usize = 8;
 /// Frames that wait to be sent.
 const OUT_MAX: usize = 256;
+/// A frame that nobody takes for so long ends the stream.
+const STALLED_AFTER: Duration = Duration::from_secs(30);

@@ -99,18 +99,24 @@ impl Holdings for NodeHoldings {
         Ok(missing)
     }
 
-    fn holes(&self, room: RoomId) -> Result<Vec<Missing>, Unavailable> {
+    fn holes(&self, room: RoomId, of: Option<&Log>) -> Result<Vec<Missing>, Unavailable> {
         let view = self.view(room)?;
+        let logs = match of {
+            Some(log) => {
+                let row = self.store.log(view.number, log).map_err(unavailable)?;
+                row.filter(|_| view.state.is_effective(log)).map(|row| (*log, row)).into_iter().collect()
+            }
+            None => self.content_logs(&view)?,
+        };
         let mut holes = Vec::new();
-        for (log, row) in self.content_logs(&view)? {
-            let missing = row.state.holes().iter().map(|h| Missing {
-                log,
-                top: h.top,
-                above: h.above,
-                hlc: row.hlc,
-                vouched: Vouched::ByHash,
-            });
-            holes.extend(missing);
+        for (log, row) in logs {
+            for hole in row.state.holes() {
+                // An event held that is still missing here is of another log: its author lies, and nobody can fill it.
+                if !self.store.holds(hole.top.id).map_err(unavailable)? {
+                    let (top, above) = (hole.top, hole.above);
+                    holes.push(Missing { log, top, above, hlc: row.hlc, vouched: Vouched::ByHash });
+                }
+            }
         }
         Ok(holes)
     }
@@ -132,7 +138,7 @@ impl Holdings for NodeHoldings {
                 return Ok(None);
             };
             match range.deflate() {
-                Some(bytes) => return Ok(Some(Chunk { bytes, first_seq: range.first_seq, prev: range.prev })),
+                Some(bytes) => return Ok(Some(Chunk { log, bytes, first_seq: range.first_seq, prev: range.prev })),
                 None if range.rows.len() > 1 => fill /= 2,
                 None => return Ok(None),
             }
@@ -144,7 +150,7 @@ impl Holdings for NodeHoldings {
     }
 
     fn may_fetch(&self, room: RoomId) -> bool {
-        self.leases.take(room, &self.peer)
+        self.views.find(room).is_some_and(|view| !view.row.left) && self.leases.take(room, &self.peer)
     }
 }
 

@@ -3,13 +3,17 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tidings_protocol::id::RoomId;
 use tokio::sync::broadcast;
+
+/// A peer, and since when.
+type Holder = (Vec<u8>, Instant);
 
 /// The leases of all rooms.
 #[derive(Clone)]
 pub struct Leases {
-    held: Arc<Mutex<HashMap<RoomId, Vec<u8>>>>,
+    held: Arc<Mutex<HashMap<RoomId, Holder>>>,
     freed: broadcast::Sender<RoomId>,
 }
 
@@ -20,16 +24,20 @@ impl Default for Leases {
 }
 
 impl Leases {
-    /// Takes the room's lease, or keeps it; false while another peer has it.
+    /// Takes the room's lease, or keeps it; false while another peer has it, and has not had it for long.
     pub fn take(&self, room: RoomId, peer: &[u8]) -> bool {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.entry(room).or_insert_with(|| peer.to_vec()) == peer
+        let (holder, since) = held.entry(room).or_insert_with(|| (peer.to_vec(), Instant::now()));
+        if *holder != peer && since.elapsed() > LEASE_MAX {
+            (*holder, *since) = (peer.to_vec(), Instant::now());
+        }
+        holder == peer
     }
 
     /// Gives a room's lease back, if this peer has it.
     pub fn free(&self, room: RoomId, peer: &[u8]) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.get(&room).is_some_and(|p| p == peer) {
+        if held.get(&room).is_some_and(|(holder, _)| holder == peer) {
             held.remove(&room);
             let _ = self.freed.send(room);
         }
@@ -38,8 +46,8 @@ impl Leases {
     /// Gives back all that this peer has.
     pub fn free_all(&self, peer: &[u8]) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.retain(|room, p| {
-            let other = p != peer;
+        held.retain(|room, (holder, _)| {
+            let other = holder != peer;
             if !other {
                 let _ = self.freed.send(*room);
             }
@@ -53,5 +61,7 @@ impl Leases {
     }
 }
 
+/// A peer that gives little, slowly, or is gone in silence keeps a room no longer from the others.
+const LEASE_MAX: Duration = Duration::from_secs(30);
 /// Rooms freed that a slow listener may still learn of.
 const FREED_MAX: usize = 256;

@@ -55,6 +55,8 @@ pub struct Manager {
     pub listening: Arc<Mutex<BTreeSet<String>>>,
     /// Where peers said they are.
     pub seen: Arc<Mutex<BTreeMap<Peer, BTreeSet<String>>>>,
+    /// Held while the list of invites made here is changed.
+    pub invites: tokio::sync::Mutex<()>,
     /// Peers came or went, or were told something.
     pub peers_changed: broadcast::Sender<PeerNews>,
 }
@@ -93,6 +95,7 @@ impl Manager {
 
     /// A peer holds all that we hold of a room.
     pub(super) async fn agreed(&self, peer: Peer, room: RoomId) {
+        self.redial.lock().unwrap_or_else(PoisonError::into_inner).agreed(peer);
         let news = self.told.agreed(room, peer);
         let Some(number) = self.views.find(room).map(|view| view.number) else { return };
         let of_room = |n: &u64| matches!(self.store.event(*n), Ok(Some(event)) if event.room == number);
@@ -111,7 +114,7 @@ pub async fn run(
     mut events: mpsc::Receiver<Event>,
     mut incoming: mpsc::Receiver<(Peer, Box<dyn Duplex>)>,
 ) {
-    let mut talks: BTreeMap<Peer, JoinHandle<()>> = BTreeMap::new();
+    let mut talks = Talks::default();
     let mut stored = manager.stored.subscribe();
     let mut redial = tokio::time::interval(REDIAL_EVERY);
     let gossip = start_gossip(manager.clone());
@@ -128,11 +131,11 @@ pub async fn run(
                     continue;
                 }
                 // It opens a new one when it has lost the last: the new one counts.
-                let manager = manager.clone();
-                let task = tokio::spawn(async move { answer(&manager, peer, stream).await });
-                if let Some(old) = talks.insert(peer, task) {
-                    old.abort();
+                if !talks.may_open(peer) {
+                    continue;
                 }
+                let answering = manager.clone();
+                talks.replace(&manager, peer, tokio::spawn(async move { answer(&answering, peer, stream).await }));
             }
             news = stored.recv() => match news {
                 Ok(news) => on_stored(&manager, &news).await,
@@ -147,13 +150,53 @@ pub async fn run(
             }
         }
     }
-    talks.into_values().for_each(|task| task.abort());
+}
+
+/// One conversation a peer. All end with this.
+#[derive(Default)]
+struct Talks {
+    tasks: BTreeMap<Peer, JoinHandle<()>>,
+    /// Streams that a peer has opened since then.
+    opened: BTreeMap<Peer, (Instant, u32)>,
+}
+
+impl Talks {
+    /// Whether a peer may open another stream: each costs us signatures, and begins with fresh budgets.
+    fn may_open(&mut self, peer: Peer) -> bool {
+        let (since, count) = self.opened.entry(peer).or_insert_with(|| (Instant::now(), 0));
+        if since.elapsed() > MINUTE {
+            (*since, *count) = (Instant::now(), 0);
+        }
+        *count += 1;
+        *count <= STREAMS_A_MINUTE_MAX
+    }
+
+    fn replace(&mut self, manager: &Manager, peer: Peer, task: JoinHandle<()>) {
+        if let Some(old) = self.tasks.insert(peer, task) {
+            old.abort();
+            manager.leases.free_all(&peer.to_bytes());
+        }
+    }
+
+    fn end(&mut self, manager: &Manager, peer: Peer) {
+        if let Some(task) = self.tasks.remove(&peer) {
+            task.abort();
+        }
+        self.opened.remove(&peer);
+        manager.leases.free_all(&peer.to_bytes());
+    }
+}
+
+impl Drop for Talks {
+    fn drop(&mut self) {
+        self.tasks.values().for_each(JoinHandle::abort);
+    }
 }
 
 async fn on_event(
     manager: &Arc<Manager>,
     event: Event,
-    talks: &mut BTreeMap<Peer, JoinHandle<()>>,
+    talks: &mut Talks,
     gossip: &mpsc::Sender<(GossipTicket, Peer, String, Vec<u8>)>,
 ) {
     match event {
@@ -174,18 +217,15 @@ async fn on_event(
             manager.redial.lock().unwrap_or_else(PoisonError::into_inner).connected(peer);
             let _ = manager.peers_changed.send(PeerNews::Peers);
             if manager.us < peer {
-                let manager = manager.clone();
-                let task = tokio::spawn(async move { keep_talking(&manager, peer).await });
-                if let Some(old) = talks.insert(peer, task) {
-                    old.abort();
-                }
+                let talking = manager.clone();
+                talks.replace(manager, peer, tokio::spawn(async move { keep_talking(&talking, peer).await }));
             }
         }
         Event::Disconnected(peer) => {
-            if let Some(task) = talks.remove(&peer) {
-                task.abort();
-            }
-            manager.leases.free_all(&peer.to_bytes());
+            talks.end(manager, peer);
+            let mut seen = manager.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.remove(&peer);
+            drop(seen);
             manager.told.end(peer);
             let mut redial = manager.redial.lock().unwrap_or_else(PoisonError::into_inner);
             redial.disconnected(peer, now_ms(), rand::random());
@@ -257,6 +297,7 @@ async fn converse(manager: &Manager, peer: Peer, side: Side, stream: Box<dyn Dup
     manager.told.end(peer);
     let fault = ended.is_fault();
     if fault {
+        manager.redial.lock().unwrap_or_else(PoisonError::into_inner).faulted(peer);
         tracing::warn!(%peer, %ended, "conversation ended");
     } else {
         tracing::debug!(%peer, %ended, "conversation ended");
@@ -339,6 +380,9 @@ const REDIAL_EVERY: Duration = Duration::from_millis(500);
 /// A conversation that ended is begun again after this, doubled each time.
 const TALK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 const TALK_AGAIN_MAX: Duration = Duration::from_secs(20);
+/// Streams that one peer may open in a minute; an honest one opens another when it has lost the last.
+const STREAMS_A_MINUTE_MAX: u32 = 20;
+const MINUTE: Duration = Duration::from_secs(60);
 /// Gossip messages that wait to be verified; beyond, they are ignored, and sync brings them.
 const GOSSIP_MAX: usize = 1024;
 /// As long as gossipsub knows its duplicates.

@@ -78,6 +78,8 @@ struct Talk<'m> {
     /// Logs that moved and of which the peer was not told yet.
     moved: BTreeSet<(RoomId, Log)>,
     begun: Instant,
+    /// Events pushed so far.
+    pushes: u64,
     /// When credentials were last issued.
     offered: Instant,
 }
@@ -121,6 +123,7 @@ pub(super) async fn talk(manager: &Manager, peer: Peer, side: Side, stream: Box<
         verdicts: FuturesUnordered::new(),
         moved: BTreeSet::new(),
         begun: Instant::now(),
+        pushes: 0,
         offered: Instant::now(),
     };
     let ended = match talk.run(frames.incoming, dealt).await {
@@ -158,7 +161,10 @@ impl Talk<'_> {
                 Some(judged) = self.verdicts.next() => self.judged(judged).await?,
                 news = stored.recv() => match news {
                     Ok(news) => self.news(&news).await?,
-                    Err(broadcast::error::RecvError::Lagged(_)) => self.recheck().await?,
+                    Err(broadcast::error::RecvError::Lagged(_)) => {
+                        self.offer_all().await?;
+                        self.recheck().await?;
+                    }
                     Err(broadcast::error::RecvError::Closed) => return Ok(()),
                 },
                 Ok(room) = freed.recv() => self.input(Input::Resume(room)).await?,
@@ -178,7 +184,10 @@ impl Talk<'_> {
     async fn perform(&mut self) -> Result<(), Ended> {
         while let Some(output) = tokio::task::block_in_place(|| self.conversation.next_output(&self.held))? {
             match output {
-                Output::Send(frame) => self.send(frame).await?,
+                Output::Send(frame) => {
+                    self.pushes += u64::from(matches!(frame, Frame::Push { .. }));
+                    self.send(frame).await?;
+                }
                 Output::Deliver { request, room, log, top, vouched, range, bytes } => {
                     let delivery = Delivery { request, room, log, top, vouched, range, bytes };
                     self.deliveries.send(delivery).await.map_err(|_| Ended::Stopping)?;
@@ -282,7 +291,7 @@ impl Talk<'_> {
     /// Offers a room as it is now, with a fresh credential; or no longer, if we have left it and our word of that is out.
     async fn offer(&mut self, room: RoomId) -> Result<(), Ended> {
         let Some(view) = self.manager.views.find(room) else { return Ok(()) };
-        if view.row.left {
+        if !offers::is_offered(&view, &self.held.store) {
             return self.input(Input::Withdraw(room)).await;
         }
         let us = self.manager.us.to_bytes();
@@ -295,8 +304,11 @@ impl Talk<'_> {
             return Ok(());
         }
         let id = event.header.id();
+        let before = self.pushes;
         self.input(Input::Push { room, event: encode(event) }).await?;
-        self.manager.sent(self.peer, room, &[(id, number)]).await;
+        if self.pushes > before {
+            self.manager.sent(self.peer, room, &[(id, number)]).await;
+        }
         Ok(())
     }
 
@@ -340,12 +352,17 @@ impl Talk<'_> {
         Ok(())
     }
 
+    async fn offer_all(&mut self) -> Result<(), Ended> {
+        self.offered = Instant::now();
+        for (room, _) in self.manager.views.all() {
+            self.offer(room).await?;
+        }
+        Ok(())
+    }
+
     async fn recheck(&mut self) -> Result<(), Ended> {
         if self.offered.elapsed() > OFFER_EVERY {
-            self.offered = Instant::now();
-            for (room, _) in self.manager.views.all() {
-                self.offer(room).await?;
-            }
+            self.offer_all().await?;
         }
         let rooms: Vec<RoomId> = self.conversation.shared().collect();
         for room in rooms {

@@ -168,9 +168,11 @@ impl Conversation {
     fn agree(&mut self, id: RoomId, digests: Digests, held: &dyn Holdings) -> Result<(), Failure> {
         let Some(room) = self.rooms.get_mut(&id) else { return Ok(()) };
         let agreed = Agreed { token: agreement_token(&digests), change: digests.change };
-        room.agreed = Some(agreed);
+        let is_news = room.agreed.replace(agreed) != Some(agreed);
         room.exchanges.take_heart();
-        self.out.push_back(Output::Agreed { room: id, agreed });
+        if is_news {
+            self.out.push_back(Output::Agreed { room: id, agreed });
+        }
         self.ask_holes(id, held)
     }
 
@@ -178,7 +180,7 @@ impl Conversation {
     fn ask_holes(&mut self, id: RoomId, held: &dyn Holdings) -> Result<(), Failure> {
         let Some(room) = self.rooms.get_mut(&id).filter(|r| !r.holes_asked) else { return Ok(()) };
         room.holes_asked = true;
-        for hole in held.holes(id)? {
+        for hole in held.holes(id, None)? {
             room.filling = true;
             self.fetcher.add(id, hole);
         }
@@ -315,22 +317,24 @@ impl Conversation {
 
     /// A log moved whose head we hold: what was missing below may be there now.
     fn fetch_filled(&mut self, id: RoomId, class: Class, heads: &[Head], held: &dyn Holdings) -> Result<(), Failure> {
-        let mut logs = Vec::new();
         for head in heads {
-            if class == Class::Content && held.holds(head.tip.id)? {
-                logs.push(head.log(class));
+            if class == Class::Control || !held.holds(head.tip.id)? {
+                continue;
             }
-        }
-        if logs.is_empty() {
-            return Ok(());
-        }
-        for hole in held.holes(id)?.into_iter().filter(|hole| logs.contains(&hole.log)) {
-            if let Some(room) = self.rooms.get_mut(&id) {
-                room.filling = true;
+            for hole in held.holes(id, Some(&head.log(class)))? {
+                if let Some(room) = self.rooms.get_mut(&id) {
+                    room.filling = true;
+                }
+                self.fetcher.add(id, hole);
             }
-            self.fetcher.add(id, hole);
         }
         Ok(())
+    }
+
+    pub(super) fn untrue(&mut self, request: u32, bytes: u32, held: &dyn Holdings) -> Result<(), Failure> {
+        let credit = self.fetcher.untrue(request, bytes)?;
+        self.out.extend(credit.map(Output::Send));
+        self.settle(None, held)
     }
 
     pub(super) fn delivered(

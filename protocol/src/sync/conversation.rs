@@ -72,6 +72,7 @@ impl Conversation {
             Input::Withdraw(room) => self.withdraw(room),
             Input::Introduced(room) => self.introduced(room, held)?,
             Input::Delivered { request, bytes, new, bottom } => self.delivered(request, bytes, new, bottom, held)?,
+            Input::Untrue { request, bytes } => self.untrue(request, bytes, held)?,
             Input::Resume(room) => self.resume(room, held)?,
             Input::Moved { room, class, heads } => {
                 if let Some(handle) = self.audience(room, held)? {
@@ -210,7 +211,7 @@ impl Conversation {
         for (n, Branch { top, down_to }) in (0..).zip(branches) {
             let request = request.wrapping_add(n);
             match id {
-                Some(room) => self.server.want(Wanted { request, room, top: *top, down_to: *down_to })?,
+                Some(room) => self.server.want(Wanted { request, room, log: None, top: *top, down_to: *down_to })?,
                 None => self.send(Frame::Events { request, last: true, chunk: Vec::new() }),
             }
         }

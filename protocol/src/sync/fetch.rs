@@ -54,6 +54,8 @@ struct Asked {
     vouched: Vouched,
     /// Chunks that came and were not dealt with yet.
     pending: u32,
+    /// One of them was not what it had to be: nothing more is asked below.
+    untrue: bool,
     last_came: bool,
     /// The lowest event dealt with: its predecessor and its seq.
     bottom: Option<(EventId, u64)>,
@@ -200,6 +202,7 @@ impl Fetcher {
             expected: top,
             vouched,
             pending: 0,
+            untrue: false,
             last_came: false,
             bottom: None,
         };
@@ -236,7 +239,7 @@ impl Fetcher {
                 true => Ok(None),
             };
         }
-        (self.moved_ms, self.untrue) = (now_ms, 0);
+        self.moved_ms = now_ms;
         // The sender may overdraw what is left of its credit by one chunk, and then has to wait.
         if self.window <= 0 || chunk.len() > CHUNK_LEN_MAX {
             return Err(Failure::Budget("credit"));
@@ -264,9 +267,20 @@ impl Fetcher {
         if let Some(asked) = self.asked.get_mut(&request) {
             asked.pending = asked.pending.saturating_sub(1);
             asked.bottom = Some(bottom);
+            self.untrue = 0;
             of = asked.room.map(|room| (room, asked.missing.log.class));
         }
         (of, self.return_credit(bytes))
+    }
+
+    /// A chunk was not what the hash named it to be.
+    pub(super) fn untrue(&mut self, request: u32, bytes: u32) -> Result<Option<Frame>, Failure> {
+        if let Some(asked) = self.asked.get_mut(&request) {
+            asked.pending = asked.pending.saturating_sub(1);
+            asked.untrue = true;
+        }
+        self.untrue += 1;
+        if self.untrue > UNTRUE_MAX { Err(Failure::Budget("false events")) } else { Ok(self.return_credit(bytes)) }
     }
 
     fn return_credit(&mut self, bytes: u32) -> Option<Frame> {
@@ -290,7 +304,7 @@ impl Fetcher {
             let Some(room) = asked.room else { continue };
             rooms.insert(room);
             self.tops.remove(&asked.missing.top.id);
-            let Some((prev, first_seq)) = asked.bottom else { continue };
+            let Some((prev, first_seq)) = asked.bottom.filter(|_| !asked.untrue) else { continue };
             let ended_early = first_seq > asked.down_to;
             if prev == EventId::ZERO || first_seq <= 1 || ended_early || held.holds(prev)? {
                 continue;

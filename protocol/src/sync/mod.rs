@@ -124,6 +124,8 @@ pub struct Missing {
 /// A chunk to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk {
+    /// The log that its events are of.
+    pub log: Log,
     /// Compressed.
     pub bytes: Vec<u8>,
     /// The lowest event in it.
@@ -159,11 +161,11 @@ pub trait Holdings {
     /// # Errors
     /// `Unavailable`.
     fn missing(&self, room: RoomId, class: Class, heads: &[Head]) -> Result<Vec<Missing>, Unavailable>;
-    /// Our own holes in a room's content logs.
+    /// Our own holes in a room's content logs, or in one of them; not those whose top is held in another log.
     ///
     /// # Errors
     /// `Unavailable`.
-    fn holes(&self, room: RoomId) -> Result<Vec<Missing>, Unavailable>;
+    fn holes(&self, room: RoomId, of: Option<&Log>) -> Result<Vec<Missing>, Unavailable>;
     /// Whether an event is held.
     ///
     /// # Errors
@@ -205,6 +207,14 @@ pub enum Input {
         new: bool,
         /// Its lowest event: what it names as predecessor, and its seq.
         bottom: (EventId, u64),
+    },
+    /// A delivered range is not what the hash named it to be: so it may be where an author named a predecessor of another
+    /// log. Nothing of it was admitted.
+    Untrue {
+        /// As in `Output::Deliver`.
+        request: u32,
+        /// As in `Output::Deliver`.
+        bytes: u32,
     },
     /// Another conversation has stopped fetching this room.
     Resume(RoomId),

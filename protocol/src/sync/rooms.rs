@@ -244,6 +244,13 @@ impl Conversation {
     /// A new room, or what has changed of one.
     pub(super) fn offer(&mut self, offer: Offer, held: &dyn Holdings) -> Result<(), Failure> {
         let id = offer.room;
+        let key = |offer: &Offer| (offer.kind, offer.secret);
+        if self.rooms.get(&id).is_some_and(|room| key(&room.offer) != key(&offer)) {
+            // Who may see it is another question now, and it is called something else: as a new room.
+            self.withdraw(id);
+            self.own_order.iter_mut().filter(|room| **room == id).for_each(|room| *room = RoomId::ZERO);
+            self.expected.retain(|_, room| *room != id);
+        }
         if let Some(room) = self.rooms.get_mut(&id) {
             room.introduced &= room.offer.introduction == offer.introduction;
             room.offer = offer;

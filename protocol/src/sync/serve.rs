@@ -3,7 +3,7 @@
 use super::{Failure, Holdings, Unavailable};
 use crate::id::{EventId, RoomId};
 use crate::limits::{CHUNK_COST_MIN, CREDIT_MAX, WANTS_MAX};
-use crate::log::Tip;
+use crate::log::{Log, Tip};
 use crate::wire::Frame;
 use std::collections::VecDeque;
 
@@ -12,6 +12,8 @@ use std::collections::VecDeque;
 pub(super) struct Wanted {
     pub(super) request: u32,
     pub(super) room: RoomId,
+    /// The log of its first chunk.
+    pub(super) log: Option<Log>,
     pub(super) top: Tip,
     pub(super) down_to: u64,
 }
@@ -59,11 +61,13 @@ impl Server {
         let Some(wanted) = self.wanted.front_mut() else { return Ok(None) };
         let (request, room) = (wanted.request, wanted.room);
         let chunk = if sees(room)? { held.chunk(room, wanted.top, wanted.down_to)? } else { None };
-        let Some(chunk) = chunk else {
+        // Where an author named a predecessor of another log, the branch ends.
+        let Some(chunk) = chunk.filter(|chunk| wanted.log.is_none_or(|log| log == chunk.log)) else {
             self.wanted.pop_front();
             return Ok(Some((room, not_held(request))));
         };
         let last = chunk.first_seq <= wanted.down_to.max(1) || chunk.prev == EventId::ZERO;
+        wanted.log = Some(chunk.log);
         wanted.top = Tip { seq: chunk.first_seq.saturating_sub(1), id: chunk.prev };
         if last {
             self.wanted.pop_front();

@@ -6,7 +6,7 @@ use crate::control::payload::RoomKind;
 use crate::event::Class;
 use crate::id::{DeviceId, EventId, RoomId};
 use crate::limits::HEADS_MAX;
-use crate::log::Tip;
+use crate::log::{Log, Tip};
 use crate::sync::{Agreed, Chunk, Conversation, Digests, Holdings, Input, Missing, Offer, Output, Unavailable};
 use crate::wire::{Frame, Head, Listing};
 use std::cell::{Cell, RefCell};
@@ -54,7 +54,7 @@ impl Holdings for Many {
         self.take(heads);
         Ok(Vec::new())
     }
-    fn holes(&self, _: RoomId) -> Result<Vec<Missing>, Unavailable> {
+    fn holes(&self, _: RoomId, _: Option<&Log>) -> Result<Vec<Missing>, Unavailable> {
         Ok(Vec::new())
     }
     fn holds(&self, id: EventId) -> Result<bool, Unavailable> {

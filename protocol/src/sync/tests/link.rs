@@ -154,6 +154,7 @@ impl Link {
                         let new = end.node.take(&events);
                         self.input(side, Input::Delivered { request, bytes, new, bottom });
                     }
+                    Err(error) if error.may_be_honest(vouched) => self.input(side, Input::Untrue { request, bytes }),
                     Err(error) => end.failure = Some(error.into()),
                 }
             }

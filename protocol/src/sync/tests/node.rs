@@ -241,11 +241,13 @@ impl Holdings for Node {
             .collect())
     }
 
-    fn holes(&self, room: RoomId) -> Result<Vec<Missing>, Unavailable> {
+    fn holes(&self, room: RoomId, of: Option<&Log>) -> Result<Vec<Missing>, Unavailable> {
         self.answers()?;
         let Some(held) = self.rooms.get(&room) else { return Ok(Vec::new()) };
         let mut missing = Vec::new();
-        for (log, row) in held.logs.iter().filter(|(log, _)| log.class == Class::Content) {
+        for (log, row) in
+            held.logs.iter().filter(|(log, _)| log.class == Class::Content && of.is_none_or(|of| of == *log))
+        {
             let holes = row.state.holes().iter();
             missing.extend(holes.map(|h| Missing {
                 log: *log,
@@ -271,6 +273,7 @@ impl Holdings for Node {
         loop {
             let Some(lowest) = events.last() else { return Ok(None) };
             let (first_seq, prev) = (lowest.header().seq, lowest.header().prev);
+            let lowest_log = lowest.log();
             let row = |event: &Event| {
                 let travels = event.id() == top.id || signature_travels(event.header().class, event.header().seq);
                 let mut signature = event.signature().copied().filter(|_| travels);
@@ -283,7 +286,7 @@ impl Holdings for Node {
             };
             let rows = events.iter().rev().map(row).collect();
             if let Some(bytes) = (Range { first_seq, prev, rows }).deflate() {
-                return Ok(Some(Chunk { bytes, first_seq, prev }));
+                return Ok(Some(Chunk { log: lowest_log, bytes, first_seq, prev }));
             }
             events.truncate(events.len() / 2);
         }
