@@ -4,6 +4,7 @@
 mod disk;
 mod files;
 mod home;
+mod links;
 mod ports;
 mod requests;
 

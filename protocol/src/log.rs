@@ -104,9 +104,11 @@ impl LogState {
         self.held
     }
 
-    /// The tips to tell others: those that a hole above them may yet prove to be ancestors are left out.
-    pub fn heads(&self) -> impl Iterator<Item = Tip> + '_ {
-        let covered = self.holes.last().map_or(0, |h| h.top.seq);
+    /// The tips to tell others: those that a hole above them may yet prove to be ancestors are left out. A hole whose top
+    /// is held in another log proves nothing: its author named what is none of their own.
+    pub fn heads(&self, mut is_elsewhere: impl FnMut(EventId) -> bool) -> impl Iterator<Item = Tip> + '_ {
+        let true_holes = self.holes.iter().filter(|hole| !is_elsewhere(hole.top.id));
+        let covered = true_holes.map(|hole| hole.top.seq).max().unwrap_or(0);
         self.tips.iter().copied().filter(move |t| t.seq > covered)
     }
 
@@ -270,7 +272,7 @@ mod tests {
             for (_, parent) in &events {
                 *children.entry(*parent).or_default() += 1;
             }
-            prop_assert_eq!(state.heads().map(|t| t.id).collect::<BTreeSet<_>>(), leaves);
+            prop_assert_eq!(state.heads(|_| false).map(|t| t.id).collect::<BTreeSet<_>>(), leaves);
             prop_assert_eq!(state.is_forked(), children.values().any(|n| *n > 1));
             prop_assert_eq!(state.held(), events.len() as u64);
         }
@@ -291,7 +293,7 @@ mod tests {
         assert_eq!(log.insert(run(1, 0, false, 5, 5), 1), Ok(()));
         assert_eq!(log.insert(run(90, 89, false, 99, 99), 2), Ok(()));
         assert_eq!(log.holes(), [Hole { top: Tip { seq: 89, id: id(89) }, above: 5, since_ms: 2 }]);
-        assert_eq!(log.heads().map(|t| t.seq).collect::<Vec<_>>(), [99]);
+        assert_eq!(log.heads(|_| false).map(|t| t.seq).collect::<Vec<_>>(), [99]);
         assert_eq!(log.insert(run(50, 49, false, 89, 89), 3), Ok(()));
         assert_eq!(log.holes()[0].top.seq, 49);
         assert_eq!(log.insert(run(6, 5, true, 49, 49), 4), Ok(()));

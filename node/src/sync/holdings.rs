@@ -2,7 +2,7 @@
 
 use super::leases::Leases;
 use crate::rooms::{RoomView, Views};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use tidings_protocol::codec::encode;
 use tidings_protocol::event::Class;
@@ -78,8 +78,7 @@ impl Holdings for NodeHoldings {
         }
         let mut heads = Vec::new();
         for (log, row) in self.content_logs(&view)?.into_iter().filter(|(_, row)| row.moved > since) {
-            let head = |tip| Head { author: log.author, grant: log.grant, tip, hlc: row.hlc };
-            heads.extend(row.state.heads().map(head));
+            heads.extend(heads_of(&self.store, &log, &row).map_err(unavailable)?);
         }
         Ok(heads)
     }
@@ -152,6 +151,18 @@ impl Holdings for NodeHoldings {
     fn may_fetch(&self, room: RoomId) -> bool {
         self.views.find(room).is_some_and(|view| !view.row.left) && self.leases.take(room, &self.peer)
     }
+}
+
+/// The heads of a log, to be told.
+pub(super) fn heads_of(store: &Store, log: &Log, row: &LogRow) -> Result<Vec<Head>, StorageError> {
+    let mut elsewhere = BTreeSet::new();
+    for hole in row.state.holes() {
+        if store.holds(hole.top.id)? {
+            elsewhere.insert(hole.top.id);
+        }
+    }
+    let head = |tip| Head { author: log.author, grant: log.grant, tip, hlc: row.hlc };
+    Ok(row.state.heads(|id| elsewhere.contains(&id)).map(head).collect())
 }
 
 /// One hash over heads, whatever their order.

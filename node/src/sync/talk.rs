@@ -2,7 +2,7 @@
 
 use super::deliver::{self, Dealt, Delivery};
 use super::frames::{self, Traffic};
-use super::holdings::NodeHoldings;
+use super::holdings::{NodeHoldings, heads_of};
 use super::manager::Manager;
 use super::offers;
 use crate::clock::now_ms;
@@ -342,8 +342,8 @@ impl Talk<'_> {
             } else if view.state.is_effective(&log)
                 && let Ok(Some(row)) = self.held.store.log(view.number, &log)
             {
-                let head = |tip| Head { author: log.author, grant: log.grant, tip, hlc: row.hlc };
-                heads.entry((room, log.class)).or_default().extend(row.state.heads().map(head));
+                let own = heads_of(&self.held.store, &log, &row).unwrap_or_default();
+                heads.entry((room, log.class)).or_default().extend(own);
             }
         }
         for ((room, class), heads) in heads {

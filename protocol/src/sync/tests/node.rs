@@ -196,7 +196,7 @@ impl Holdings for Node {
         let digest = |class: Class| {
             let mut hasher = blake3::Hasher::new();
             for (log, row) in held.logs.iter().filter(|(log, _)| log.class == class) {
-                for tip in row.state.heads() {
+                for tip in row.state.heads(|_| false) {
                     hasher.update(&[log.author.0, log.grant.0, tip.id.0].concat());
                 }
             }
@@ -218,7 +218,7 @@ impl Holdings for Node {
         let Some(held) = self.rooms.get(&room) else { return Ok(Vec::new()) };
         let mut heads = Vec::new();
         for (log, row) in held.logs.iter().filter(|(log, row)| log.class == class && row.moved > since) {
-            heads.extend(row.state.heads().map(|tip| {
+            heads.extend(row.state.heads(|_| false).map(|tip| {
                 let hlc = held.events.get(&tip.id).map_or(Hlc(0), |e| e.header().hlc);
                 Head { author: log.author, grant: log.grant, tip, hlc }
             }));
