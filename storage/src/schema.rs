@@ -145,8 +145,8 @@ const WRITE_BUFFERS_LEN_MAX: usize = 24 << 20;
 const FAMILY_BUFFER_LEN_MAX: usize = 8 << 20;
 /// Blocks, indexes and filters read back from files.
 const BLOCK_CACHE_LEN_MAX: usize = 16 << 20;
-/// The write-ahead log, before what it protects is flushed.
-const WAL_LEN_MAX: u64 = 64 << 20;
+/// The write-ahead log, before what it protects is flushed: it counts as disk, and is read whole at the next start.
+const WAL_LEN_MAX: u64 = 8 << 20;
 /// Table files kept open.
 const OPEN_FILES_MAX: i32 = 256;
 /// Parts of the table of open files: with the default 64 each would hold a few, and files would be opened again and again.
