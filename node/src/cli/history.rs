@@ -5,7 +5,7 @@ use super::args::ImportArgs;
 use super::exit::Failure;
 use super::output::line;
 use super::rooms::segment;
-use crate::api::types::{ImportProgress, Problem};
+use crate::api::types::{ImportProgress, Problem, Room};
 use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
 use std::fs::File;
@@ -33,7 +33,9 @@ pub(super) async fn import(context: &Context, args: ImportArgs) -> Result<ExitCo
     let source = args.source.unwrap_or_else(|| source_name(&args.file));
     let (sender, receiver) = tokio::io::duplex(PIPE_LEN);
     let feeding = tokio::task::spawn_blocking(move || feed(reader, sender, tokio::runtime::Handle::current()));
-    let path = format!("/v1/rooms/{}/import?source={}", segment(&args.room), segment(&source));
+    // Asked first: an answer to a request whose body is still on its way may not arrive.
+    let room: Room = client.get(&format!("/v1/rooms/{}", segment(&args.room))).await?;
+    let path = format!("/v1/rooms/{}/import?source={}", room.room, segment(&source));
     let mut answers = client.post_stream::<Answer, _>(&path, receiver).await?;
     let on_terminal = std::io::stderr().is_terminal() && !context.out.json;
     while let Some(answer) = answers.next().await? {
