@@ -74,6 +74,12 @@ impl Scene {
         self.said.push(text.to_owned());
     }
 
+    /// Alice's node has not taken much more memory than at its peak before.
+    fn has_not_grown(&self, before_kib: u64) {
+        let grown = self.alice.peak_memory_kib() - before_kib;
+        assert!(grown < GROWTH_KIB_MAX, "{grown} KiB");
+    }
+
     /// Both nodes answer, get from one another what is new, and hold the same, which is only what was truly said.
     fn is_well(&mut self) {
         for (from, to) in [(&self.alice, &self.bob), (&self.bob, &self.alice)] {
@@ -215,8 +221,7 @@ async fn a_length_takes_no_memory() {
             talk.until_sent_away().await;
         }
     }
-    let grown = scene.alice.peak_memory_kib() - before;
-    assert!(grown < GROWTH_KIB_MAX, "{grown} KiB");
+    scene.has_not_grown(before);
     scene.is_well();
 }
 
@@ -230,8 +235,7 @@ async fn a_chunk_that_inflates_to_a_gigabyte_takes_no_memory() {
         talk.answer(request, bomb(8192, says_size)).await;
         talk.until_sent_away().await;
     }
-    let grown = scene.alice.peak_memory_kib() - before;
-    assert!(grown < GROWTH_KIB_MAX, "{grown} KiB");
+    scene.has_not_grown(before);
     scene.is_well();
 }
 

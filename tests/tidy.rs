@@ -41,7 +41,8 @@ fn arrows_point_one_way() {
     let walls: [(&str, &[&str], &[&str]); 9] = [
         // What is named, by whom alone, where it is looked for.
         ("bincode", &["protocol/src/codec.rs"], &["protocol/", "storage/", "node/"]),
-        ("rocksdb::", &["storage/"], &["protocol/", "storage/", "node/"]),
+        // One other: the bare loop with which `make measure` compares us, which must not be ours.
+        ("rocksdb::", &["storage/", "benches/measure/floor.rs"], &["protocol/", "storage/", "node/", "benches/"]),
         ("libp2p", &["node/src/network/"], &["protocol/", "storage/", "node/"]),
         ("axum", &["node/src/api/"], &["protocol/", "storage/", "node/"]),
         ("tidings_storage", &["storage/", "node/"], &["protocol/"]),
