@@ -6,10 +6,10 @@ use crate::support::scene::{Scene, holder, members};
 use crate::support::store::Duo;
 use std::collections::{BTreeMap, BTreeSet};
 use tidings_protocol::admission::{Admission, Rejection, WaitFor, admit_content};
-use tidings_protocol::control::evaluate::Void;
 use tidings_protocol::control::kind;
 use tidings_protocol::control::payload::{Control, Join};
 use tidings_protocol::control::rank::Rank;
+use tidings_protocol::control::state::Void;
 use tidings_protocol::event::{Class, VerifiedEvent};
 use tidings_protocol::id::{EventId, RoomId};
 use tidings_protocol::identity::BadSignature;
@@ -147,7 +147,7 @@ fn what_a_closing_lists_counts_and_the_union_of_closings_does() {
     assert!(state.invites[&invite].closed);
     let mut listed = vec![joins[0].0.id(), joins[2].0.id(), duo.control[3].id()];
     listed.sort_unstable();
-    assert_eq!(state.invites[&invite].joins, listed);
+    assert_eq!(state.invites[&invite].joins, listed.into());
     // What rests on a join that does not count: their deeds, their words.
     let (mut late, who) = (joins[1].1.clone(), Person::new(11));
     let set = late.leave();
@@ -214,7 +214,7 @@ fn what_rests_on_a_closed_way_in_falls_with_it_and_says_why() {
     let all =
         [genesis, invite.clone(), join.clone(), grant.clone(), enrol.clone(), second.clone(), second_join.clone()];
     let mut scene = Scene::of(&[&all[..], std::slice::from_ref(&topic)].concat());
-    assert_eq!((scene.state().void.len(), members(&scene.state()).len()), (0, 4));
+    assert_eq!((scene.voids(), members(&scene.state()).len()), (0, 4));
     scene.admit(&founder.close_invite(invite.id(), &[]));
     for (event, why) in [
         (&join, Void::Closed),

@@ -2,14 +2,16 @@
 //! (hash, signature); this decides what the room says to it, and puts it with all its indexes into the batch.
 
 use crate::rooms::Rooms;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tidings_protocol::admission::{Admission, Rejection, WaitFor, admit_content, admit_control};
 use tidings_protocol::content::Content;
-use tidings_protocol::control::evaluate::Void;
-use tidings_protocol::control::state::RoomState;
+use tidings_protocol::control::payload::ControlEvent;
+use tidings_protocol::control::set::ControlSet;
+use tidings_protocol::control::state::{RoomState, Void};
 use tidings_protocol::event::{Class, VerifiedEvent};
-use tidings_protocol::id::{EventId, RoomId};
-use tidings_protocol::limits::MODERATED_ERASE_AFTER_MS;
+use tidings_protocol::id::{DeviceId, EventId, RoomId};
+use tidings_protocol::limits::{MODERATED_ERASE_AFTER_MS, VOID_CONTROL_MAX};
 use tidings_protocol::log::Log;
 use tidings_storage::{Appended, Batch, Entry, RoomNumber, StorageError};
 
@@ -122,6 +124,7 @@ fn admit_controls(
     now_ms: u64,
     admitted: &mut Admitted,
 ) -> Result<(), StorageError> {
+    let mut moved: BTreeSet<Log> = BTreeSet::new();
     for event in events {
         let Some(live) = rooms.find(room) else { return Ok(()) };
         let (admission, read) = admit_control(event, &live.control);
@@ -129,28 +132,37 @@ fn admit_controls(
             admitted.verdict = verdict(admission);
             break;
         };
+        if let Some(why) = not_worth_keeping(&live.control, &read) {
+            admitted.verdict = Verdict::Void(why);
+            break;
+        }
         let before = admitted.stored.len();
         let entry = Entry { event, content: None, user: None, erased: false };
         append(batch, number, &[entry], now_ms, admitted)?;
         if admitted.stored.len() > before {
-            rooms.insert(room, read, event.header().hlc);
+            let settled = rooms.insert(room, read, event.header().hlc);
+            moved.extend(settled.content.iter().map(|(author, grant)| content_log(*author, *grant)));
             admitted.control = true;
         }
     }
-    if !admitted.control {
-        return Ok(());
-    }
-    if let Some(before) = rooms.evaluate(room)
-        && let Some(after) = rooms.find(room).map(|r| r.state.clone())
-    {
-        touch_turned(batch, number, &before, &after)?;
-        if let Some(why) = events.last().and_then(|e| after.void.get(&e.id()))
-            && admitted.verdict == Verdict::Known
-        {
-            admitted.verdict = Verdict::Void(*why);
-        }
+    // Content that counts now and did not before, or the other way, has moved for our peers.
+    batch.touch(number, &moved)?;
+    let void = events.last().and_then(|event| rooms.find(room)?.control.void(event.id()));
+    if let Some(why) = void.filter(|_| admitted.verdict == Verdict::Known) {
+        admitted.verdict = Verdict::Void(why);
     }
     Ok(())
+}
+
+/// Why an event is not kept: it does not count, no cut that does names it as a proof, and whoever it comes from has enough
+/// of its kind here. Should it count one day, those for whom it does tell us of it.
+fn not_worth_keeping(set: &ControlSet, event: &ControlEvent) -> Option<Void> {
+    let why = set.judge(event).filter(|_| set.event(event.id).is_none())?;
+    (set.void_beside(event) >= VOID_CONTROL_MAX && !set.is_named(&event.log, event.id)).then_some(why)
+}
+
+fn content_log(author: DeviceId, grant: EventId) -> Log {
+    Log { class: Class::Content, author, grant }
 }
 
 fn append(
@@ -185,26 +197,6 @@ fn verdict(admission: Admission) -> Verdict {
         Admission::Void(why) => Verdict::Void(why),
         Admission::Reject(why) => Verdict::Rejected(why),
     }
-}
-
-/// Content logs that count now and did not before, or the other way, have moved for our peers.
-fn touch_turned(
-    batch: &mut Batch<'_>,
-    number: RoomNumber,
-    before: &RoomState,
-    after: &RoomState,
-) -> Result<(), StorageError> {
-    let turned = !before.valid.is_subset(&after.valid) || before.void.keys().any(|id| after.valid.contains(id));
-    if !turned {
-        return Ok(());
-    }
-    let logs = batch.store().logs(number, Class::Content)?;
-    let moved: Vec<Log> = logs
-        .into_iter()
-        .map(|(log, _)| log)
-        .filter(|log| before.is_effective(log) != after.is_effective(log))
-        .collect();
-    batch.touch(number, &moved)
 }
 
 /// Brings the store in line with what the room's control events erase. Safe to repeat: done on start and after changes.

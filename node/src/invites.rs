@@ -110,7 +110,7 @@ impl NodeHandle {
         if invite.closed {
             return Ok(());
         }
-        self.close(room, id, invite.joins.clone()).await
+        self.close(room, id, invite.joins.iter().copied().collect()).await
     }
 
     /// Lists may span events: the union over all valid closings counts.

@@ -5,9 +5,9 @@ use crate::keys::random;
 use crate::writer::{Desk, Origin};
 use thiserror::Error;
 use tidings_protocol::content::{Content, Imported};
-use tidings_protocol::control::payload::{Control, Erase, RoomKind};
+use tidings_protocol::control::payload::{Control, ControlEvent, Erase, RoomKind};
 use tidings_protocol::control::rank::{Rank, Role};
-use tidings_protocol::control::state::RoomState;
+use tidings_protocol::control::state::{RoomState, Void};
 use tidings_protocol::event::{Class, Draft, Payload, VerifiedEvent};
 use tidings_protocol::id::{EventId, RoomId};
 use tidings_protocol::limits::PAYLOAD_LEN_MAX;
@@ -315,6 +315,14 @@ impl Desk<'_, '_> {
         }
     }
 
+    /// Why a decision of ours would not count: nobody is told of such a thing, and it is not kept.
+    fn would_be_void(&self, room: RoomId, event: &VerifiedEvent) -> Option<Void> {
+        if event.header().class == Class::Content {
+            return None;
+        }
+        self.rooms.find(room)?.control.judge(&ControlEvent::read(event).ok()?)
+    }
+
     pub(crate) fn root(&mut self, room: RoomId, control: &Control) -> Result<VerifiedEvent, Refusal> {
         let draft = Draft {
             class: Class::Control,
@@ -335,6 +343,9 @@ impl Desk<'_, '_> {
         let Ok(event) = draft.sign(&self.keys.device) else {
             return Ok(Err(Refusal::TooLong { len, max: PAYLOAD_LEN_MAX }));
         };
+        if let Some(void) = self.would_be_void(room, &event) {
+            return Ok(Err(Refusal::Void(void.reason())));
+        }
         let admitted = self.admit(room, std::slice::from_ref(&event), Origin::Local)?;
         if let Some(refusal) = refusal(admitted.verdict) {
             return Ok(Err(refusal));

@@ -7,7 +7,7 @@ use crate::rooms::RoomView;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use tidings_protocol::content::Content;
-use tidings_protocol::control::evaluate::Void;
+use tidings_protocol::control::state::Void;
 use tidings_protocol::event::{Body, Class, Hlc};
 use tidings_protocol::id::{EventId, UserId};
 use tidings_protocol::limits::WITHHELD_AFTER_MS;

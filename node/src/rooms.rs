@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
-use tidings_protocol::control::evaluate::ControlSet;
+use tidings_protocol::control::decide::Settled;
+use tidings_protocol::control::payload::ControlEvent;
+use tidings_protocol::control::set::ControlSet;
 use tidings_protocol::control::state::RoomState;
 use tidings_protocol::event::{Class, Hlc};
 use tidings_protocol::id::{EventId, RoomId};
@@ -56,8 +58,6 @@ pub struct LiveRoom {
     pub control: ControlSet,
     /// What follows from them.
     pub state: Arc<RoomState>,
-    /// Control events that count and that no other such names.
-    heads: Arc<Vec<Head>>,
     /// Clocks of control events, for heads.
     clocks: HashMap<EventId, Hlc>,
 }
@@ -119,19 +119,15 @@ impl Rooms {
         self.stale.insert(room);
     }
 
-    /// Takes a control event in. `evaluate` has to follow before anything is decided on it.
-    pub fn insert(&mut self, room: RoomId, event: tidings_protocol::control::payload::ControlEvent, hlc: Hlc) {
-        if let Some(live) = self.live.get_mut(&room) {
-            live.clocks.insert(event.id, hlc);
-            live.control.insert(event);
-        }
-    }
-
-    /// Decides anew what follows; returns what was before.
-    pub fn evaluate(&mut self, room: RoomId) -> Option<Arc<RoomState>> {
-        let live = self.live.get_mut(&room)?;
+    /// Takes a control event in and decides what it changes.
+    pub fn insert(&mut self, room: RoomId, event: ControlEvent, hlc: Hlc) -> Settled {
+        let Some(live) = self.live.get_mut(&room) else { return Settled::default() };
         self.stale.insert(room);
-        Some(live.evaluate())
+        live.clocks.insert(event.id, hlc);
+        live.control.insert(event);
+        let settled = live.control.settle();
+        live.state = Arc::new(live.control.state().clone());
+        settled
     }
 
     /// Notes that readers have to see a room anew.
@@ -160,7 +156,7 @@ impl Rooms {
             number: live.number,
             row,
             state: live.state.clone(),
-            control_heads: live.heads.clone(),
+            control_heads: Arc::new(live.control_heads()),
             has_genesis: live.control.genesis().is_some() || live.state.needs_newer,
         };
         self.views.put(room, view);
@@ -169,23 +165,13 @@ impl Rooms {
 
 impl LiveRoom {
     fn new(number: RoomNumber, control: ControlSet, clocks: HashMap<EventId, Hlc>) -> Self {
-        let mut room = LiveRoom { number, control, state: Arc::default(), heads: Arc::default(), clocks };
-        room.evaluate();
-        room
+        let state = Arc::new(control.state().clone());
+        LiveRoom { number, control, state, clocks }
     }
 
-    /// Decides anew; returns the state before.
-    fn evaluate(&mut self) -> Arc<RoomState> {
-        let before = std::mem::replace(&mut self.state, Arc::new(self.control.evaluate()));
-        self.heads = Arc::new(self.control_heads());
-        before
-    }
-
+    /// What others are told of the control logs.
     fn control_heads(&self) -> Vec<Head> {
-        let counts = |id: &EventId| self.state.valid.contains(id);
-        let named: BTreeSet<EventId> = self.control.events().filter(|e| counts(&e.id)).map(|e| e.prev).collect();
-        let heads = self.control.events().filter(|e| counts(&e.id) && !named.contains(&e.id));
-        heads.map(|e| self.head(e.log, Tip { seq: e.seq, id: e.id })).collect()
+        self.control.heads().into_iter().map(|(log, tip)| self.head(log, tip)).collect()
     }
 
     fn head(&self, log: Log, tip: Tip) -> Head {

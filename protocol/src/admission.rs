@@ -3,10 +3,10 @@
 
 use crate::codec::CodecError;
 use crate::content::Content;
-use crate::control::evaluate::{ControlSet, Void};
 use crate::control::kind;
 use crate::control::payload::{Control, ControlEvent};
-use crate::control::state::{NoContent, RoomState};
+use crate::control::set::ControlSet;
+use crate::control::state::{NoContent, RoomState, Void};
 use crate::event::{Body, Class, VerifiedEvent};
 use crate::id::EventId;
 use crate::identity::BadSignature;

@@ -69,8 +69,15 @@ pub const SETTING_VALUE_LEN_MAX: usize = 1024;
 pub const FOUNDERS_MAX: usize = 16;
 /// Ids that a list in a control payload may name (lifts, replaces).
 pub const CONTROL_IDS_MAX: usize = 64;
-/// Joins that one CloseInvite lists; lists may span events.
+/// Logs that one revocation cuts: 64 with 8 ids each are 22 KiB, which leaves room for its joins.
+pub const CUTS_MAX: usize = 64;
+/// Ids that a cut of one log names: tips, and ancestors of them for who lacks those.
+pub const CUT_IDS_MAX: usize = 8;
+/// Joins that one CloseInvite or Revoke lists; lists of closings may span events.
 pub const CLOSE_JOINS_MAX: usize = 1024;
+/// Control events of one user, or joins by one invite, that are kept although they do not count: enough for what was
+/// written before its author heard of a revocation, too few to fill a disk.
+pub const VOID_CONTROL_MAX: u32 = 256;
 /// People that one message may mention.
 pub const MENTIONS_MAX: usize = 64;
 /// A reaction: one emoji with its joiners, or a short word.

@@ -200,14 +200,15 @@ impl Batch<'_> {
         Ok(held.filter(|number| !self.rooms.contains_key(number)))
     }
 
-    /// Marks logs as moved, so that peers are told: what counts of them has changed.
+    /// Marks logs of which anything is held as moved, so that peers are told: what counts of them has changed.
     ///
     /// # Errors
     /// `Rocks`, `Damaged`.
-    pub fn touch(&mut self, room: RoomNumber, logs: &[Log]) -> Result<(), StorageError> {
+    pub fn touch<'l>(&mut self, room: RoomNumber, logs: impl IntoIterator<Item = &'l Log>) -> Result<(), StorageError> {
         for log in logs {
-            let row = self.log_row(room, log)?;
-            self.put_log_row(room, log, row)?;
+            if let Some(row) = self.held_log_row(room, log)? {
+                self.put_log_row(room, log, row)?;
+            }
         }
         Ok(())
     }

@@ -6,9 +6,9 @@ use std::io::Read;
 use thiserror::Error;
 use tidings_protocol::admission::{Admission, WaitFor, admit_control};
 use tidings_protocol::codec::{CodecError, decode};
-use tidings_protocol::control::evaluate::ControlSet;
 use tidings_protocol::control::payload::{Control, ControlEvent, Erase};
 use tidings_protocol::control::rank::Rank;
+use tidings_protocol::control::set::ControlSet;
 use tidings_protocol::control::state::RoomState;
 use tidings_protocol::event::{Body, Class, Header, SignedEvent, VerifiedEvent};
 use tidings_protocol::id::{DeviceId, EventId, RoomId};
@@ -247,7 +247,11 @@ impl Proof {
     /// What follows from the control events, all of which stand before the first content event.
     fn authority(&mut self) -> Result<&Authority, &'static str> {
         self.check_none_waits()?;
-        Ok(self.authority.get_or_insert_with(|| Authority::of(&self.control)))
+        let control = &mut self.control;
+        Ok(self.authority.get_or_insert_with(|| {
+            control.settle();
+            Authority::of(control)
+        }))
     }
 
     fn check_none_waits(&self) -> Result<(), &'static str> {
@@ -271,7 +275,7 @@ impl Proof {
 
 impl Authority {
     fn of(control: &ControlSet) -> Self {
-        let state = control.evaluate();
+        let state = control.state().clone();
         let erases = control.events().filter_map(|event| match &event.control {
             Control::Erase(erase) if may_erase(control, &state, event, erase) => Some(erase),
             _ => None,

@@ -5,8 +5,8 @@ use crate::key::{self, RoomNumber};
 use crate::schema::Family;
 use crate::store::Store;
 use tidings_protocol::codec::{Canonical, CodecError, Reader, Writer, decode};
-use tidings_protocol::control::evaluate::ControlSet;
 use tidings_protocol::control::payload::{Control, ControlEvent, RoomKind};
+use tidings_protocol::control::set::ControlSet;
 use tidings_protocol::event::{Body, Hlc};
 use tidings_protocol::id::{EventId, RoomId, UserId};
 use tidings_protocol::limits::{ADDRESS_LEN_MAX, LINK_ADDRESSES_MAX, NAME_LEN_MAX};
@@ -113,6 +113,7 @@ impl Store {
             let prev = self.header(room, &event)?.prev;
             set.insert(ControlEvent { id: event.id, log: event.log, seq: event.seq, prev, control });
         }
+        set.settle();
         Ok(set)
     }
 

@@ -76,7 +76,7 @@ impl Said {
                 let log = json!([1, device_name(e.author), hex(&e.grant)]);
                 ("Erase", json!({ "log": log, "seq": e.seq, "id": hex(&e.id) }))
             }
-            Control::Leave | Control::Unknown { .. } => ("Leave", json!({})),
+            _ => ("Leave", json!({})),
         });
         json!({
             "id": hex(&self.id), "kind": kind, "author": device_name(self.author), "grant": self.grant.as_ref().map(hex),

@@ -3,8 +3,8 @@
 use super::people::{Pen, Person};
 use std::collections::BTreeMap;
 use tidings_protocol::admission::{Admission, admit_control};
-use tidings_protocol::control::evaluate::{ControlSet, Void};
-use tidings_protocol::control::state::RoomState;
+use tidings_protocol::control::set::ControlSet;
+use tidings_protocol::control::state::{RoomState, Void};
 use tidings_protocol::event::VerifiedEvent;
 use tidings_protocol::id::UserId;
 
@@ -29,17 +29,24 @@ impl Scene {
         let (admission, control) = admit_control(event, &self.set);
         assert_eq!(admission, Admission::Admit);
         self.set.insert(control.unwrap());
+        self.set.settle();
+        // What was decided step by step is what is decided from scratch.
+        assert_eq!(self.set.from_scratch().state(), self.set.state());
     }
 
     pub fn state(&self) -> RoomState {
-        self.set.evaluate()
+        self.set.state().clone()
+    }
+
+    /// How many events do not count.
+    pub fn voids(&self) -> usize {
+        self.set.verdicts().filter(|(_, void)| void.is_some()).count()
     }
 
     /// Why an event does not count; `None` when it does.
     pub fn void(&self, event: &VerifiedEvent) -> Option<Void> {
-        let state = self.state();
-        let void = state.void.get(&event.id()).copied();
-        assert_eq!(state.valid.contains(&event.id()), void.is_none());
+        let void = self.set.void(event.id());
+        assert_eq!(self.set.counts(event.id()), void.is_none());
         void
     }
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tidings_protocol::admission::{Admission, admit_content, admit_control};
 use tidings_protocol::content::Content;
-use tidings_protocol::control::evaluate::ControlSet;
 use tidings_protocol::control::payload::RoomKind;
+use tidings_protocol::control::set::ControlSet;
 use tidings_protocol::control::state::{Erasure, RoomState};
 use tidings_protocol::event::{Class, VerifiedEvent};
 use tidings_protocol::id::{EventId, RoomId, UserId};
@@ -120,7 +120,7 @@ impl TestStore {
 
     /// The state of the room, from its rows.
     pub fn state(&self) -> RoomState {
-        self.store.control_set(self.room, self.id).unwrap().evaluate()
+        self.store.control_set(self.room, self.id).unwrap().state().clone()
     }
 
     pub fn range(&self, log: &Log, top: Tip, down_to: u64, len_max: usize) -> Option<Range> {
@@ -171,7 +171,7 @@ pub fn append_in(
     now_ms: u64,
 ) -> Vec<Appended> {
     let mut set = batch.store().control_set(room, id).unwrap();
-    let mut state = set.evaluate();
+    let mut state = set.state().clone();
     let before = erasures(&state);
     let read: Vec<Read> = events.iter().map(|event| admit(event, &mut set, &mut state)).collect();
     let entries: Vec<Entry<'_>> = events.iter().zip(&read).map(|(event, read)| read.entry(event)).collect();
@@ -204,7 +204,8 @@ fn admit(event: &VerifiedEvent, set: &mut ControlSet, state: &mut RoomState) -> 
         let (admission, control) = admit_control(event, set);
         assert_eq!(admission, Admission::Admit, "control event {}", event.id());
         set.insert(control.unwrap());
-        *state = set.evaluate();
+        set.settle();
+        *state = set.state().clone();
         return Read { content: None, user: None, erased: false };
     }
     let (admission, content) = admit_content(event, state);

@@ -4,11 +4,13 @@
 use serde_json::{Value, json};
 use tidings_protocol::codec::encode;
 use tidings_protocol::content::{Content, Imported, Text};
+use tidings_protocol::control::cut::Cut;
 use tidings_protocol::control::payload::{Control, Join, RoomKind};
 use tidings_protocol::event::{Body, VerifiedEvent};
 use tidings_protocol::id::{EventId, RoomId, UserId};
 use tidings_protocol::identity::{DeviceCertificate, DeviceKey, InviteSecret, RecoveryPhrase};
 use tidings_protocol::link::InviteLink;
+use tidings_protocol::log::Log;
 use tidings_protocol::range::{Range, Row, RowBody};
 
 pub fn event_vector(label: &str, seed: &[u8; 32], event: &VerifiedEvent, fields: Value) -> Value {
@@ -57,12 +59,23 @@ pub fn control_fields(control: &Control) -> Value {
         }),
         Control::Enrol(c) => json!({ "certificate": certificate_fields(c) }),
         Control::CloseInvite(c) => json!({ "invite": hex(&c.invite.0), "joins": ids(&c.joins) }),
+        Control::Revoke(r) => {
+            json!({ "user": hex(&r.user.0), "cuts": cuts_fields(&r.cuts), "joins": ids(&r.joins) })
+        }
+        Control::RevokeDevice(r) => json!({ "device": hex(&r.device.0), "cuts": cuts_fields(&r.cuts) }),
+        Control::Successor(room) => json!({ "room": hex(&room.0) }),
         Control::Set(s) => json!({ "key": s.key, "value": s.value, "replaces": ids(&s.replaces) }),
         Control::Erase(e) => {
             json!({ "author": hex(&e.author.0), "grant": hex(&e.grant.0), "seq": e.seq, "id": hex(&e.id.0) })
         }
         Control::Leave | Control::Unknown { .. } => json!({}),
     }
+}
+
+fn cuts_fields(cuts: &[Cut]) -> Value {
+    let log =
+        |log: &Log| json!({ "class": log.class.number(), "author": hex(&log.author.0), "grant": hex(&log.grant.0) });
+    cuts.iter().map(|cut| json!({ "log": log(&cut.log), "seq": cut.seq, "ids": ids(&cut.ids) })).collect()
 }
 
 pub fn content_fields(content: &Content) -> Value {

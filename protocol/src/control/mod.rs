@@ -1,11 +1,16 @@
 //! Room authority, rules 1: who may do what, as a pure function of the room's control events. Order of arrival cannot
 //! matter, because nothing here has any.
 //!
-//! `payload` is what control events say, `evaluate` decides which of them count, `state` is what follows for the room.
+//! `payload` is what control events say, `set` holds them and knows how they hang together, `decide` says which of them
+//! count and `derive` what follows for the room: `state`. Both look only at what a new event can have changed.
 
-pub mod evaluate;
+pub mod cut;
+pub mod decide;
+mod derive;
+mod held;
 pub mod payload;
 pub mod rank;
+pub mod set;
 pub mod state;
 
 /// The rules that this version evaluates. A room under others is read-only here.
@@ -25,10 +30,16 @@ pub mod kind {
     pub const ENROL: u16 = 5;
     /// From here only the joins listed count.
     pub const CLOSE_INVITE: u16 = 6;
+    /// Takes every weaker grant of a user away, but for what its cuts keep.
+    pub const REVOKE: u16 = 7;
+    /// A user's word that one of their devices speaks for them no longer.
+    pub const REVOKE_DEVICE: u16 = 8;
     /// Ends one's own log.
     pub const LEAVE: u16 = 9;
     /// Sets a name, topic or other setting.
     pub const SET: u16 = 10;
     /// Hides one content event and deletes its payload.
     pub const ERASE: u16 = 11;
+    /// The room goes on in another one.
+    pub const SUCCESSOR: u16 = 12;
 }

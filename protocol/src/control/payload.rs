@@ -1,6 +1,7 @@
 //! What control events say. A kind that this version does not know makes the room read-only, not the event false.
 
 use super::RULES;
+use super::cut::Cut;
 use super::kind;
 use super::rank::Rank;
 use crate::codec::{Canonical, CodecError, Reader, Writer, decode};
@@ -114,6 +115,26 @@ pub struct CloseInvite {
     pub joins: Vec<EventId>,
 }
 
+/// Takes every weaker grant of a user away, held here or not, except those that lift it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revoke {
+    /// Whose.
+    pub user: UserId,
+    /// What stays of the user's logs, ascending by log; of one that is not named nothing does.
+    pub cuts: Vec<Cut>,
+    /// Joins that stay of the invites that the user opened: those are closed. Ascending.
+    pub joins: Vec<EventId>,
+}
+
+/// Ends what a device may say for its user, by the user key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevokeDevice {
+    /// The device.
+    pub device: DeviceId,
+    /// What stays of its logs, ascending by log; of one that is not named nothing does.
+    pub cuts: Vec<Cut>,
+}
+
 /// Sets a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Set {
@@ -153,12 +174,18 @@ pub enum Control {
     Enrol(DeviceCertificate),
     /// Closes an invitation.
     CloseInvite(CloseInvite),
+    /// Takes a user's grants away.
+    Revoke(Revoke),
+    /// Ends a device.
+    RevokeDevice(RevokeDevice),
     /// Ends one's own log.
     Leave,
     /// Sets a setting.
     Set(Set),
     /// Hides a message.
     Erase(Erase),
+    /// The room goes on in this one, under other rules or founders.
+    Successor(RoomId),
     /// A kind of a later version.
     Unknown {
         /// Its number.
@@ -176,9 +203,12 @@ impl Control {
             Control::Join(_) => kind::JOIN,
             Control::Enrol(_) => kind::ENROL,
             Control::CloseInvite(_) => kind::CLOSE_INVITE,
+            Control::Revoke(_) => kind::REVOKE,
+            Control::RevokeDevice(_) => kind::REVOKE_DEVICE,
             Control::Leave => kind::LEAVE,
             Control::Set(_) => kind::SET,
             Control::Erase(_) => kind::ERASE,
+            Control::Successor(_) => kind::SUCCESSOR,
             Control::Unknown { kind } => *kind,
         }
     }
@@ -193,6 +223,15 @@ impl Control {
         }
     }
 
+    /// What stays of logs that this revokes, and nothing for other kinds.
+    pub fn cuts(&self) -> &[Cut] {
+        match self {
+            Control::Revoke(r) => &r.cuts,
+            Control::RevokeDevice(r) => &r.cuts,
+            _ => &[],
+        }
+    }
+
     /// The payload's canonical bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::default();
@@ -203,8 +242,11 @@ impl Control {
             Control::Join(x) => x.write(&mut w),
             Control::Enrol(x) => x.write(&mut w),
             Control::CloseInvite(x) => x.write(&mut w),
+            Control::Revoke(x) => x.write(&mut w),
+            Control::RevokeDevice(x) => x.write(&mut w),
             Control::Set(x) => x.write(&mut w),
             Control::Erase(x) => x.write(&mut w),
+            Control::Successor(x) => x.write(&mut w),
             Control::Leave | Control::Unknown { .. } => {}
         }
         w.into_bytes()
@@ -225,10 +267,13 @@ impl Control {
             kind::JOIN => decode(bytes, max).map(Control::Join),
             kind::ENROL => decode(bytes, max).map(Control::Enrol),
             kind::CLOSE_INVITE => decode(bytes, max).map(Control::CloseInvite),
+            kind::REVOKE => decode(bytes, max).map(Control::Revoke),
+            kind::REVOKE_DEVICE => decode(bytes, max).map(Control::RevokeDevice),
             kind::LEAVE if bytes.is_empty() => Ok(Control::Leave),
             kind::LEAVE => Err(CodecError::Trailing(bytes.len())),
             kind::SET => decode(bytes, max).map(Control::Set),
             kind::ERASE => decode(bytes, max).map(Control::Erase),
+            kind::SUCCESSOR => decode(bytes, max).map(Control::Successor),
             kind => Ok(Control::Unknown { kind }),
         }
     }
@@ -342,6 +387,27 @@ impl Canonical for CloseInvite {
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
         Ok(CloseInvite { invite: EventId::read(r)?, joins: r.sorted(CLOSE_JOINS_MAX)? })
+    }
+}
+
+impl Canonical for Revoke {
+    fn write(&self, w: &mut Writer) {
+        self.user.write(w);
+        w.list(&self.cuts);
+        w.list(&self.joins);
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(Revoke { user: UserId::read(r)?, cuts: Cut::read_list(r)?, joins: r.sorted(CLOSE_JOINS_MAX)? })
+    }
+}
+
+impl Canonical for RevokeDevice {
+    fn write(&self, w: &mut Writer) {
+        self.device.write(w);
+        w.list(&self.cuts);
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(RevokeDevice { device: DeviceId::read(r)?, cuts: Cut::read_list(r)? })
     }
 }
 

@@ -1,14 +1,52 @@
 //! What follows for a room from the control events that count: members, devices, invites, settings, erasures, and whose
-//! content may stand.
+//! content may stand. The maps share what did not change, so that a copy for readers costs nothing.
 
-use super::evaluate::{Evaluation, Void};
-use super::kind;
-use super::payload::{Control, ControlEvent, Erase, RoomKind, Set};
+use super::cut::Cut;
+use super::payload::{Erase, RoomKind};
 use super::rank::Rank;
 use crate::event::Class;
-use crate::id::{DeviceId, EventId, InviteKey, UserId};
+use crate::id::{DeviceId, EventId, InviteKey, RoomId, UserId};
 use crate::log::Log;
+use imbl::{OrdMap, OrdSet};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Why a control event does not count, or content under its grant does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Void {
+    /// Its kind is not allowed to the rank of its grant, or it is not well formed.
+    NotAllowed,
+    /// Its predecessor does not count.
+    Prev,
+    /// Its grant does not count.
+    Grant,
+    /// Its author had left.
+    Left,
+    /// Its invitation does not count.
+    Invite,
+    /// Its invitation is closed and does not list it.
+    Closed,
+    /// Its user was removed, and it is not among what was kept.
+    Revoked,
+    /// Its user has revoked the device, and it is not among what was kept.
+    DeviceRevoked,
+}
+
+impl Void {
+    /// The reason in plain words.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Void::NotAllowed => "not allowed to this role",
+            Void::Prev => "rests on an event that does not count",
+            Void::Grant => "the grant does not count",
+            Void::Left => "its author had left",
+            Void::Invite => "the invitation does not count",
+            Void::Closed => "the invitation is closed",
+            Void::Revoked => "its author was removed from the room",
+            Void::DeviceRevoked => "its device was revoked by its own user",
+        }
+    }
+}
 
 /// The room as everybody with the same control events sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,24 +58,26 @@ pub struct RoomState {
     /// The weakest rank that may invite.
     pub invite_rank: Option<Rank>,
     /// Current members: strongest rank of each, and their devices.
-    pub members: BTreeMap<UserId, Member>,
+    pub members: OrdMap<UserId, Member>,
     /// The open and closed invites that count.
-    pub invites: BTreeMap<EventId, Invite>,
+    pub invites: OrdMap<EventId, Invite>,
     /// Settings in force (`name`, `topic`, ...).
-    pub settings: BTreeMap<String, String>,
+    pub settings: OrdMap<String, String>,
     /// Content that is to be hidden, by the place that an Erase names: see `erasure`.
-    pub erased: BTreeMap<Erase, Erasure>,
-    /// Control events that count.
-    pub valid: BTreeSet<EventId>,
-    /// Control events that do not, and why.
-    pub void: BTreeMap<EventId, Void>,
+    pub erased: OrdMap<Erase, Erasure>,
     /// Rules or kinds of a later version are in use: nothing may be posted from here.
     pub needs_newer: bool,
-    grants: BTreeMap<EventId, GrantState>,
-    /// Who has left under which grant.
-    left: BTreeSet<(UserId, EventId)>,
-    /// Devices that a root ties to a user under a grant: the user, and whether the root counts.
-    roots: BTreeMap<(DeviceId, EventId), (UserId, bool)>,
+    /// Where the room goes on.
+    pub successor: Option<RoomId>,
+    pub(super) grants: OrdMap<EventId, GrantState>,
+    /// Grants under which a user is a member now.
+    pub(super) active: ActiveGrants,
+    /// Current devices of current members.
+    pub(super) devices: OrdSet<(DeviceId, UserId)>,
+    /// Devices that a root ties to users under a grant.
+    pub(super) enrolments: OrdMap<(DeviceId, EventId), Enrolment>,
+    /// What revocations left of users' logs.
+    pub(super) cuts: OrdMap<UserId, Arc<UserCuts>>,
 }
 
 /// A member of a room.
@@ -61,7 +101,7 @@ pub struct Invite {
     /// Whether a valid closing names it.
     pub closed: bool,
     /// The valid joins by it.
-    pub joins: Vec<EventId>,
+    pub joins: OrdSet<EventId>,
 }
 
 /// Why a message is hidden, and what becomes of its payload.
@@ -84,28 +124,140 @@ pub enum NoContent {
     Void(Void),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct GrantState {
-    rank: Rank,
-    valid: bool,
+/// For whom a content log speaks, and what of it stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContentRight<'a> {
+    /// The user.
+    pub user: UserId,
+    /// What counts lies within each of these; all of it where there are none.
+    pub cuts: Vec<&'a Cut>,
+}
+
+/// The same, kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnedRight {
+    /// The user.
+    pub user: UserId,
+    /// What counts lies within each of these; all of it where there are none.
+    pub cuts: Vec<Cut>,
+}
+
+impl ContentRight<'_> {
+    /// A copy to keep.
+    pub fn to_owned(&self) -> OwnedRight {
+        OwnedRight { user: self.user, cuts: self.cuts.iter().map(|cut| (*cut).clone()).collect() }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct GrantState {
+    pub(super) rank: Rank,
+    /// The rank of who issued it.
+    pub(super) issuer: Option<Rank>,
+    pub(super) valid: bool,
+    /// Revokes that it overrides, ascending.
+    pub(super) lifts: Arc<[EventId]>,
+}
+
+/// The users for whom a device speaks under a grant, and whether a valid event says so: nearly always one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Enrolment {
+    pub(super) users: Vec<(UserId, bool)>,
+}
+
+/// The grants that a user holds now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct ActiveGrants(OrdSet<(UserId, EventId)>);
+
+impl ActiveGrants {
+    pub(super) fn retain_user(&mut self, user: UserId, grants: &BTreeMap<EventId, Rank>) {
+        let held = self.0.range((user, EventId::ZERO)..=(user, EventId([255; 32])));
+        let gone: Vec<_> = held.filter(|(_, grant)| !grants.contains_key(grant)).copied().collect();
+        for place in &gone {
+            self.0.remove(place);
+        }
+        self.0.extend(grants.keys().map(|grant| (user, *grant)));
+    }
+
+    fn contains(&self, user: UserId, grant: EventId) -> bool {
+        self.0.contains(&(user, grant))
+    }
+}
+
+/// The valid revocations of a user and of their devices.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct UserCuts {
+    pub(super) revokes: Vec<(Rank, EventId, Arc<[Cut]>)>,
+    pub(super) devices: Vec<DeviceCuts>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct DeviceCuts {
+    pub(super) device: DeviceId,
+    pub(super) rank: Rank,
+    pub(super) by: EventId,
+    pub(super) cuts: Arc<[Cut]>,
+}
+
+impl UserCuts {
+    pub(super) fn is_empty(&self) -> bool {
+        self.revokes.is_empty() && self.devices.is_empty()
+    }
+
+    /// By id, so that the order of arrival does not show.
+    pub(super) fn sort(&mut self) {
+        self.revokes.sort_by_key(|(_, id, _)| *id);
+        self.devices.sort_by_key(|d| d.by);
+    }
 }
 
 impl RoomState {
-    /// The user for whom a content log speaks, if its content counts.
+    /// The user for whom a content log speaks, if any of its content counts.
     ///
     /// # Errors
     /// `NoContent`.
     pub fn content_author(&self, log: &Log) -> Result<UserId, NoContent> {
+        self.content_right(log).map(|right| right.user)
+    }
+
+    /// For whom a content log speaks and what of it counts.
+    ///
+    /// # Errors
+    /// `NoContent`, also where nothing of it counts.
+    pub fn content_right(&self, log: &Log) -> Result<ContentRight<'_>, NoContent> {
         let grant = self.grants.get(&log.grant).ok_or(NoContent::UnknownGrant)?;
         if grant.rank > Rank::MEMBER {
             return Err(NoContent::Void(Void::NotAllowed));
         }
-        let (user, enrolled) = self.roots.get(&(log.author, log.grant)).ok_or(NoContent::NotEnrolled)?;
-        match (grant.valid, enrolled) {
-            (true, true) => Ok(*user),
-            (false, _) => Err(NoContent::Void(Void::Grant)),
-            (_, false) => Err(NoContent::Void(Void::Prev)),
+        let enrolment = self.enrolments.get(&(log.author, log.grant)).ok_or(NoContent::NotEnrolled)?;
+        if !grant.valid {
+            return Err(NoContent::Void(Void::Grant));
         }
+        let log = Log { class: Class::Content, ..*log };
+        let mut why = Void::Prev;
+        for (user, _) in enrolment.users.iter().filter(|(_, valid)| *valid) {
+            match self.cuts_of(*user, &log, grant) {
+                Ok(cuts) => return Ok(ContentRight { user: *user, cuts }),
+                Err(void) => why = void,
+            }
+        }
+        Err(NoContent::Void(why))
+    }
+
+    /// What cuts a log of a user, or why nothing stays of it.
+    fn cuts_of(&self, user: UserId, log: &Log, grant: &GrantState) -> Result<Vec<&Cut>, Void> {
+        let mut found = Vec::new();
+        let Some(cuts) = self.cuts.get(&user) else { return Ok(found) };
+        let lifted = |id, rank| grant.lifts.binary_search(id).is_ok() && grant.issuer <= Some(rank);
+        for (_, _, left) in cuts.revokes.iter().filter(|(rank, id, _)| *rank < grant.rank && !lifted(id, *rank)) {
+            found.push(Cut::of(left, log).filter(|cut| !cut.is_zero()).ok_or(Void::Revoked)?);
+        }
+        let own_log = log.author == user.into();
+        let of_device = |d: &&DeviceCuts| d.device == log.author && d.rank <= grant.rank && !own_log;
+        for revoke in cuts.devices.iter().filter(of_device) {
+            found.push(Cut::of(&revoke.cuts, log).filter(|cut| !cut.is_zero()).ok_or(Void::DeviceRevoked)?);
+        }
+        Ok(found)
     }
 
     /// Why the message at this place is to be hidden, if it is. An Erase that names its id at another place, such as a log
@@ -118,152 +270,70 @@ impl RoomState {
     pub fn is_effective(&self, log: &Log) -> bool {
         match log.class {
             Class::Control => true,
-            Class::Content => self.content_author(log).is_ok(),
+            Class::Content => self.content_right(log).is_ok(),
         }
     }
 
     /// The user whose current device this is.
     pub fn user_of(&self, device: DeviceId) -> Option<UserId> {
-        self.members.iter().find(|(_, m)| m.devices.contains(&device)).map(|(user, _)| *user)
+        let of_device = (device, UserId([0; 32]))..=(device, UserId([255; 32]));
+        self.devices.range(of_device).next().map(|(_, user)| *user)
     }
 
     /// The user whom a device of a log speaks for, current or not.
     pub fn speaker(&self, author: DeviceId, grant: EventId) -> Option<UserId> {
-        self.roots.get(&(author, grant)).map(|(user, _)| *user)
+        let users = &self.enrolments.get(&(author, grant))?.users;
+        let valid = users.iter().find(|(_, valid)| *valid);
+        valid.or(users.first()).map(|(user, _)| *user)
     }
 
-    /// The strongest valid grant under which a device is enrolled and that its user has not left, and its rank.
+    /// The strongest valid grant under which a device is enrolled and that its user holds now, and its rank.
     pub fn grant_of(&self, device: DeviceId) -> Option<(EventId, Rank)> {
         let user = self.user_of(device)?;
-        let enrolled = self.roots.iter().filter(|((d, _), (u, valid))| *d == device && *u == user && *valid);
-        let grants = enrolled.filter_map(|((_, grant), _)| Some((*grant, self.grants.get(grant)?)));
-        let current = grants.filter(|(id, g)| g.valid && !self.left.contains(&(user, *id)));
-        current.map(|(id, g)| (id, g.rank)).min_by_key(|(id, rank)| (*rank, *id))
+        let grants = self.grants_of(device, user).into_iter();
+        grants.min_by_key(|(id, rank)| (*rank, *id))
+    }
+
+    /// Every grant under which a device is enrolled for this user and that the user holds now.
+    pub fn grants_of(&self, device: DeviceId, user: UserId) -> Vec<(EventId, Rank)> {
+        let of_device = (device, EventId::ZERO)..=(device, EventId([255; 32]));
+        let enrolled = self.enrolments.range(of_device).filter(|(_, e)| e.users.contains(&(user, true)));
+        let current = enrolled.filter(|((_, grant), _)| self.active.contains(user, *grant));
+        current.filter_map(|((_, id), _)| Some((*id, self.grants.get(id)?.rank))).collect()
+    }
+
+    /// Every grant that a user holds now, enrolled or not, and its rank.
+    pub fn active_grants(&self, user: UserId) -> Vec<(EventId, Rank)> {
+        let held = self.active.0.range((user, EventId::ZERO)..=(user, EventId([255; 32])));
+        held.filter_map(|(_, id)| Some((*id, self.grants.get(id)?.rank))).collect()
     }
 
     /// The rank of a grant that counts.
     pub fn rank_of_grant(&self, grant: EventId) -> Option<Rank> {
         self.grants.get(&grant).filter(|g| g.valid).map(|g| g.rank)
     }
-}
 
-impl Evaluation<'_> {
-    pub(super) fn into_state(self) -> RoomState {
-        let mut state = RoomState::default();
-        if let Some(genesis) = self.set.genesis() {
-            state.kind = Some(genesis.kind);
-            state.secret = genesis.secret;
-            state.invite_rank = Some(genesis.invite_rank);
-        }
-        let mut sets: Vec<(Rank, &ControlEvent, &Set)> = Vec::new();
-        for event in self.set.events() {
-            self.add_grant(&mut state, event);
-            match &event.control {
-                Control::Set(set) if self.valid.contains(&event.id) => {
-                    sets.extend(self.set.rank_of(event.log.grant).map(|rank| (rank, event, set)));
-                }
-                // What does not count by our rules could count by others only if something unknown here did first.
-                Control::Unknown { kind } if *kind == kind::GENESIS || self.valid.contains(&event.id) => {
-                    state.needs_newer = true;
-                }
-                _ => {}
-            }
-        }
-        state.settings = settings(sets);
-        self.add_members(&mut state);
-        self.add_invites(&mut state);
-        self.add_erasures(&mut state);
-        state.valid = self.valid;
-        state.void = self.void;
-        state
+    /// The structural rank of a grant, whether it counts or not.
+    pub fn structural_rank(&self, grant: EventId) -> Option<Rank> {
+        self.grants.get(&grant).map(|g| g.rank)
     }
 
-    fn add_grant(&self, state: &mut RoomState, event: &ControlEvent) {
-        let valid = self.valid.contains(&event.id);
-        if matches!(event.control, Control::Genesis(_) | Control::Grant(_) | Control::Join(_))
-            && let Some(rank) = self.set.rank_of(event.id)
-        {
-            state.grants.insert(event.id, GrantState { rank, valid });
-        }
-        if let Some(certificate) = event.control.certificate() {
-            let root = state.roots.entry((event.log.author, event.log.grant)).or_insert((certificate.user(), valid));
-            if valid && !root.1 {
-                *root = (certificate.user(), true);
-            }
-        }
+    /// The valid Revokes of a user, with the rank of their authors: what a new Grant has to lift.
+    pub fn revokes_of(&self, user: UserId) -> Vec<(EventId, Rank)> {
+        let cuts = self.cuts.get(&user);
+        cuts.into_iter().flat_map(|cuts| &cuts.revokes).map(|(rank, id, _)| (*id, *rank)).collect()
     }
 
-    fn add_members(&self, state: &mut RoomState) {
-        for event in self.set.events() {
-            if event.control == Control::Leave && self.valid.contains(&event.id) {
-                state.left.extend(self.users.get(&event.id).map(|user| (*user, event.log.grant)));
-            }
-        }
-        for (grant, found) in state.grants.iter().filter(|(_, g)| g.valid) {
-            for user in self.set.users_of(*grant) {
-                if !state.left.contains(&(user, *grant)) {
-                    let member =
-                        state.members.entry(user).or_insert(Member { rank: found.rank, devices: BTreeSet::new() });
-                    member.rank = member.rank.min(found.rank);
-                }
-            }
-        }
-        for ((device, grant), (user, valid)) in &state.roots {
-            let counts =
-                *valid && !state.left.contains(&(*user, *grant)) && state.grants.get(grant).is_some_and(|g| g.valid);
-            if let Some(member) = state.members.get_mut(user).filter(|_| counts) {
-                member.devices.insert(*device);
-            }
-        }
+    /// Users who were removed and are not back, ascending.
+    pub fn removed(&self) -> impl Iterator<Item = UserId> + '_ {
+        let revoked =
+            self.cuts.iter().filter(|(user, cuts)| !cuts.revokes.is_empty() && !self.members.contains_key(*user));
+        revoked.map(|(user, _)| *user)
     }
 
-    fn add_invites(&self, state: &mut RoomState) {
-        for event in self.set.events().filter(|e| self.valid.contains(&e.id)) {
-            if let (Control::OpenInvite(open), Some(issuer)) = (&event.control, self.users.get(&event.id)) {
-                let closed = self.closings(event.id).next().is_some();
-                let invite = Invite { key: open.key, rank: open.rank, issuer: *issuer, closed, joins: Vec::new() };
-                state.invites.insert(event.id, invite);
-            }
-        }
-        for event in self.set.events().filter(|e| self.valid.contains(&e.id)) {
-            if let Control::Join(join) = &event.control
-                && let Some(invite) = state.invites.get_mut(&join.invite)
-            {
-                invite.joins.push(event.id);
-            }
-        }
+    /// Logs that a user's devices write here under any grant, ascending, with the grant's structural rank.
+    pub fn logs_of(&self, user: UserId) -> Vec<(DeviceId, EventId, Rank)> {
+        let of_user = self.enrolments.iter().filter(|(_, e)| e.users.iter().any(|(u, _)| *u == user));
+        of_user.filter_map(|((device, grant), _)| Some((*device, *grant, self.grants.get(grant)?.rank))).collect()
     }
-
-    fn add_erasures(&self, state: &mut RoomState) {
-        for event in self.set.events().filter(|e| self.valid.contains(&e.id)) {
-            let Control::Erase(erase) = &event.control else { continue };
-            let (Some(user), Some(rank)) = (self.users.get(&event.id), self.set.rank_of(event.log.grant)) else {
-                continue;
-            };
-            let Some(target) = state.grants.get(&erase.grant).filter(|g| g.valid) else { continue };
-            let own = state.roots.get(&(erase.author, erase.grant)).is_some_and(|(u, valid)| *valid && u == user);
-            if own || (rank <= Rank::MODERATOR && rank <= target.rank) {
-                let erasure = state.erased.entry(erase.clone()).or_insert(Erasure { by: event.id, own });
-                if own && !erasure.own {
-                    *erasure = Erasure { by: event.id, own };
-                }
-            }
-        }
-    }
-}
-
-/// Among the Sets of a key that none of the same key replaces: the stronger rank, then the smaller id.
-fn settings(mut sets: Vec<(Rank, &ControlEvent, &Set)>) -> BTreeMap<String, String> {
-    sets.sort_by_key(|(rank, event, _)| (*rank, event.id));
-    let mut replaced: BTreeSet<(&str, EventId)> = BTreeSet::new();
-    for (_, _, set) in &sets {
-        replaced.extend(set.replaces.iter().map(|id| (set.key.as_str(), *id)));
-    }
-    let mut best = BTreeMap::new();
-    for (_, event, set) in &sets {
-        if !replaced.contains(&(set.key.as_str(), event.id)) {
-            best.entry(set.key.clone()).or_insert_with(|| set.value.clone());
-        }
-    }
-    best
 }
