@@ -13,6 +13,7 @@ mod history_crash;
 mod history_logs;
 mod history_proof;
 mod history_timeline;
+mod moderation;
 mod strangers;
 mod support;
 mod terminal;

@@ -16,7 +16,7 @@ use tidings_protocol::content::{Content, Text};
 use tidings_protocol::control::payload::RoomKind;
 use tidings_protocol::control::rank::{Rank, Role};
 use tidings_protocol::id::{EventId, RoomId};
-use tidings_protocol::limits::NAME_LEN_MAX;
+use tidings_protocol::limits::{NAME_LEN_MAX, SETTING_VALUE_LEN_MAX};
 use tidings_protocol::link::{InviteLink, LinkError};
 use tidings_storage::{RoomRow, StorageError};
 use tokio::sync::oneshot;
@@ -282,6 +282,54 @@ impl NodeHandle {
         let room = view.row.room;
         let agreed = self.manager.told.has_agreed(room);
         Ok(!page.is_empty() || agreed)
+    }
+
+    /// Gives somebody a role in a room.
+    ///
+    /// # Errors
+    /// `NodeError`.
+    pub async fn appoint(&self, room: &str, user: &str, role: &str) -> Result<api::Appointed, NodeError> {
+        let (room, view) = self.room_view(room)?;
+        let user = resolve::user(self, &view, user)?;
+        let role = Role::from_name(role).ok_or_else(|| unknown_role(role))?;
+        if role == Role::Founder {
+            return Err(Refusal::Founder.into());
+        }
+        let id = self.publish(room, Intent::Appoint { user, role }).await?;
+        Ok(api::Appointed { id: id.to_string(), user: user.to_string(), role: role.name().to_owned() })
+    }
+
+    /// Removes somebody from a room. What they said so far stays.
+    ///
+    /// # Errors
+    /// `NodeError`.
+    pub async fn remove(&self, room: &str, user: &str) -> Result<api::Appointed, NodeError> {
+        let (room, view) = self.room_view(room)?;
+        let user = resolve::user(self, &view, user)?;
+        let id = self.publish(room, Intent::Remove(user)).await?;
+        Ok(api::Appointed { id: id.to_string(), user: user.to_string(), role: "none".to_owned() })
+    }
+
+    /// Sets what a room is called or is about.
+    ///
+    /// # Errors
+    /// `NodeError::Usage` for a key that there is not, or a value that no screen could show.
+    pub async fn set_setting(&self, room: &str, key: &str, value: &str) -> Result<(), NodeError> {
+        let (room, _) = self.room_view(room)?;
+        let max = match key {
+            "name" => NAME_LEN_MAX,
+            "topic" => SETTING_VALUE_LEN_MAX,
+            _ => return Err(NodeError::Usage(format!("\"{key}\" is no setting: use name or topic"))),
+        };
+        if value.len() > max
+            || (key == "name" && value.trim().is_empty())
+            || (!value.is_empty() && !is_one_visible_line(value))
+        {
+            let text = format!("a {key} is one line of at most {max} bytes without control characters");
+            return Err(NodeError::Usage(text));
+        }
+        let (key, value) = (key.to_owned(), value.to_owned());
+        self.publish(room, Intent::Set { key, value }).await.map(drop)
     }
 
     /// Leaves a room, under every grant.

@@ -1,6 +1,7 @@
 //! What a node tells of itself, its peers and its rooms.
 
 use crate::api::types as api;
+use crate::effective;
 use crate::handle::{NodeError, NodeHandle};
 use crate::network;
 use crate::rooms::RoomView;
@@ -8,7 +9,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tidings_protocol::event::{Class, Hlc};
-use tidings_protocol::id::RoomId;
+use tidings_protocol::id::{RoomId, UserId};
 use tidings_storage::{Direction, Position};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -121,9 +122,25 @@ impl NodeHandle {
     /// Whether nothing of a room is known to be missing.
     fn is_complete(&self, view: &RoomView) -> Result<bool, NodeError> {
         let logs = self.manager.store.logs(view.number, Class::Content)?;
-        let whole =
-            logs.iter().filter(|(log, _)| view.state.is_effective(log)).all(|(_, row)| row.state.holes().is_empty());
-        Ok(view.has_genesis && whole)
+        for (log, row) in logs.iter().filter(|(_, row)| !row.state.holes().is_empty()) {
+            if !effective::holes_of(&self.manager.store, view, log, row)?.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(view.has_genesis)
+    }
+
+    /// Those who were removed from a room and are not back.
+    ///
+    /// # Errors
+    /// `NodeError`.
+    pub fn removed(&self, room: &str) -> Result<Vec<api::Member>, NodeError> {
+        let (_, view) = self.room_view(room)?;
+        let member = |user: UserId| {
+            let (user, name, role) = (user.to_string(), self.name_in(&view, user)?, "none".to_owned());
+            Ok(api::Member { user, name, role, devices: 0, verified: false })
+        };
+        view.state.removed().map(member).collect()
     }
 
     /// The members of a room, strongest first.
@@ -134,7 +151,7 @@ impl NodeHandle {
         let (_, view) = self.room_view(room)?;
         let mut members: Vec<_> = view.state.members.iter().collect();
         members.sort_by_key(|(user, member)| (member.rank, **user));
-        let member = |(user, member): (&tidings_protocol::id::UserId, &tidings_protocol::control::state::Member)| {
+        let member = |(user, member): (&UserId, &tidings_protocol::control::state::Member)| {
             Ok(api::Member {
                 user: user.to_string(),
                 name: self.name_in(&view, *user)?,

@@ -45,6 +45,8 @@ pub struct Admitted {
     pub known: usize,
     /// The room's control state has changed.
     pub control: bool,
+    /// Content that is held counts now, or no longer does.
+    pub turned: bool,
 }
 
 /// Admits consecutive events of one branch of one log, ascending, into the batch.
@@ -58,7 +60,8 @@ pub fn admit(
     events: &[VerifiedEvent],
     now_ms: u64,
 ) -> Result<Admitted, StorageError> {
-    let mut admitted = Admitted { verdict: Verdict::UnknownRoom, stored: Vec::new(), known: 0, control: false };
+    let mut admitted =
+        Admitted { verdict: Verdict::UnknownRoom, stored: Vec::new(), known: 0, control: false, turned: false };
     let (Some(first), Some(number)) = (events.first(), rooms.find(room).map(|r| r.number)) else {
         return Ok(admitted);
     };
@@ -89,6 +92,11 @@ fn admit_contents(
     admitted: &mut Admitted,
 ) -> Result<(), StorageError> {
     let Some(state) = rooms.find(room).map(|r| r.state.clone()) else { return Ok(()) };
+    let kept = events_kept(batch, &state, number, events)?;
+    let (events, cut_away) = events.split_at(kept);
+    if !cut_away.is_empty() {
+        admitted.verdict = Verdict::Void(Void::Revoked);
+    }
     let mut contents: Vec<Option<Content>> = Vec::with_capacity(events.len());
     // From the top down, because what is vouched for stands above: a run is cut where its lower part may not enter.
     let mut first = 0;
@@ -114,6 +122,24 @@ fn admit_contents(
         })
         .collect();
     append(batch, number, &entries, now_ms, admitted)
+}
+
+/// How many of these, from the first, lie within what the cuts of their log leave: up to the highest that a cut names, or
+/// that an event held waits for.
+fn events_kept(
+    batch: &Batch<'_>,
+    state: &RoomState,
+    number: RoomNumber,
+    events: &[VerifiedEvent],
+) -> Result<usize, StorageError> {
+    let Some(log) = events.first().map(VerifiedEvent::log) else { return Ok(0) };
+    let Ok(right) = state.content_right(&log) else { return Ok(events.len()) };
+    if right.cuts.is_empty() {
+        return Ok(events.len());
+    }
+    let missing = batch.missing(number, &log)?;
+    let stays = |event: &VerifiedEvent| right.names(event.id()) || missing.contains(&event.id());
+    Ok(events.iter().rposition(stays).map_or(0, |highest| highest + 1))
 }
 
 fn admit_controls(
@@ -147,6 +173,7 @@ fn admit_controls(
     }
     // Content that counts now and did not before, or the other way, has moved for our peers.
     batch.touch(number, &moved)?;
+    admitted.turned = !moved.is_empty();
     let void = events.last().and_then(|event| rooms.find(room)?.control.void(event.id()));
     if let Some(why) = void.filter(|_| admitted.verdict == Verdict::Known) {
         admitted.verdict = Verdict::Void(why);

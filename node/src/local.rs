@@ -9,7 +9,7 @@ use tidings_protocol::control::payload::{Control, ControlEvent, Erase, RoomKind}
 use tidings_protocol::control::rank::{Rank, Role};
 use tidings_protocol::control::state::{RoomState, Void};
 use tidings_protocol::event::{Class, Draft, Payload, VerifiedEvent};
-use tidings_protocol::id::{EventId, RoomId};
+use tidings_protocol::id::{EventId, RoomId, UserId};
 use tidings_protocol::limits::PAYLOAD_LEN_MAX;
 use tidings_protocol::log::{Log, Tip};
 use tidings_protocol::range::sign_run;
@@ -24,6 +24,22 @@ pub enum Intent {
     Rule(Control),
     /// Hide a message for good.
     Erase(EventId),
+    /// Give a user a role.
+    Appoint {
+        /// Whom.
+        user: UserId,
+        /// Which.
+        role: Role,
+    },
+    /// Take a user's roles away.
+    Remove(UserId),
+    /// Set a setting.
+    Set {
+        /// Which.
+        key: String,
+        /// To what.
+        value: String,
+    },
     /// Go, under every grant.
     Leave,
 }
@@ -62,6 +78,26 @@ pub enum Refusal {
         /// What one is.
         are: Role,
     },
+    /// Somebody as strong, or stronger.
+    #[error("they have rank {theirs} and you have {ours}: that takes somebody stronger than both, smaller is stronger")]
+    NeedsRank {
+        /// Whose is to be changed.
+        theirs: u8,
+        /// One's own.
+        ours: u8,
+    },
+    /// Founders stay.
+    #[error("a founder's role cannot be changed or taken away: to go on without them, make a new room")]
+    Founder,
+    /// Not for oneself.
+    #[error("one cannot remove oneself: tidings room leave")]
+    Oneself,
+    /// Nothing to do.
+    #[error("they are {role} already", role = .0.name())]
+    AlreadyRole(Role),
+    /// A grant cannot name them all.
+    #[error("they were removed {0} times, more than one grant can lift: make them an invitation under another key")]
+    TooManyRemovals(usize),
     /// Rules or kinds of a later version are in use.
     #[error("this room uses rules of a newer tidings, it is read-only here: update to post")]
     NeedsNewer,
@@ -103,11 +139,14 @@ impl Desk<'_, '_> {
             Intent::Say(content) => self.say(room, &content),
             Intent::Rule(control) => self.rule(room, &control),
             Intent::Erase(target) => self.erase(room, target),
+            Intent::Appoint { user, role } => self.appoint(room, user, role),
+            Intent::Remove(user) => self.remove(room, user),
+            Intent::Set { key, value } => self.set(room, key, value),
             Intent::Leave => self.leave(room),
         }
     }
 
-    fn standing(&self, room: RoomId) -> Result<Result<Standing, Refusal>, StorageError> {
+    pub(crate) fn standing(&self, room: RoomId) -> Result<Result<Standing, Refusal>, StorageError> {
         let Some(live) = self.rooms.find(room) else { return Ok(Err(Refusal::UnknownRoom)) };
         let (number, state) = (live.number, live.state.clone());
         if state.needs_newer {
@@ -168,7 +207,7 @@ impl Desk<'_, '_> {
     }
 
     /// Says it in our control log under this grant, which an Enrol begins where nothing else has.
-    fn rule_under(
+    pub(crate) fn rule_under(
         &mut self,
         room: RoomId,
         standing: &Standing,
@@ -179,13 +218,23 @@ impl Desk<'_, '_> {
         let enrol = Control::Enrol(self.keys.certificate.clone());
         let begun = self.batch.top(standing.number, &log)?.is_some();
         for control in (!begun).then_some(&enrol).into_iter().chain([control]) {
-            let draft = self.draft(room, standing, Class::Control, control.kind(), control.encode(), Vec::new())?;
-            match self.sign_and_admit(room, draft)? {
+            match self.sign_rule(room, standing, control)? {
                 Ok(id) => ids.push(id),
                 Err(refusal) => return Ok(Err(refusal)),
             }
         }
         Ok(Ok(ids))
+    }
+
+    /// Signs one control event and admits it.
+    pub(crate) fn sign_rule(
+        &mut self,
+        room: RoomId,
+        standing: &Standing,
+        control: &Control,
+    ) -> Result<Result<EventId, Refusal>, StorageError> {
+        let draft = self.draft(room, standing, Class::Control, control.kind(), control.encode(), Vec::new())?;
+        self.sign_and_admit(room, draft)
     }
 
     fn erase(&mut self, room: RoomId, target: EventId) -> Result<Result<Vec<EventId>, Refusal>, StorageError> {
@@ -271,8 +320,10 @@ impl Desk<'_, '_> {
             if self.batch.is_new(*number) {
                 return Ok(true);
             }
-            let event = self.batch.store().event(*number)?;
-            if event.is_some_and(|e| standing.state.is_effective(&e.log)) {
+            let Some(event) = self.batch.store().event(*number)? else { continue };
+            if let Ok(right) = standing.state.content_right(&event.log)
+                && self.batch.store().counts(&event, &right)?
+            {
                 return Ok(true);
             }
         }
@@ -358,11 +409,11 @@ impl Desk<'_, '_> {
 }
 
 /// Under what we speak in a room.
-struct Standing {
-    number: RoomNumber,
-    grant: EventId,
-    rank: Rank,
-    state: std::sync::Arc<RoomState>,
+pub(crate) struct Standing {
+    pub(crate) number: RoomNumber,
+    pub(crate) grant: EventId,
+    pub(crate) rank: Rank,
+    pub(crate) state: std::sync::Arc<RoomState>,
 }
 
 /// The role that a decision takes, for a plain answer; what counts is decided at the door.

@@ -109,6 +109,8 @@ impl Desk<'_, '_> {
                 let alias = self.free_alias(name)?;
                 self.change_row(room, |row| row.alias = alias)?;
             }
+            self.enrol(room)?;
+            let Some(state) = self.rooms.find(room).map(|r| r.state.clone()) else { continue };
             self.introduce(room, number, &state)?;
         }
         Ok(())
@@ -163,6 +165,7 @@ impl Desk<'_, '_> {
             origin: Origin::Local,
             room_changed: true,
             changed: Vec::new(),
+            turned: false,
         });
     }
 

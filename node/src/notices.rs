@@ -89,6 +89,9 @@ impl Notices {
         if news.room_changed {
             self.push(Happened::Room { room: news.room.to_string() });
         }
+        if news.turned {
+            self.push(Happened::Turned { room: news.room.to_string() });
+        }
         for id in &news.changed {
             self.message(&view, *id)?;
         }

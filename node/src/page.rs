@@ -2,13 +2,13 @@
 
 use crate::api::types as api;
 use crate::clock::now_ms;
+use crate::effective;
 use crate::handle::{NodeError, NodeHandle};
 use crate::rooms::RoomView;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use tidings_protocol::content::Content;
-use tidings_protocol::control::state::Void;
-use tidings_protocol::event::{Body, Class, Hlc};
+use tidings_protocol::event::{Body, Hlc};
 use tidings_protocol::id::{EventId, UserId};
 use tidings_protocol::limits::WITHHELD_AFTER_MS;
 use tidings_protocol::log::Log;
@@ -66,7 +66,8 @@ impl NodeHandle {
         let mut best: Option<StoredEvent> = None;
         for number in &place.numbers {
             let Some(event) = self.manager.store.event(*number)? else { continue };
-            if view.state.is_effective(&event.log) && best.as_ref().is_none_or(|b| event.id < b.id) {
+            let counts = effective::author_of(&self.manager.store, view, &event)?.is_some();
+            if counts && best.as_ref().is_none_or(|b| event.id < b.id) {
                 best = Some(event);
             }
         }
@@ -92,16 +93,14 @@ impl NodeHandle {
     /// A message as it looks now; `None` for what is no message, or does not count.
     pub(crate) fn message_of(&self, view: &RoomView, id: EventId) -> Result<Option<api::Message>, NodeError> {
         let Some(event) = self.manager.store.event_by_id(id)? else { return Ok(None) };
-        let content = event.log.class == Class::Content && view.state.is_effective(&event.log);
-        if !content || event.room != view.number {
+        if effective::author_of(&self.manager.store, view, &event)?.is_none() {
             return Ok(None);
         }
         Ok(Some(self.message(view, event, &mut Names::default())?))
     }
 
     fn message(&self, view: &RoomView, event: StoredEvent, names: &mut Names) -> Result<api::Message, NodeError> {
-        let user = view.state.content_author(&event.log).map_err(|_| Void::Grant);
-        let user = user.unwrap_or(UserId(event.log.author.0));
+        let user = view.state.content_author(&event.log).unwrap_or(UserId(event.log.author.0));
         let erased =
             matches!(event.body, Body::Erased) || view.state.erasure(&event.log, event.seq, event.id).is_some();
         let content = match &event.body {
@@ -157,7 +156,7 @@ impl NodeHandle {
         let mut edit: Option<((Hlc, EventId), String)> = None;
         let mut reactions: BTreeMap<(String, UserId), ((Hlc, EventId), bool)> = BTreeMap::new();
         for event in self.manager.store.relations(view.number, target, RELATIONS_MAX)? {
-            let Ok(user) = view.state.content_author(&event.log) else { continue };
+            let Some(user) = effective::author_of(&self.manager.store, view, &event)? else { continue };
             let Body::Kept(payload) = &event.body else { continue };
             let at = (event.hlc, event.id);
             match Content::decode(event.kind, &payload.bytes) {

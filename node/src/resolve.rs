@@ -1,9 +1,9 @@
 //! What people type for a room or a message: a name of this node's, an id, or an unambiguous beginning of one.
 
-use crate::handle::NodeError;
+use crate::handle::{NodeError, NodeHandle};
 use crate::rooms::{RoomView, Views};
 use std::sync::Arc;
-use tidings_protocol::id::{EventId, RoomId};
+use tidings_protocol::id::{EventId, RoomId, UserId};
 use tidings_storage::Store;
 
 /// The room of an alias, id or beginning of an id. A room that one may not see and none at all have one answer.
@@ -26,6 +26,32 @@ pub fn room(views: &Views, text: &str) -> Result<(RoomId, Arc<RoomView>), NodeEr
             given: text.to_owned(),
             candidates: many.iter().map(|(id, v)| format!("{} ({id})", v.row.alias)).collect(),
         }),
+    }
+}
+
+/// The user of an id, or of what one who is or was in the room is called there.
+///
+/// # Errors
+/// `NodeError::NotFound`, `NodeError::Ambiguous`.
+pub fn user(node: &NodeHandle, view: &RoomView, text: &str) -> Result<UserId, NodeError> {
+    if let Ok(user) = text.parse() {
+        return Ok(user);
+    }
+    let mut called = Vec::new();
+    for user in view.state.members.keys().copied().chain(view.state.removed()) {
+        if node.name_in(view, user)? == text {
+            called.push(user);
+        }
+    }
+    match called.as_slice() {
+        [one] => Ok(*one),
+        [] => Err(NodeError::NotFound(format!(
+            "nobody is called \"{text}\" in this room: `tidings room members` shows who is there"
+        ))),
+        many => {
+            let candidates = many.iter().take(CANDIDATES_MAX).map(ToString::to_string).collect();
+            Err(NodeError::Ambiguous { given: text.to_owned(), candidates })
+        }
     }
 }
 

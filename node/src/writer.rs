@@ -141,6 +141,8 @@ pub struct Stored {
     pub room_changed: bool,
     /// Messages that look different though nothing of them is new.
     pub changed: Vec<EventId>,
+    /// Messages came or went because others count now: the room has to be read anew.
+    pub turned: bool,
 }
 
 /// The writer's state.
@@ -364,6 +366,7 @@ impl WriteLoop {
                 origin: Origin::Local,
                 room_changed: false,
                 changed,
+                turned: false,
             });
             self.told();
         }
@@ -477,6 +480,7 @@ impl Desk<'_, '_> {
             origin,
             room_changed: admitted.control,
             changed: Vec::new(),
+            turned: admitted.turned,
         });
         debug_assert!(admitted.verdict != Verdict::UnknownRoom);
         Ok(admitted)

@@ -13,7 +13,7 @@ use tidings_protocol::content::{Content, Imported, kind};
 use tidings_protocol::event::{Body, Class, Hlc, VerifiedEvent};
 use tidings_protocol::id::{EventId, UserId};
 use tidings_protocol::limits::CLOCK_AHEAD_MAX_MS;
-use tidings_protocol::log::{Run, Tip};
+use tidings_protocol::log::{Log, Run, Tip};
 
 /// A verified and admitted event, and what reading it told.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +52,10 @@ impl Batch<'_> {
         let mut run_start = 0;
         self.new_events.reserve(entries.len());
         self.ids.reserve(entries.len());
-        let missing = self.missing_tops(room, entries)?;
+        let missing = match entries.first() {
+            Some(first) if entries.len() > 1 => self.missing(room, &first.event.log())?,
+            _ => Vec::new(),
+        };
         let held = self.held_many(entries)?;
         for (n, (entry, held)) in entries.iter().zip(held).enumerate() {
             if let Some(number) = held {
@@ -69,10 +72,12 @@ impl Batch<'_> {
         Ok(out)
     }
 
-    /// The events that branches of the entries' log wait for.
-    fn missing_tops(&self, room: RoomNumber, entries: &[Entry<'_>]) -> Result<Vec<EventId>, StorageError> {
-        let (Some(first), true) = (entries.first(), entries.len() > 1) else { return Ok(Vec::new()) };
-        let row = self.held_log_row(room, &first.event.log())?;
+    /// The events that branches of a log wait for.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn missing(&self, room: RoomNumber, log: &Log) -> Result<Vec<EventId>, StorageError> {
+        let row = self.held_log_row(room, log)?;
         Ok(row.iter().flat_map(|row| row.state.holes()).map(|hole| hole.top.id).collect())
     }
 

@@ -4,6 +4,7 @@
 //! (log, seq, id) order, control logs first. A length of zero ends the file.
 
 use crate::error::{Damage, StorageError};
+use crate::events::StoredEvent;
 use crate::key::RoomNumber;
 use crate::logs::LogRow;
 use crate::store::Store;
@@ -13,7 +14,6 @@ use tidings_protocol::codec::{Canonical, CodecError, Reader, Writer, encode};
 use tidings_protocol::event::{Body, Class, Header};
 use tidings_protocol::id::{EventId, RoomId};
 use tidings_protocol::identity::Signature;
-use tidings_protocol::log::Log;
 use tidings_protocol::range::signature_travels;
 
 /// Why an export could not be written.
@@ -42,35 +42,47 @@ pub struct Record {
 }
 
 impl Store {
-    /// Writes what is held of a room's logs for which `counts` says so; returns how many events that were.
+    /// Writes what is held of a room and counts, with what shows that it does; returns how many events that were.
     ///
     /// # Errors
     /// `ExportError`.
-    pub fn export(
-        &self,
-        number: RoomNumber,
-        room: RoomId,
-        counts: impl Fn(&Log) -> bool,
-        out: &mut dyn Write,
-    ) -> Result<u64, ExportError> {
+    pub fn export(&self, number: RoomNumber, room: RoomId, out: &mut dyn Write) -> Result<u64, ExportError> {
+        let control = self.control_set(number, room)?;
+        let kept = control.kept();
         out.write_all(MAGIC)?;
         out.write_all(room.as_bytes())?;
         let mut events = 0;
-        for class in [Class::Control, Class::Content] {
-            for (_, row) in self.logs(number, class)?.into_iter().filter(|(log, _)| counts(log)) {
-                events += self.export_log(room, &row, out)?;
+        for (_, row) in self.logs(number, Class::Control)? {
+            events += self.export_log(room, &row, |event| kept.contains(&event.id), out)?;
+        }
+        for (log, row) in self.logs(number, Class::Content)? {
+            let Ok(right) = control.state().content_right(&log) else { continue };
+            if right.cuts.is_empty() {
+                events += self.export_log(room, &row, |_| true, out)?;
+                continue;
             }
+            let kept = self.kept(number, &log, &right)?;
+            events += self.export_log(room, &row, |event| kept.shows(event.seq, event.number), out)?;
         }
         out.write_all(&0u32.to_be_bytes())?;
         out.flush()?;
         Ok(events)
     }
 
-    fn export_log(&self, room: RoomId, row: &LogRow, out: &mut dyn Write) -> Result<u64, ExportError> {
+    fn export_log(
+        &self,
+        room: RoomId,
+        row: &LogRow,
+        is_kept: impl Fn(&StoredEvent) -> bool,
+        out: &mut dyn Write,
+    ) -> Result<u64, ExportError> {
         let mut events = 0;
         let (mut below, mut level): (Level, Level) = (Vec::new(), Vec::new());
         for number in self.numbers_of_log(row.number)? {
             let event = self.event(number?)?.ok_or(StorageError::from(Damage::Missing("an event of a log")))?;
+            if !is_kept(&event) {
+                continue;
+            }
             let header = self.header(room, &event)?;
             if level.first().is_some_and(|(_, r)| r.header.seq != header.seq) {
                 events += write_level(below, &level, out)?;

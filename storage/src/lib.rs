@@ -5,9 +5,11 @@
 
 mod append;
 mod batch;
+mod cuts;
 mod error;
 mod events;
 pub mod export;
+mod kept;
 mod key;
 mod logs;
 pub mod proof;
@@ -22,6 +24,7 @@ pub use append::{Appended, Entry};
 pub use batch::{Batch, Durability, Writer};
 pub use error::{Damage, StorageError};
 pub use events::StoredEvent;
+pub use kept::Kept;
 pub use key::{Position, RoomNumber};
 pub use logs::{Agreement, LogRow};
 pub use rooms::{PendingJoin, RoomRow};

@@ -133,8 +133,26 @@ struct Authority {
 struct Place {
     log: Log,
     seq: u64,
+    /// What the cuts of the log name, where there are any: nothing else is the end of a branch.
+    named: Option<BTreeSet<EventId>>,
     below: Vec<Link>,
     here: Vec<Link>,
+}
+
+impl Place {
+    /// Checks events above which nothing more comes.
+    fn check(&self, links: &[Link]) -> Result<(), &'static str> {
+        let mut ends = links.iter().filter(|link| !link.vouched);
+        if !ends.clone().all(|link| link.signed) {
+            return Err("an event before it has neither a signature nor a later event that vouches for it");
+        }
+        match &self.named {
+            Some(named) if !ends.all(|link| named.contains(&link.id)) => {
+                Err("an event before it is not among what was left to its author when they were removed")
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 struct Link {
@@ -169,10 +187,10 @@ impl Proof {
             Some(at) if at.log == log && at.seq == seq => Ok(()),
             Some(at) if at.log == log && at.seq < seq => {
                 let adjacent = at.seq + 1 == seq;
-                check_vouched(&at.below)?;
+                at.check(&at.below)?;
                 at.below = std::mem::take(&mut at.here);
                 if !adjacent {
-                    check_vouched(&at.below)?;
+                    at.check(&at.below)?;
                     at.below.clear();
                 }
                 at.seq = seq;
@@ -182,11 +200,14 @@ impl Proof {
             _ => {
                 self.end_log()?;
                 self.proven.logs += 1;
+                let mut named = None;
                 if log.class == Class::Content {
-                    let state = &self.authority()?.state;
-                    state.content_author(&log).map_err(|_| "the room does not let its author speak")?;
+                    let right = self.authority()?.state.content_right(&log);
+                    let right = right.map_err(|_| "the room does not let its author speak")?;
+                    let ids = || right.cuts.iter().flat_map(|cut| cut.ids.iter().copied()).collect();
+                    named = (!right.cuts.is_empty()).then(ids);
                 }
-                self.at = Some(Place { log, seq, below: Vec::new(), here: Vec::new() });
+                self.at = Some(Place { log, seq, named, below: Vec::new(), here: Vec::new() });
                 Ok(())
             }
         }
@@ -268,8 +289,8 @@ impl Proof {
 
     fn end_log(&mut self) -> Result<(), &'static str> {
         let Some(at) = self.at.take() else { return Ok(()) };
-        check_vouched(&at.below)?;
-        check_vouched(&at.here)
+        at.check(&at.below)?;
+        at.check(&at.here)
     }
 }
 
@@ -296,11 +317,4 @@ fn may_erase(control: &ControlSet, state: &RoomState, event: &ControlEvent, eras
     let own = user.is_some() && user == state.speaker(erase.author, erase.grant);
     let (rank, target) = (control.rank_of(event.log.grant), control.rank_of(erase.grant));
     own || (rank.is_some_and(|r| r <= Rank::MODERATOR) && target.is_some() && rank <= target)
-}
-
-fn check_vouched(links: &[Link]) -> Result<(), &'static str> {
-    match links.iter().all(|link| link.signed || link.vouched) {
-        true => Ok(()),
-        false => Err("an event before it has neither a signature nor a later event that vouches for it"),
-    }
 }

@@ -62,14 +62,14 @@ impl Store {
 
 /// Reads rows by descending number: stepping back is far cheaper than looking up. What was written after the walk began
 /// is looked up all the same.
-struct Walk<'s> {
+pub(crate) struct Walk<'s> {
     store: &'s Store,
     events: DBRawIterator<'s>,
     payloads: DBRawIterator<'s>,
 }
 
 impl<'s> Walk<'s> {
-    fn new(store: &'s Store) -> Result<Self, StorageError> {
+    pub(crate) fn new(store: &'s Store) -> Result<Self, StorageError> {
         Ok(Walk {
             store,
             events: store.db().raw_iterator_cf(store.family(Family::Event)?),
@@ -77,7 +77,7 @@ impl<'s> Walk<'s> {
         })
     }
 
-    fn event(&mut self, number: u64) -> Result<Option<EventRow>, StorageError> {
+    pub(crate) fn event(&mut self, number: u64) -> Result<Option<EventRow>, StorageError> {
         match step_to(&mut self.events, number)? {
             Some(bytes) => Ok(Some(EventRow::from_bytes(bytes)?)),
             None => self.store.event_row(number),
@@ -85,7 +85,7 @@ impl<'s> Walk<'s> {
     }
 
     /// What an event names as its predecessor, where that is held.
-    fn below(&mut self, number: u64, prev: Prev) -> Result<Option<(u64, EventRow)>, StorageError> {
+    pub(crate) fn below(&mut self, number: u64, prev: Prev) -> Result<Option<(u64, EventRow)>, StorageError> {
         let before = match prev {
             Prev::None => return Ok(None),
             Prev::Before => number.saturating_sub(1),

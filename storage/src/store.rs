@@ -2,13 +2,14 @@
 
 use crate::batch::Writer;
 use crate::error::{Damage, StorageError};
+use crate::kept::Remembered;
 use crate::key::{self, LogNumber, RoomNumber};
 use crate::schema::{Family, SCHEMA, database_options, families};
 use rocksdb::{ColumnFamily, DB, DBPinnableSlice, Direction, IteratorMode, ReadOptions};
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tidings_protocol::codec::{Canonical, decode};
 use tidings_protocol::log::Log;
 
@@ -18,6 +19,8 @@ pub struct Store {
     db: Arc<DB>,
     path: PathBuf,
     logs: Arc<RwLock<KnownLogs>>,
+    /// What cuts left of logs, as last found.
+    kept: Arc<Mutex<HashMap<LogNumber, Remembered>>>,
 }
 
 type KnownLogs = HashMap<LogNumber, (RoomNumber, Log)>;
@@ -30,7 +33,7 @@ impl Store {
     pub fn open(path: &Path) -> Result<(Store, Writer), StorageError> {
         let db = DB::open_cf_descriptors(&database_options(), path, families())
             .map_err(|error| newer_schema(path, &error).unwrap_or_else(|| error.into()))?;
-        let store = Store { db: Arc::new(db), path: path.to_owned(), logs: Arc::default() };
+        let store = Store { db: Arc::new(db), path: path.to_owned(), logs: Arc::default(), kept: Arc::default() };
         match store.find(Family::Meta, key::META_SCHEMA)? {
             None => {
                 let mut sync = rocksdb::WriteOptions::default();
@@ -108,6 +111,10 @@ impl Store {
             logs.clear();
         }
         logs.insert(number, log);
+    }
+
+    pub(crate) fn kept_logs(&self) -> &Mutex<HashMap<LogNumber, Remembered>> {
+        &self.kept
     }
 
     pub(crate) fn db(&self) -> &DB {

@@ -18,8 +18,7 @@ pub struct Healed {
 
 /// `None` where the system lets nobody make a network of their own.
 pub fn heal(folder: &Path) -> Option<Healed> {
-    let alone = Command::new("unshare").args(["-Urn", "ip", "link", "set", "lo", "up"]).stderr(Stdio::null()).status();
-    if !alone.is_ok_and(|s| s.success()) {
+    if !can_be_alone() {
         return None;
     }
     fs::create_dir_all(folder).unwrap();
@@ -77,6 +76,12 @@ pub fn heal(folder: &Path) -> Option<Healed> {
     Some(Healed { messages: count, forked: alone + forked })
 }
 
+/// Whether the system lets us make a network of our own.
+pub fn can_be_alone() -> bool {
+    let alone = Command::new("unshare").args(["-Urn", "ip", "link", "set", "lo", "up"]).stderr(Stdio::null()).status();
+    alone.is_ok_and(|s| s.success())
+}
+
 /// Everybody says a few things; how many in all.
 fn say(people: &[(&str, &Person)], when: &str) -> usize {
     for n in 0..EACH {
@@ -88,7 +93,7 @@ fn say(people: &[(&str, &Person)], when: &str) -> usize {
 }
 
 /// Starts a node in a network of its own, where nobody else is. Its socket is reached all the same.
-fn up_alone(person: &mut Person) {
+pub fn up_alone(person: &mut Person) {
     let mut command = Command::new("unshare");
     command.args(["-Urn", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"]).arg(binary());
     let up = person.command(&["--json", "up", "--no-mdns", "--listen", "/ip4/127.0.0.1/tcp/0"]);

@@ -142,7 +142,7 @@ impl TestStore {
     /// The export of everything, as bytes.
     pub fn export(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        self.store.export(self.room, self.id, |_| true, &mut out).unwrap();
+        self.store.export(self.room, self.id, &mut out).unwrap();
         out
     }
 }

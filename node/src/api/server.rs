@@ -133,7 +133,10 @@ fn routes(node: NodeHandle, stop: watch::Sender<bool>) -> Router {
         .route("/v1/peers", get(peers).post(add_peer))
         .route("/v1/rooms", get(rooms).post(create_room))
         .route("/v1/rooms/{room}", get(room))
-        .route("/v1/rooms/{room}/members", get(members))
+        .route("/v1/rooms/{room}/members", get(members).post(appoint))
+        .route("/v1/rooms/{room}/members/{user}", delete(remove))
+        .route("/v1/rooms/{room}/removed", get(removed))
+        .route("/v1/rooms/{room}/settings", post(set_setting))
         .route("/v1/rooms/{room}/invites", get(room_invites).post(invite))
         .route("/v1/rooms/{room}/leave", post(leave))
         .route("/v1/rooms/{room}/alias", post(alias))
@@ -194,6 +197,31 @@ async fn room(State(node): Node, Path(room): Path<String>) -> Answer<api::Room> 
 
 async fn members(State(node): Node, Path(room): Path<String>) -> Answer<Vec<api::Member>> {
     Ok(Json(node.members(&room)?))
+}
+
+async fn removed(State(node): Node, Path(room): Path<String>) -> Answer<Vec<api::Member>> {
+    Ok(Json(node.removed(&room)?))
+}
+
+async fn appoint(
+    State(node): Node,
+    Path(room): Path<String>,
+    Json(body): Json<api::Appoint>,
+) -> Answer<api::Appointed> {
+    Ok(Json(node.appoint(&room, &body.user, &body.role).await?))
+}
+
+async fn remove(State(node): Node, Path((room, user)): Path<(String, String)>) -> Answer<api::Appointed> {
+    Ok(Json(node.remove(&room, &user).await?))
+}
+
+async fn set_setting(
+    State(node): Node,
+    Path(room): Path<String>,
+    Json(body): Json<api::SetSetting>,
+) -> Answer<serde_json::Value> {
+    node.set_setting(&room, &body.key, &body.value).await?;
+    done()
 }
 
 async fn room_invites(State(node): Node, Path(room): Path<String>) -> Answer<Vec<api::Invite>> {

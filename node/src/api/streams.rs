@@ -110,7 +110,7 @@ pub(super) async fn export(State(node): State<NodeHandle>, Path(room): Path<Stri
     let store = node.store().clone();
     tokio::task::spawn_blocking(move || {
         let mut out = Pieces { queue: pieces.clone(), buffer: Vec::with_capacity(PIECE_LEN) };
-        if let Err(error) = store.export(view.number, room, |log| view.state.is_effective(log), &mut out) {
+        if let Err(error) = store.export(view.number, room, &mut out) {
             // The broken body tells the reader that the file is not whole.
             drop(pieces.blocking_send(Err(std::io::Error::other(error))));
         }

@@ -360,6 +360,12 @@ pub enum Happened {
         /// The room's id.
         room: String,
     },
+    /// Messages anywhere in a room came or went, because others count now: somebody was removed, or is back. Ask for its
+    /// pages again.
+    Turned {
+        /// The room's id.
+        room: String,
+    },
     /// Peers came or went.
     Peers,
     /// History came in faster than messages are told one by one: ask for the page again.
@@ -369,6 +375,35 @@ pub enum Happened {
         /// Events of it held now.
         held: u64,
     },
+}
+
+/// `POST /v1/rooms/ROOM/members`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Appoint {
+    /// A name in the room, or `did:key:...`.
+    pub user: String,
+    /// The role to have.
+    pub role: String,
+}
+
+/// Its answer, and that of `DELETE /v1/rooms/ROOM/members/USER`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Appointed {
+    /// The decision's event.
+    pub id: String,
+    /// Whom it is about.
+    pub user: String,
+    /// The role that they have now; `none` when they were removed.
+    pub role: String,
+}
+
+/// `POST /v1/rooms/ROOM/settings`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SetSetting {
+    /// `name` or `topic`.
+    pub key: String,
+    /// Its value.
+    pub value: String,
 }
 
 /// Progress and end of `POST /v1/rooms/ROOM/import`, a line each.

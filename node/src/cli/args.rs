@@ -188,6 +188,9 @@ pub enum RoomCommand {
     Members {
         /// Its name or id.
         room: String,
+        /// Those who were removed and are not back.
+        #[arg(long)]
+        removed: bool,
     },
     /// Make a link by which somebody can join.
     Invite {
@@ -210,6 +213,33 @@ pub enum RoomCommand {
         /// How long to wait for the first page: 60s, 5m.
         #[arg(long, default_value = "60s", value_name = "TIME")]
         wait: String,
+    },
+    /// Give somebody a role: a new member, somebody removed, or a member who is to have another.
+    Grant {
+        /// Its name or id.
+        room: String,
+        /// Their name in the room, or did:key:...
+        user: String,
+        /// admin, moderator, member, reader or keeper.
+        #[arg(long, default_value = "member")]
+        role: String,
+    },
+    /// Remove somebody, until a grant by somebody no weaker lifts that. What they said so far stays.
+    #[command(alias = "remove")]
+    Revoke {
+        /// Its name or id.
+        room: String,
+        /// Their name in the room, or did:key:...
+        user: String,
+    },
+    /// Set what the room is called (name) or is about (topic).
+    Set {
+        /// Its name or id.
+        room: String,
+        /// name or topic.
+        key: String,
+        /// To what.
+        value: String,
     },
     /// Leave a room.
     Leave {

@@ -4,7 +4,10 @@ use super::Context;
 use super::args::{InviteCommand, RoomCommand};
 use super::exit::Failure;
 use super::output::{is_terminal, short, time};
-use crate::api::types::{CreateInvite, CreateRoom, Invite, JoinRoom, Joined, Member, Room, RoomCreated, SetAlias};
+use crate::api::types::{
+    Appoint, Appointed, CreateInvite, CreateRoom, Invite, JoinRoom, Joined, Member, Room, RoomCreated, SetAlias,
+    SetSetting,
+};
 use qrcode::QrCode;
 use qrcode::render::unicode;
 use serde_json::Value;
@@ -32,8 +35,9 @@ pub(super) async fn room(context: &Context, command: RoomCommand) -> Result<Exit
             context.out.show(&room, |r| format!("{}\nid      {}\ntopic   {}", row(r), r.room, r.topic));
             Ok(ExitCode::SUCCESS)
         }
-        RoomCommand::Members { room } => {
-            let members: Vec<Member> = context.client()?.get(&format!("/v1/rooms/{}/members", segment(&room))).await?;
+        RoomCommand::Members { room, removed } => {
+            let which = if removed { "removed" } else { "members" };
+            let members: Vec<Member> = context.client()?.get(&format!("/v1/rooms/{}/{which}", segment(&room))).await?;
             context.out.show(&members, |members| {
                 let line = |m: &Member| format!("{:<10} {:<24} {}", m.role, m.name, m.user);
                 members.iter().map(line).collect::<Vec<_>>().join("\n")
@@ -43,6 +47,29 @@ pub(super) async fn room(context: &Context, command: RoomCommand) -> Result<Exit
         RoomCommand::Invite { approve: true, .. } => Err(Failure::refused("--approve is not built yet")),
         RoomCommand::Invite { room, role, expires, .. } => new_invite(context, &room, role, expires).await,
         RoomCommand::Join { link, wait } => join(context, link, &wait).await,
+        RoomCommand::Grant { room, user, role } => {
+            let path = format!("/v1/rooms/{}/members", segment(&room));
+            let body = Appoint { user, role };
+            let done: Appointed = context.client()?.post(&path, &body).await?;
+            context.out.show(&done, |d| format!("{} is {} of {room} now", d.user, d.role));
+            Ok(ExitCode::SUCCESS)
+        }
+        RoomCommand::Revoke { room, user } => {
+            let path = format!("/v1/rooms/{}/members/{}", segment(&room), segment(&user));
+            let done: Appointed = context.client()?.delete(&path).await?;
+            context.out.show(&done, |d| {
+                let back = format!("tidings room grant {room} {}", d.user);
+                format!("removed {}: what they said so far stays, nothing later counts\nlift it: {back}", d.user)
+            });
+            Ok(ExitCode::SUCCESS)
+        }
+        RoomCommand::Set { room, key, value } => {
+            let path = format!("/v1/rooms/{}/settings", segment(&room));
+            let body = SetSetting { key: key.clone(), value: value.clone() };
+            let _: Value = context.client()?.post(&path, &body).await?;
+            context.out.show(&serde_json::json!({}), |_| format!("the {key} of {room} is \"{value}\" now"));
+            Ok(ExitCode::SUCCESS)
+        }
         RoomCommand::Leave { room } => {
             let _: Value = context.client()?.post(&format!("/v1/rooms/{}/leave", segment(&room)), &Value::Null).await?;
             context.out.show(&serde_json::json!({}), |_| format!("left {room}; its history stays here"));

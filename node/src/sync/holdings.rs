@@ -1,8 +1,9 @@
 //! What the sync conversation asks of this node, answered from the store and the rooms' views.
 
 use super::leases::Leases;
+use crate::effective;
 use crate::rooms::{RoomView, Views};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tidings_protocol::codec::encode;
 use tidings_protocol::event::Class;
@@ -37,8 +38,7 @@ impl NodeHoldings {
     }
 
     fn content_logs(&self, view: &RoomView) -> Result<Vec<(Log, LogRow)>, Unavailable> {
-        let logs = self.store.logs(view.number, Class::Content).map_err(unavailable)?;
-        Ok(logs.into_iter().filter(|(log, _)| view.state.is_effective(log)).collect())
+        self.store.logs(view.number, Class::Content).map_err(unavailable)
     }
 }
 
@@ -78,7 +78,7 @@ impl Holdings for NodeHoldings {
         }
         let mut heads = Vec::new();
         for (log, row) in self.content_logs(&view)?.into_iter().filter(|(_, row)| row.moved > since) {
-            heads.extend(heads_of(&self.store, &log, &row).map_err(unavailable)?);
+            heads.extend(effective::heads_of(&self.store, &view, &log, &row).map_err(unavailable)?);
         }
         Ok(heads)
     }
@@ -86,7 +86,7 @@ impl Holdings for NodeHoldings {
     fn missing(&self, room: RoomId, class: Class, heads: &[Head]) -> Result<Vec<Missing>, Unavailable> {
         let view = self.view(room)?;
         let mut missing = Vec::new();
-        for head in heads {
+        for head in heads.iter().filter(|head| effective::wants(&view, &head.log(class), head.tip)) {
             if self.store.holds(head.tip.id).map_err(unavailable)? {
                 continue;
             }
@@ -103,18 +103,15 @@ impl Holdings for NodeHoldings {
         let logs = match of {
             Some(log) => {
                 let row = self.store.log(view.number, log).map_err(unavailable)?;
-                row.filter(|_| view.state.is_effective(log)).map(|row| (*log, row)).into_iter().collect()
+                row.map(|row| (*log, row)).into_iter().collect()
             }
             None => self.content_logs(&view)?,
         };
         let mut holes = Vec::new();
         for (log, row) in logs {
-            for hole in row.state.holes() {
-                // An event held that is still missing here is of another log: its author lies, and nobody can fill it.
-                if !self.store.holds(hole.top.id).map_err(unavailable)? {
-                    let (top, above) = (hole.top, hole.above);
-                    holes.push(Missing { log, top, above, hlc: row.hlc, vouched: Vouched::ByHash });
-                }
+            for hole in effective::holes_of(&self.store, &view, &log, &row).map_err(unavailable)? {
+                let (top, above) = (hole.top, hole.above);
+                holes.push(Missing { log, top, above, hlc: row.hlc, vouched: Vouched::ByHash });
             }
         }
         Ok(holes)
@@ -127,7 +124,7 @@ impl Holdings for NodeHoldings {
     fn chunk(&self, room: RoomId, top: Tip, down_to: u64) -> Result<Option<Chunk>, Unavailable> {
         let view = self.view(room)?;
         let Some(log) = self.store.log_of(view.number, top.id).map_err(unavailable)? else { return Ok(None) };
-        if !view.state.is_effective(&log) {
+        if !effective::gives(&self.store, &view, &log, top.id).map_err(unavailable)? {
             return Ok(None);
         }
         let mut fill = CHUNK_FILL_LEN;
@@ -151,18 +148,6 @@ impl Holdings for NodeHoldings {
     fn may_fetch(&self, room: RoomId) -> bool {
         self.views.find(room).is_some_and(|view| !view.row.left) && self.leases.take(room, &self.peer)
     }
-}
-
-/// The heads of a log, to be told.
-pub(super) fn heads_of(store: &Store, log: &Log, row: &LogRow) -> Result<Vec<Head>, StorageError> {
-    let mut elsewhere = BTreeSet::new();
-    for hole in row.state.holes() {
-        if store.holds(hole.top.id)? {
-            elsewhere.insert(hole.top.id);
-        }
-    }
-    let head = |tip| Head { author: log.author, grant: log.grant, tip, hlc: row.hlc };
-    Ok(row.state.heads(|id| elsewhere.contains(&id)).map(head).collect())
 }
 
 /// One hash over heads, whatever their order.

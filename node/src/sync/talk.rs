@@ -2,10 +2,11 @@
 
 use super::deliver::{self, Dealt, Delivery};
 use super::frames::{self, Traffic};
-use super::holdings::{NodeHoldings, heads_of};
+use super::holdings::NodeHoldings;
 use super::manager::Manager;
 use super::offers;
 use crate::clock::now_ms;
+use crate::effective;
 use crate::ingest::Verdict;
 use crate::keys::random;
 use crate::network::{Duplex, Peer};
@@ -339,10 +340,8 @@ impl Talk<'_> {
             if log.class == Class::Control {
                 let own = view.control_heads.iter().filter(|h| h.log(log.class) == log);
                 heads.entry((room, log.class)).or_default().extend(own);
-            } else if view.state.is_effective(&log)
-                && let Ok(Some(row)) = self.held.store.log(view.number, &log)
-            {
-                let own = heads_of(&self.held.store, &log, &row).unwrap_or_default();
+            } else if let Ok(Some(row)) = self.held.store.log(view.number, &log) {
+                let own = effective::heads_of(&self.held.store, &view, &log, &row).unwrap_or_default();
                 heads.entry((room, log.class)).or_default().extend(own);
             }
         }

@@ -47,6 +47,13 @@ impl State {
                 self.status_loaded.spoil();
                 self.rooms_loaded.spoil();
             }
+            Happened::Turned { room } => {
+                self.rooms_loaded.spoil();
+                if let Some(open) = self.open.get_mut(&room) {
+                    open.window.forget();
+                }
+                self.refresh_if_here(&room);
+            }
             Happened::Backfill { room, held } => {
                 self.rooms_loaded.spoil();
                 let now_ms = self.now_ms;

@@ -101,6 +101,11 @@ impl Window {
         self.drop_oldest(LINES_HELD_MAX);
     }
 
+    /// Messages came or went anywhere: what is held is asked for anew.
+    pub fn forget(&mut self) {
+        *self = Self::default();
+    }
+
     /// Older messages may have come in: whether the first is here has to be asked again.
     pub fn doubt_start(&mut self) {
         self.start_held = false;

@@ -116,6 +116,12 @@ impl ControlSet {
         }
     }
 
+    /// The valid Sets of a key that none replaces: what a new one has to replace.
+    pub fn standing_sets(&self, key: &str) -> Vec<EventId> {
+        let standing = self.stale.settings.get(key).into_iter().flat_map(|setting| &setting.standing);
+        standing.map(|(_, id)| *id).collect()
+    }
+
     /// Brings the state up to date; returns the content logs of which something else counts than before.
     pub(super) fn derive(&mut self) -> Vec<(DeviceId, EventId)> {
         self.derive_genesis();

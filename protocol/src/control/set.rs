@@ -197,6 +197,18 @@ impl ControlSet {
         events.map(|event| (event.log, Tip { seq: event.seq, id: event.id })).collect()
     }
 
+    /// The events that others are given: those that count, and those that show what a valid cut keeps.
+    pub fn kept(&self) -> BTreeSet<EventId> {
+        let mut kept = BTreeSet::new();
+        for (_, tip) in self.heads() {
+            let mut next = self.held(tip.id);
+            while let Some(held) = next.take().filter(|held| kept.insert(held.event.id)) {
+                next = held.prev.and_then(|slot| self.forest.find(slot));
+            }
+        }
+        kept
+    }
+
     /// Whether a cut of a valid revocation names this event of a control log, held or not: it is the proof of what lies
     /// below it.
     pub fn is_named(&self, log: &Log, id: EventId) -> bool {

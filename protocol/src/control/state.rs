@@ -143,6 +143,11 @@ pub struct OwnedRight {
 }
 
 impl ContentRight<'_> {
+    /// Whether any of the cuts names this event: then it shows that what lies below it counts, and is kept with it.
+    pub fn names(&self, id: EventId) -> bool {
+        self.cuts.iter().any(|cut| cut.ids.binary_search(&id).is_ok())
+    }
+
     /// A copy to keep.
     pub fn to_owned(&self) -> OwnedRight {
         OwnedRight { user: self.user, cuts: self.cuts.iter().map(|cut| (*cut).clone()).collect() }

@@ -1,0 +1,201 @@
+//! Who may do what, changed by us: giving ranks, taking them away, setting what the room is called. A removal keeps what
+//! is held of the one who goes, and nothing that comes later.
+
+use crate::local::{Refusal, Standing};
+use crate::writer::Desk;
+use std::collections::BTreeSet;
+use tidings_protocol::control::cut::Cut;
+use tidings_protocol::control::payload::{CloseInvite, Control, Grant, Revoke, Set};
+use tidings_protocol::control::rank::{Rank, Role};
+use tidings_protocol::control::set::ControlSet;
+use tidings_protocol::event::Class;
+use tidings_protocol::id::{EventId, RoomId, UserId};
+use tidings_protocol::limits::{CLOSE_JOINS_MAX, CONTROL_IDS_MAX, CUTS_MAX, PAYLOAD_LEN_MAX};
+use tidings_protocol::log::Log;
+use tidings_storage::StorageError;
+
+type Done = Result<Result<Vec<EventId>, Refusal>, StorageError>;
+
+impl Desk<'_, '_> {
+    /// Takes every grant of a user away that is weaker than ours, until somebody no weaker than us lifts that.
+    pub(crate) fn remove(&mut self, room: RoomId, user: UserId) -> Done {
+        let standing = match self.standing(room)? {
+            Ok(standing) => standing,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if let Some(refusal) = may_remove(&standing, user, self.keys.user.user()) {
+            return Ok(Err(refusal));
+        }
+        let mut ids = Vec::new();
+        let mut joins = self.joins_to_keep(room, user);
+        let cuts = self.cuts_of(room, &standing, user)?;
+        let size = |joins: &[EventId]| {
+            Control::Revoke(Revoke { user, cuts: cuts.clone(), joins: joins.to_vec() }).encode().len()
+        };
+        let listed: Vec<EventId> =
+            joins.iter().flat_map(|(_, joins)| joins).copied().collect::<BTreeSet<_>>().into_iter().collect();
+        let fits = listed.len() <= CLOSE_JOINS_MAX && size(&listed) <= PAYLOAD_LEN_MAX;
+        let listed = if fits {
+            joins.clear();
+            listed
+        } else {
+            Vec::new()
+        };
+        // Those who came by the user's links and are too many for one list are named by closings of their own, first.
+        for (invite, joins) in joins {
+            for part in joins.chunks(CLOSE_JOINS_MAX) {
+                let close = Control::CloseInvite(CloseInvite { invite, joins: part.to_vec() });
+                match self.rule_under(room, &standing, &close)? {
+                    Ok(more) => ids.extend(more),
+                    Err(refusal) => return Ok(Err(refusal)),
+                }
+            }
+        }
+        let revoke = Control::Revoke(Revoke { user, cuts, joins: listed });
+        Ok(self.rule_under(room, &standing, &revoke)?.map(|more| [ids, more].concat()))
+    }
+
+    /// Gives a user a role: a new member, somebody removed who is welcome again, or a member who is to have another.
+    pub(crate) fn appoint(&mut self, room: RoomId, user: UserId, role: Role) -> Done {
+        let mut standing = match self.standing(room)? {
+            Ok(standing) => standing,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let rank = match may_appoint(&standing, user, role) {
+            Ok(rank) => rank,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let mut ids = Vec::new();
+        if standing.state.members.get(&user).is_some_and(|member| member.rank < rank) {
+            // A grant only adds: to have less, what one had has to go first.
+            match self.remove(room, user)? {
+                Ok(more) => ids.extend(more),
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+            standing = match self.standing(room)? {
+                Ok(standing) => standing,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+        }
+        let in_the_way = standing.state.revokes_of(user).into_iter().filter(|(_, by)| *by < rank);
+        let (lifts, too_strong): (Vec<_>, Vec<_>) = in_the_way.partition(|(_, by)| standing.rank <= *by);
+        if let Some(by) = too_strong.iter().map(|(_, by)| *by).min() {
+            return Ok(Err(Refusal::NeedsRole { needs: by.role(), are: standing.rank.role() }));
+        }
+        let lifts: Vec<EventId> = lifts.into_iter().map(|(id, _)| id).collect::<BTreeSet<_>>().into_iter().collect();
+        if lifts.len() > CONTROL_IDS_MAX {
+            return Ok(Err(Refusal::TooManyRemovals(lifts.len())));
+        }
+        let grant = Control::Grant(Grant { user, rank, lifts });
+        Ok(self.rule_under(room, &standing, &grant)?.map(|more| [ids, more].concat()))
+    }
+
+    /// Sets a setting, in place of whatever stands.
+    pub(crate) fn set(&mut self, room: RoomId, key: String, value: String) -> Done {
+        let replaces = self.rooms.find(room).map(|live| live.control.standing_sets(&key)).unwrap_or_default();
+        let mut replaces: Vec<EventId> = replaces.into_iter().take(CONTROL_IDS_MAX).collect();
+        replaces.sort_unstable();
+        self.rule(room, &Control::Set(Set { key, value, replaces }))
+    }
+
+    /// Begins our control log under the strongest grant that we hold, where nothing of ours stands there yet: somebody gave
+    /// us another role, or this device is new.
+    pub(crate) fn enrol(&mut self, room: RoomId) -> Result<(), StorageError> {
+        let Some(live) = self.rooms.find(room) else { return Ok(()) };
+        let (user, device) = (self.keys.user.user(), self.keys.device.device());
+        if live.state.needs_newer || self.batch.room(live.number)?.left {
+            return Ok(());
+        }
+        let best = live.state.active_grants(user).into_iter().min_by_key(|(id, rank)| (*rank, *id));
+        let enrolled = live.state.grants_of(device, user);
+        let Some((grant, rank)) = best.filter(|(_, rank)| enrolled.iter().all(|(_, has)| rank < has)) else {
+            return Ok(());
+        };
+        let standing = Standing { number: live.number, grant, rank, state: live.state.clone() };
+        let log = Log { class: Class::Control, author: device, grant };
+        if self.batch.top(standing.number, &log)?.is_some() {
+            return Ok(());
+        }
+        let enrol = Control::Enrol(self.keys.certificate.clone());
+        if let Err(refusal) = self.sign_rule(room, &standing, &enrol)? {
+            tracing::warn!(%room, %refusal, "this device could not be enrolled under a grant of its user");
+        }
+        Ok(())
+    }
+
+    /// The joins by each open invite of a user: who came by them stays.
+    fn joins_to_keep(&self, room: RoomId, user: UserId) -> Vec<(EventId, Vec<EventId>)> {
+        let Some(live) = self.rooms.find(room) else { return Vec::new() };
+        let invites = live.state.invites.iter().filter(|(_, invite)| invite.issuer == user);
+        invites.map(|(id, invite)| (*id, invite.joins.iter().copied().collect())).collect()
+    }
+
+    /// What stays of each log of a user that a Revoke by us covers: all that is held. Of more logs than a Revoke can name,
+    /// those that were written last.
+    fn cuts_of(&self, room: RoomId, standing: &Standing, user: UserId) -> Result<Vec<Cut>, StorageError> {
+        let Some(live) = self.rooms.find(room) else { return Ok(Vec::new()) };
+        let logs = standing.state.logs_of(user);
+        let covered = logs.into_iter().filter(|(_, _, rank)| *rank > standing.rank);
+        let mut cuts: Vec<(u64, Cut)> = Vec::new();
+        for (author, grant, _) in covered {
+            for class in [Class::Control, Class::Content] {
+                let log = Log { class, author, grant };
+                let Some((tips, clock)) = self.batch.tips(standing.number, &log)? else { continue };
+                let seq_max = match class {
+                    Class::Control => below_blind_closing(&live.control, &log),
+                    Class::Content => u64::MAX,
+                };
+                cuts.extend(self.batch.cut(log, tips, seq_max)?.map(|cut| (clock, cut)));
+            }
+        }
+        cuts.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+        let mut cuts: Vec<Cut> = cuts.into_iter().take(CUTS_MAX).map(|(_, cut)| cut).collect();
+        cuts.sort_unstable();
+        Ok(cuts)
+    }
+}
+
+/// The place in a control log up to which a removal keeps it: below a closing that lists joins which nobody here has seen.
+/// They could be made up later, by whoever is being removed.
+fn below_blind_closing(set: &ControlSet, log: &Log) -> u64 {
+    let blind = set.events().filter(|event| event.log == *log).filter(|event| match &event.control {
+        Control::CloseInvite(close) => close.joins.iter().any(|join| set.event(*join).is_none()),
+        _ => false,
+    });
+    blind.map(|event| event.seq - 1).min().unwrap_or(u64::MAX)
+}
+
+fn may_remove(standing: &Standing, user: UserId, us: UserId) -> Option<Refusal> {
+    let are = standing.rank.role();
+    if user == us {
+        return Some(Refusal::Oneself);
+    }
+    if standing.rank > Rank::MODERATOR {
+        return Some(Refusal::NeedsRole { needs: Role::Moderator, are });
+    }
+    match standing.state.members.get(&user).map(|member| member.rank) {
+        Some(Rank::FOUNDER) => Some(Refusal::Founder),
+        Some(theirs) if theirs <= standing.rank => {
+            Some(Refusal::NeedsRank { theirs: theirs.number(), ours: standing.rank.number() })
+        }
+        _ => None,
+    }
+}
+
+/// The rank to give, or why not.
+fn may_appoint(standing: &Standing, user: UserId, role: Role) -> Result<Rank, Refusal> {
+    let are = standing.rank.role();
+    if let Some(needs) = standing.state.invite_rank.filter(|needs| standing.rank > *needs) {
+        return Err(Refusal::NeedsRole { needs: needs.role(), are });
+    }
+    let stronger = Role::ALL.iter().rev().copied().find(|other| *other < role).unwrap_or(Role::Founder);
+    let rank = role.rank_below(standing.rank).ok_or(Refusal::NeedsRole { needs: stronger, are })?;
+    match standing.state.members.get(&user).map(|member| member.rank) {
+        Some(Rank::FOUNDER) => Err(Refusal::Founder),
+        Some(theirs) if theirs.role() == role => Err(Refusal::AlreadyRole(role)),
+        Some(theirs) if theirs < rank && theirs <= standing.rank => {
+            Err(Refusal::NeedsRank { theirs: theirs.number(), ours: standing.rank.number() })
+        }
+        _ => Ok(rank),
+    }
+}
