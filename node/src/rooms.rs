@@ -58,6 +58,8 @@ pub struct LiveRoom {
     pub control: ControlSet,
     /// What follows from them.
     pub state: Arc<RoomState>,
+    /// What others are told of the control logs; nothing while that has to be found anew.
+    heads: Option<Arc<Vec<Head>>>,
     /// Clocks of control events, for heads.
     clocks: HashMap<EventId, Hlc>,
 }
@@ -124,6 +126,7 @@ impl Rooms {
         let Some(live) = self.live.get_mut(&room) else { return Settled::default() };
         self.stale.insert(room);
         live.clocks.insert(event.id, hlc);
+        live.heads = None;
         live.control.insert(event);
         let settled = live.control.settle();
         live.state = Arc::new(live.control.state().clone());
@@ -150,13 +153,13 @@ impl Rooms {
     }
 
     /// Lets readers see a room as it is now.
-    pub fn show(&self, room: RoomId, row: RoomRow) {
-        let Some(live) = self.live.get(&room) else { return };
+    pub fn show(&mut self, room: RoomId, row: RoomRow) {
+        let Some(live) = self.live.get_mut(&room) else { return };
         let view = RoomView {
             number: live.number,
             row,
             state: live.state.clone(),
-            control_heads: Arc::new(live.control_heads()),
+            control_heads: live.control_heads(),
             has_genesis: live.control.genesis().is_some() || live.state.needs_newer,
         };
         self.views.put(room, view);
@@ -166,12 +169,18 @@ impl Rooms {
 impl LiveRoom {
     fn new(number: RoomNumber, control: ControlSet, clocks: HashMap<EventId, Hlc>) -> Self {
         let state = Arc::new(control.state().clone());
-        LiveRoom { number, control, state, clocks }
+        LiveRoom { number, control, state, heads: None, clocks }
     }
 
     /// What others are told of the control logs.
-    fn control_heads(&self) -> Vec<Head> {
-        self.control.heads().into_iter().map(|(log, tip)| self.head(log, tip)).collect()
+    fn control_heads(&mut self) -> Arc<Vec<Head>> {
+        if let Some(heads) = &self.heads {
+            return heads.clone();
+        }
+        let heads = self.control.heads().into_iter().map(|(log, tip)| self.head(log, tip));
+        let heads = Arc::new(heads.collect::<Vec<_>>());
+        self.heads = Some(heads.clone());
+        heads
     }
 
     fn head(&self, log: Log, tip: Tip) -> Head {
