@@ -32,6 +32,8 @@ install: build
 # The random tests for longer; a failure names its seed.
 soak: build
 	@$(SETUP) && TIDINGS_SEEDS=20000 $(CARGO) nextest run --profile soak $(FLAGS) random_schedules
+	@$(SETUP) && TIDINGS_SEEDS=100000 $(CARGO) nextest run --profile soak $(FLAGS) random_rooms_keep_the_rules
+	@.ci/authority-mutants
 
 demo: build
 	@.ci/demo $(TIDINGS) $(DATA)

@@ -7,17 +7,26 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Once;
+use tidings_protocol::beacon::{Signal, SignedBeacon};
 use tidings_protocol::codec::{decode, encode};
 use tidings_protocol::content::Content;
 use tidings_protocol::control::payload::Control;
+use tidings_protocol::enrol::{DeviceLink, is_self_room};
 use tidings_protocol::event::{Body, Class, Draft, Header, Hlc, Payload, SignedEvent};
-use tidings_protocol::id::{DeviceId, EventId, InviteKey, RoomId};
+use tidings_protocol::id::{DeviceId, EventId, InviteKey, RoomId, UserId};
 use tidings_protocol::identity::{DeviceCertificate, DeviceKey, RecoveryPhrase};
-use tidings_protocol::limits::HEADER_LEN_MAX;
+use tidings_protocol::limits::{HEADER_LEN_MAX, PAYLOAD_LEN_MAX};
 use tidings_protocol::link::InviteLink;
 use tidings_protocol::log::{Log, Tip};
 use tidings_protocol::range::{Range, Vouched};
+use tidings_protocol::slots::Slots;
 
+#[path = "vectors/beacons.rs"]
+mod beacons;
+use tidings_protocol::sealed::{Place, Sealed};
+
+#[path = "vectors/account.rs"]
+mod account;
 #[path = "vectors/make.rs"]
 mod make;
 #[path = "vectors/malformed.rs"]
@@ -89,6 +98,20 @@ fn committed_users_certificates_joins_links_and_ranges_verify() {
         let link = InviteLink::from_text(text(&vector["text"])).unwrap();
         assert_eq!(&link_vector(&link), vector);
     }
+    for vector in list(&file["device_links"]) {
+        let link = DeviceLink::from_text(text(&vector["text"])).unwrap();
+        assert_eq!(&account::device_link_vector(&link), vector);
+    }
+    for vector in list(&file["self_rooms"]) {
+        let founded = SignedEvent::decode(&unhex(&vector["event"])).unwrap().verify().unwrap();
+        assert!(is_self_room(&founded, UserId(founded.header().author.0)));
+    }
+    for vector in list(&file["sealed"]) {
+        let sealed: Sealed = decode(&unhex(&vector["payload"]), PAYLOAD_LEN_MAX).unwrap();
+        let place = Place { room: RoomId(array(&vector["room"])), author: DeviceId(array(&vector["author"])) };
+        let key = DeviceKey::from_seed(&array(&vector["device_seed"])).sealing_key();
+        assert_eq!(hex(&sealed.open(&key, place).unwrap()), vector["plain"]);
+    }
     for vector in list(&file["ranges"]) {
         let range = Range::inflate(&unhex(&vector["chunk"])).unwrap();
         assert_eq!(hex(&encode(&range)), vector["inflated"]);
@@ -104,6 +127,27 @@ fn committed_users_certificates_joins_links_and_ranges_verify() {
 }
 
 #[test]
+fn committed_beacons_verify_and_are_signed_again_the_same() {
+    let file = committed();
+    let mut slots = Slots::default();
+    for vector in list(&file["beacons"]) {
+        let label = &vector["label"];
+        let room = RoomId(array(&vector["room"]));
+        let beacon = SignedBeacon::decode(&unhex(&vector["beacon"])).unwrap().verify(room).unwrap();
+        assert_eq!(beacons::fields(beacon.signal()), vector["fields"], "{label}");
+        assert_eq!(hex(&beacon.signed().hash()), vector["hash"], "{label}");
+        if *beacon.signal() != Signal::Unknown {
+            let (hlc, signal) = (beacon.signed().hlc, beacon.signal().clone());
+            let draft = tidings_protocol::beacon::Draft { room, hlc, signal };
+            let again = draft.sign(&DeviceKey::from_seed(&array(&vector["device_seed"]))).unwrap();
+            assert_eq!(again, beacon, "{label}");
+        }
+        slots.take(beacon);
+        assert_eq!(hex(&slots.fingerprint()), vector["fingerprint"], "{label}");
+    }
+}
+
+#[test]
 fn malformed_headers_and_payloads_are_refused() {
     let file = committed();
     for vector in list(&file["malformed"]) {
@@ -114,6 +158,7 @@ fn malformed_headers_and_payloads_are_refused() {
             "control" => Control::decode(kind, &bytes).is_err(),
             "content" => Content::decode(kind, &bytes).is_err(),
             "event" => SignedEvent::decode(&bytes).is_err(),
+            "beacon" => SignedBeacon::decode(&bytes).and_then(|b| b.kept(RoomId::ZERO)).is_err(),
             other => panic!("unknown vector of {other}"),
         };
         assert!(refused, "{}", vector["label"]);

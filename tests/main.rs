@@ -1,11 +1,19 @@
 //! The one integration-test binary: RocksDB and libp2p are linked once. A file per promise.
 
 mod authority;
+mod authority_cost;
 mod authority_model;
+mod authority_revoke;
+mod authority_rooms;
 mod authority_state;
 mod bad_input;
+mod beacons;
+mod beacons_hostile;
 mod chat;
 mod conformance;
+mod devices;
+mod devices_lost;
+mod domain_names;
 mod faults;
 mod gossip;
 mod history;
@@ -13,8 +21,11 @@ mod history_crash;
 mod history_logs;
 mod history_proof;
 mod history_timeline;
+mod keepers;
 mod moderation;
+mod people;
 mod strangers;
 mod support;
 mod terminal;
 mod tidy;
+mod tight;

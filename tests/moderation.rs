@@ -19,6 +19,10 @@ fn room(folder: &Path, names: &[&str], kind: &[&str]) -> Vec<Person> {
     for person in &people[1..] {
         assert_eq!(person.json(&["room", "join", &link])["pending"], false);
     }
+    for person in &people {
+        let called = || person.json(&["room", "members", "lab"]).to_string();
+        until("all know one another's names", || names.iter().all(|name| called().contains(&format!("\"{name}\""))));
+    }
     people
 }
 

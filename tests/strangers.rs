@@ -191,7 +191,8 @@ async fn a_frame_that_is_not_canonical_ends_the_conversation() {
     let mut scene = Scene::new().await;
     let event = encode(&signed(&scene.pen.fork().text(LIE)));
     let push = Frame::Push { room: ROOM, event }.to_bytes();
-    let check = Frame::Check { room: ROOM, control: [1; 16], content: [2; 16], agreement: [0; 16] }.to_bytes();
+    let check =
+        Frame::Check { room: ROOM, control: [1; 16], content: [2; 16], agreement: [0; 16], beacons: [0; 8] }.to_bytes();
     let lies = [
         [push.as_slice(), &[0]].concat(),
         push[..push.len() - 1].to_vec(),
@@ -399,11 +400,13 @@ fn questions() -> Vec<Frame> {
     let top = Tip { seq: 1, id: EventId([4; 32]) };
     let (room, class, last) = (ROOM, Class::Content, true);
     vec![
-        Frame::Check { room, control: [1; 16], content: [1; 16], agreement: [1; 16] },
+        Frame::Check { room, control: [1; 16], content: [1; 16], agreement: [1; 16], beacons: [1; 8] },
         Frame::Heads { room, class, listing: Listing::Whole, last, heads: Vec::new() },
         Frame::Heads { room, class: Class::Control, listing: Listing::Whole, last, heads: Vec::new() },
         Frame::Reconcile { room, class, message: Vec::new() },
         Frame::Lack { room, class, ids: vec![[2; 32]] },
+        Frame::Slots { room, names: Vec::new() },
+        Frame::Beacons { room, beacons: Vec::new() },
         Frame::Want { request: 5, room, branches: vec![Branch { top, down_to: 1 }] },
     ]
 }
@@ -417,7 +420,8 @@ async fn an_echo_of_tags_opens_no_members_room() {
     alice.send("secret", "among us");
     let address = alice.ready["listen"][0].as_str().unwrap();
     let (mut talk, tags) = Hostile::greeted(address).await;
-    assert_eq!(tags.len(), 1);
+    // Of her self-room, and of the room.
+    assert_eq!(tags.len(), 2);
     talk.say(&Frame::Rooms(tags)).await;
     for question in questions() {
         talk.say(&question).await;
@@ -448,7 +452,7 @@ async fn who_has_a_members_rooms_secret_alone_learns_nothing_of_it() {
     let expires_ms = now_ms() + CREDENTIAL_MS_MAX / 2;
     let Credential { device, signature, .. } =
         Credential::issue(&key, room, &talk.stranger.peer.to_bytes(), expires_ms);
-    talk.say(&Frame::Proof(Proof { room: ROOM, device, expires_ms, signature, introduction: Vec::new() })).await;
+    talk.say(&Frame::Proof(Proof { room: ROOM, device, expires_ms, signature })).await;
     for question in questions() {
         talk.say(&question).await;
     }

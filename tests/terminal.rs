@@ -249,5 +249,46 @@ fn a_chat_that_hosts_the_node_ends_when_the_node_is_stopped() {
     assert!(screen.contains("config.toml, line 1") && screen.contains("mend it"), "{screen}");
 }
 
+#[test]
+fn people_are_called_compared_and_blocked_in_the_chat() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut alice = Person::at(folder.path(), "alice");
+    let Some(terminal) = Terminal::open(folder.path()) else {
+        skip("there is no tmux");
+        return;
+    };
+    alice.up();
+    alice.done(&["id", "name", "Alice"]);
+    alice.json(&["room", "create", "zig"]);
+    let bob = bob_in(folder.path(), &alice);
+    bob.send("zig", "it is me");
+    terminal.chat(&alice, "zig");
+    terminal.shows("it is me");
+    terminal.until("his name", |screen| screen.lines().any(|line| line.trim_end().ends_with(" Bob")));
+    terminal.enter("/call Bob Robert the Bold");
+    terminal.until("the pet name", |screen| screen.lines().any(|line| line.trim_end().ends_with(" Robert the Bold")));
+
+    let key = alice.json(&["id"])["user"].as_str().unwrap().to_owned();
+    let code = bob.json(&["people", "verify", &key])["code"].as_str().unwrap().to_owned();
+    terminal.enter("/verify robert the bold");
+    terminal.until("the digits", |screen| screen.contains(&code[..23]) && screen.contains("tidings://verify/"));
+    terminal.press(&["Escape"]);
+    terminal.shows("say something in zig");
+    let wrong = if code.starts_with('1') { code.replacen('1', "2", 1) } else { format!("1{}", &code[1..]) };
+    terminal.enter(&format!("/verify robert the bold {wrong}"));
+    terminal.shows("the codes differ");
+    terminal.press(&["C-u"]);
+    terminal.enter(&format!("/verify robert the bold {code}"));
+    terminal.shows("Robert the Bold ✓");
+
+    terminal.enter("/block robert the bold");
+    terminal.until("nothing of his", |screen| !screen.contains("it is me") && !screen.contains("Robert the Bold ✓"));
+    bob.send("zig", "not to be seen");
+    terminal.enter("/unblock robert the bold");
+    terminal.until("all of it", |screen| screen.contains("it is me") && screen.contains("not to be seen"));
+    terminal.press(&["C-c"]);
+    terminal.is_given_back();
+}
+
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);

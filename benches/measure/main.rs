@@ -1,8 +1,9 @@
 //! Prints every figure that tidings promises, measured here and now on the real program and real history.
 //!
 //! make measure            all of it, about five minutes
-//! measure [--data FILE] [PART...]   parts: history latency authors crash healing
+//! measure [--data FILE] [PART...]   parts: authority history latency authors strangers crash healing
 
+mod authority;
 mod authors;
 mod data;
 mod faults;
@@ -10,6 +11,8 @@ mod floor;
 mod history;
 mod latency;
 mod report;
+mod shapes;
+mod strangers;
 mod support;
 mod watch;
 
@@ -35,6 +38,9 @@ fn main() -> Result<()> {
         .map_err(|e| format!("{}: {e}: give a file of gzipped JSON lines with DATA=FILE", file.display()))?;
     let folder = tempfile::tempdir()?;
     let mut report = Report::begin(&data);
+    if wanted("authority") {
+        authority::run(&mut report)?;
+    }
     if wanted("history") {
         history::run(&mut report, &data, &folder.path().join("history"))?;
     }
@@ -43,6 +49,9 @@ fn main() -> Result<()> {
     }
     if wanted("authors") {
         authors::run(&mut report, &data, &folder.path().join("authors"))?;
+    }
+    if wanted("strangers") {
+        strangers::run(&mut report, &folder.path().join("strangers"))?;
     }
     if wanted("crash") {
         faults::crash(&mut report, &data, &folder.path().join("crash"))?;
@@ -54,4 +63,4 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-const PARTS: [&str; 5] = ["history", "latency", "authors", "crash", "healing"];
+const PARTS: [&str; 7] = ["authority", "history", "latency", "authors", "strangers", "crash", "healing"];

@@ -18,6 +18,18 @@ pub struct Settings {
     pub no_mdns: bool,
     /// The federation; empty is the open one. Other names are other networks.
     pub federation: String,
+    /// Tell the others of a room that is not public how far one has read; `true` unless set. One's own other devices learn
+    /// it in the same way.
+    pub share_read: Option<bool>,
+    /// Tell the others of a room that is not public that one types; `true` unless set.
+    pub share_typing: Option<bool>,
+    /// Tell the others of a room that is not public whether one is there; `false` unless set.
+    pub share_presence: Option<bool>,
+    /// Files of certificates in PEM that are trusted, too, where a domain is asked whose a name is.
+    pub names_trust: Vec<String>,
+    /// Where a domain is for such questions, as `example.org=10.0.0.5:443`, instead of asking the DNS. Only here an
+    /// address may be a private one.
+    pub names_at: Vec<String>,
 }
 
 /// Where a setting came from.
@@ -49,7 +61,7 @@ impl Source {
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file does not read.
-    #[error("{path}{line}: {why}: mend it or remove it. Known keys: listen, peers, api, no_mdns, federation")]
+    #[error("{path}{line}: {why}: mend it or remove it. Known keys: {keys}", keys = NAMES.join(", "))]
     File {
         /// Which.
         path: PathBuf,
@@ -80,7 +92,7 @@ impl Settings {
         let file = read(&home.join("config.toml"))?;
         let layers = [(Source::File, file), (Source::Environment, environment()), (Source::Flag, flags)];
         let mut out = Resolved { settings: Settings::default(), sources: Vec::new() };
-        let mut sources = [Source::Default; 5];
+        let mut sources = [Source::Default; NAMES.len()];
         for (source, layer) in layers {
             let set = &mut out.settings;
             take(&mut set.listen, layer.listen, source, &mut sources[0]);
@@ -88,14 +100,37 @@ impl Settings {
             take(&mut set.api, layer.api, source, &mut sources[2]);
             take(&mut set.no_mdns, layer.no_mdns, source, &mut sources[3]);
             take(&mut set.federation, layer.federation, source, &mut sources[4]);
+            take(&mut set.share_read, layer.share_read, source, &mut sources[5]);
+            take(&mut set.share_typing, layer.share_typing, source, &mut sources[6]);
+            take(&mut set.share_presence, layer.share_presence, source, &mut sources[7]);
+            take(&mut set.names_trust, layer.names_trust, source, &mut sources[8]);
+            take(&mut set.names_at, layer.names_at, source, &mut sources[9]);
         }
-        let names = ["listen", "peers", "api", "no_mdns", "federation"];
-        out.sources = names.into_iter().zip(sources).collect();
+        out.sources = NAMES.into_iter().zip(sources).collect();
         let name = &out.settings.federation;
         if name.len() > 64 || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.') {
             return Err(ConfigError::Federation(name.clone()));
         }
+        let set = &mut out.settings;
+        // Shown as they are in force.
+        (set.share_read, set.share_typing, set.share_presence) =
+            (Some(set.shares_read()), Some(set.shares_typing()), Some(set.shares_presence()));
         Ok(out)
+    }
+
+    /// Whether others learn how far one has read.
+    pub fn shares_read(&self) -> bool {
+        self.share_read.unwrap_or(true)
+    }
+
+    /// Whether others learn that one types.
+    pub fn shares_typing(&self) -> bool {
+        self.share_typing.unwrap_or(true)
+    }
+
+    /// Whether others learn that one is there.
+    pub fn shares_presence(&self) -> bool {
+        self.share_presence.unwrap_or(false)
     }
 }
 
@@ -116,12 +151,21 @@ fn environment() -> Settings {
         let text = std::env::var(name).unwrap_or_default();
         text.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect()
     };
+    let switch = |name: &str| {
+        let text = std::env::var(name).ok().filter(|v| !v.is_empty());
+        text.map(|v| !matches!(v.as_str(), "0" | "false"))
+    };
     Settings {
         listen: list("TIDINGS_LISTEN"),
         peers: list("TIDINGS_PEERS"),
         api: std::env::var("TIDINGS_API").ok().filter(|s| !s.is_empty()),
         no_mdns: std::env::var("TIDINGS_NO_MDNS").is_ok_and(|v| v != "0" && !v.is_empty()),
         federation: std::env::var("TIDINGS_FEDERATION").unwrap_or_default(),
+        share_read: switch("TIDINGS_SHARE_READ"),
+        share_typing: switch("TIDINGS_SHARE_TYPING"),
+        share_presence: switch("TIDINGS_SHARE_PRESENCE"),
+        names_trust: list("TIDINGS_NAMES_TRUST"),
+        names_at: list("TIDINGS_NAMES_AT"),
     }
 }
 
@@ -131,3 +175,17 @@ fn take<T: Default + PartialEq>(to: &mut T, from: T, source: Source, at: &mut So
         *at = source;
     }
 }
+
+/// The names of the settings, in the order in which they are shown.
+const NAMES: [&str; 10] = [
+    "listen",
+    "peers",
+    "api",
+    "no_mdns",
+    "federation",
+    "share_read",
+    "share_typing",
+    "share_presence",
+    "names_trust",
+    "names_at",
+];

@@ -1,20 +1,24 @@
 //! What one can ask of a node: every command of the API and of programs that embed a node goes through here.
 
 use crate::api::types as api;
+use crate::command::{Answer, Command, Reply};
 use crate::local::{Intent, NewRoom, Refusal};
+use crate::lookup::LookupError;
 use crate::network::{self, AddressError, PeerAddress};
 use crate::node::PEERS_NOTE;
+use crate::people::PeopleError;
 use crate::resolve;
 use crate::rooms::RoomView;
 use crate::sync::Manager;
 use crate::text::{is_one_visible_line, typed};
-use crate::writer::{Answer, Command, Reply, WriteError};
+use crate::writer::WriteError;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use tidings_protocol::content::{Content, Text};
 use tidings_protocol::control::payload::RoomKind;
 use tidings_protocol::control::rank::{Rank, Role};
+use tidings_protocol::event::Hlc;
 use tidings_protocol::id::{EventId, RoomId};
 use tidings_protocol::limits::{NAME_LEN_MAX, SETTING_VALUE_LEN_MAX};
 use tidings_protocol::link::{InviteLink, LinkError};
@@ -45,6 +49,9 @@ pub enum NodeError {
         /// What it may be.
         candidates: Vec<String>,
     },
+    /// It may not be done from here.
+    #[error("{0}")]
+    Forbidden(String),
     /// What was given makes no sense.
     #[error("{0}")]
     Usage(String),
@@ -54,6 +61,12 @@ pub enum NodeError {
     /// An address.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// A person.
+    #[error(transparent)]
+    People(#[from] PeopleError),
+    /// A domain did not tell whose a name is.
+    #[error(transparent)]
+    Lookup(Box<LookupError>),
     /// The store failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -100,8 +113,8 @@ impl NodeHandle {
     pub fn identity(&self) -> Result<api::Identity, NodeError> {
         let name = self.manager.store.note(crate::local::NAME_NOTE)?.unwrap_or_default();
         Ok(api::Identity {
-            user: self.manager.keys.user.user().to_string(),
-            device: self.manager.keys.device.device().to_string(),
+            user: self.manager.keys.user.to_string(),
+            device: self.manager.keys.device().id().to_string(),
             name: String::from_utf8_lossy(&name).into_owned(),
             peer: self.manager.us.to_string(),
         })
@@ -121,8 +134,14 @@ impl NodeHandle {
         }
         let (key, value) = (crate::local::NAME_NOTE.to_owned(), name.as_bytes().to_vec());
         self.write(|reply| Command::Note { name: key, value, reply }).await?;
-        for (room, _) in self.manager.views.all() {
-            let profile = Intent::Say(Content::Profile { name: name.to_owned() });
+        self.manager.people.renamed();
+        let (user, home) = (self.manager.keys.user, self.manager.keys.self_room());
+        for (room, view) in self.manager.views.all() {
+            if view.row.home_of.is_some_and(|owner| owner != user) {
+                continue;
+            }
+            let home = (view.row.kind != RoomKind::Public).then_some(home);
+            let profile = Intent::Say(Content::Profile { name: name.to_owned(), home });
             // A room that we may not post in does not learn the name; that is no failure of setting it.
             drop(self.publish(room, profile).await);
         }
@@ -193,6 +212,7 @@ impl NodeHandle {
     }
 
     async fn sent(&self, room: RoomId, intent: Intent) -> Result<api::Sent, NodeError> {
+        self.manager.sharing.touch();
         let id = self.publish(room, intent).await?;
         Ok(api::Sent { id: id.to_string(), room: room.to_string(), durable: true })
     }
@@ -290,7 +310,7 @@ impl NodeHandle {
     /// `NodeError`.
     pub async fn appoint(&self, room: &str, user: &str, role: &str) -> Result<api::Appointed, NodeError> {
         let (room, view) = self.room_view(room)?;
-        let user = resolve::user(self, &view, user)?;
+        let user = resolve::user(self, &view, user).await?;
         let role = Role::from_name(role).ok_or_else(|| unknown_role(role))?;
         if role == Role::Founder {
             return Err(Refusal::Founder.into());
@@ -305,7 +325,7 @@ impl NodeHandle {
     /// `NodeError`.
     pub async fn remove(&self, room: &str, user: &str) -> Result<api::Appointed, NodeError> {
         let (room, view) = self.room_view(room)?;
-        let user = resolve::user(self, &view, user)?;
+        let user = resolve::user(self, &view, user).await?;
         let id = self.publish(room, Intent::Remove(user)).await?;
         Ok(api::Appointed { id: id.to_string(), user: user.to_string(), role: "none".to_owned() })
     }
@@ -359,6 +379,9 @@ impl NodeHandle {
         let (_, id) = self.event(event)?;
         let Some(event) = self.manager.store.event_by_id(id)? else { return Err(Refusal::UnknownEvent.into()) };
         let clock = event.clock;
+        let (_, view) = self.room_view(room)?;
+        self.manager.sharing.touch();
+        self.share_read(&view, id, Hlc(clock));
         self.change(room, move |row| row.read_clock = row.read_clock.max(clock)).await
     }
 
@@ -376,6 +399,9 @@ impl NodeHandle {
         let address: PeerAddress = address.parse()?;
         if address.peer == self.manager.us {
             return Err(NodeError::Usage("that is this node's own address".to_owned()));
+        }
+        if self.is_banned(address.peer) {
+            return Err(PeopleError::Banned(address.peer.to_string()).into());
         }
         self.manager.redial.lock().unwrap_or_else(PoisonError::into_inner).name(&address);
         drop(self.manager.network.send(network::Command::Dial(vec![address])).await);

@@ -1,8 +1,8 @@
 //! Importing history from elsewhere: JSON lines become records with an order and an occurrence, so that the same file twice
 //! adds nothing and real repetitions are kept.
 
+use crate::command::{Answer, Command};
 use crate::handle::{NodeError, NodeHandle};
-use crate::writer::{Answer, Command};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};

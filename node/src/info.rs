@@ -1,5 +1,6 @@
 //! What a node tells of itself, its peers and its rooms.
 
+use crate::alerts::Ended;
 use crate::api::types as api;
 use crate::effective;
 use crate::handle::{NodeError, NodeHandle};
@@ -8,6 +9,7 @@ use crate::rooms::RoomView;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tidings_protocol::beacon::Presence;
 use tidings_protocol::event::{Class, Hlc};
 use tidings_protocol::id::{RoomId, UserId};
 use tidings_storage::{Direction, Position};
@@ -31,7 +33,7 @@ impl NodeHandle {
             peer: identity.peer,
             uptime_s: self.started.elapsed().as_secs(),
             peers: self.connected().await.len(),
-            rooms: views.iter().filter(|(_, view)| !view.row.left).count(),
+            rooms: views.iter().filter(|(_, view)| !view.row.left && view.row.home_of.is_none()).count(),
             events: self.manager.store.next_number()?.saturating_sub(1),
             disk_bytes: self.manager.store.disk_bytes(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -66,7 +68,8 @@ impl NodeHandle {
     /// The peers connected.
     pub async fn peers(&self) -> Vec<api::Peer> {
         let peer = |info: network::PeerInfo| {
-            let stats = self.manager.told.stats(info.peer);
+            let mut stats = self.manager.told.stats(info.peer);
+            stats.rooms.retain(|room| self.manager.views.find(*room).is_some_and(|v| v.row.home_of.is_none()));
             let via = if info.address.contains("/p2p-circuit") { "relay" } else { "direct" };
             api::Peer {
                 peer: info.peer.to_string(),
@@ -83,13 +86,15 @@ impl NodeHandle {
         self.connected().await.into_iter().map(peer).collect()
     }
 
-    /// The rooms of this node that we have not left.
+    /// The rooms of this node that we have not left; with `all`, those too in which users keep their devices.
     ///
     /// # Errors
     /// `NodeError::Storage`.
-    pub fn rooms(&self) -> Result<Vec<api::Room>, NodeError> {
+    pub fn rooms(&self, all: bool) -> Result<Vec<api::Room>, NodeError> {
         let views = self.manager.views.all();
-        views.iter().filter(|(_, view)| !view.row.left).map(|(room, view)| self.room(*room, view)).collect()
+        let shown = views.iter().filter(|(_, view)| !view.row.left && (all || view.row.home_of.is_none()));
+        let ended = self.ended();
+        shown.map(|(room, view)| self.room_with(*room, view, &ended)).collect()
     }
 
     /// One room.
@@ -97,11 +102,15 @@ impl NodeHandle {
     /// # Errors
     /// `NodeError::Storage`.
     pub fn room(&self, room: RoomId, view: &RoomView) -> Result<api::Room, NodeError> {
+        self.room_with(room, view, &self.ended())
+    }
+
+    fn room_with(&self, room: RoomId, view: &RoomView, ended: &Ended) -> Result<api::Room, NodeError> {
         let setting = |key: &str| view.state.settings.get(key).cloned().unwrap_or_default();
-        let newest = self.manager.store.timeline(view.number, Position::LAST, Direction::Older, 1)?;
+        let newest = self.shown_places(view, Position::LAST, Direction::Older, 1)?;
         let read = Position { clock: view.row.read_clock, tie: [0xff; 8] };
-        let unread = self.manager.store.timeline(view.number, read, Direction::Newer, UNREAD_MAX)?;
-        let role = view.state.members.get(&self.manager.keys.user.user()).map_or("none", |m| m.rank.role().name());
+        let unread = self.shown_places(view, read, Direction::Newer, UNREAD_MAX)?;
+        let role = view.state.members.get(&self.manager.keys.user).map_or("none", |m| m.rank.role().name());
         Ok(api::Room {
             room: room.to_string(),
             name: setting("name"),
@@ -116,11 +125,12 @@ impl NodeHandle {
             topic: setting("topic"),
             peers: self.manager.told.sharing(room),
             needs_newer: view.state.needs_newer,
+            alerts: self.alerts(view, ended)?,
         })
     }
 
     /// Whether nothing of a room is known to be missing.
-    fn is_complete(&self, view: &RoomView) -> Result<bool, NodeError> {
+    pub(crate) fn is_complete(&self, view: &RoomView) -> Result<bool, NodeError> {
         let logs = self.manager.store.logs(view.number, Class::Content)?;
         for (log, row) in logs.iter().filter(|(_, row)| !row.state.holes().is_empty()) {
             if !effective::holes_of(&self.manager.store, view, log, row)?.is_empty() {
@@ -138,7 +148,7 @@ impl NodeHandle {
         let (_, view) = self.room_view(room)?;
         let member = |user: UserId| {
             let (user, name, role) = (user.to_string(), self.name_in(&view, user)?, "none".to_owned());
-            Ok(api::Member { user, name, role, devices: 0, verified: false })
+            Ok(api::Member { user, name, role, ..api::Member::default() })
         };
         view.state.removed().map(member).collect()
     }
@@ -150,17 +160,34 @@ impl NodeHandle {
     pub fn members(&self, room: &str) -> Result<Vec<api::Member>, NodeError> {
         let (_, view) = self.room_view(room)?;
         let mut members: Vec<_> = view.state.members.iter().collect();
+        let seen = self.manager.beacons.presence(&view);
         members.sort_by_key(|(user, member)| (member.rank, **user));
         let member = |(user, member): (&UserId, &tidings_protocol::control::state::Member)| {
+            let known = self.known(&view, *user)?;
+            let you = *user == self.manager.keys.user;
             Ok(api::Member {
                 user: user.to_string(),
                 name: self.name_in(&view, *user)?,
                 role: member.rank.role().name().to_owned(),
-                devices: member.devices.len(),
-                verified: *user == self.manager.keys.user.user(),
+                devices: member.devices.iter().filter(|device| device.0 != user.0).count(),
+                verified: known.user_verified || you,
+                you,
+                petname: known.petname,
+                lookalike_of: known.lookalike_of,
+                blocked: known.blocked,
+                presence: seen.get(user).map(|(presence, _)| presence_name(*presence).to_owned()),
+                last_seen_ms: seen.get(user).map(|(_, ms)| *ms),
             })
         };
         members.into_iter().map(member).collect()
+    }
+}
+
+/// What the API calls it.
+pub(crate) fn presence_name(presence: Presence) -> &'static str {
+    match presence {
+        Presence::Away => "away",
+        Presence::Online => "online",
     }
 }
 

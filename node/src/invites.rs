@@ -1,17 +1,18 @@
 //! Invitations: opening them, listing them, closing them, and closing those whose time is over.
 
 use crate::api::types as api;
+use crate::beacons::own_addresses;
 use crate::clock::now_ms;
+use crate::command::Command;
 use crate::handle::{NodeError, NodeHandle, rank_for};
 use crate::keys::random;
 use crate::local::{Intent, Refusal};
-use crate::writer::Command;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tidings_protocol::control::payload::{CloseInvite, Control, OpenInvite};
 use tidings_protocol::id::{EventId, RoomId};
 use tidings_protocol::identity::InviteSecret;
-use tidings_protocol::limits::{CLOSE_JOINS_MAX, LINK_ADDRESSES_MAX};
+use tidings_protocol::limits::CLOSE_JOINS_MAX;
 use tidings_protocol::link::InviteLink;
 
 /// What this node remembers of an invite that it made.
@@ -28,7 +29,7 @@ impl NodeHandle {
     /// `NodeError`: an unknown role, or one that we may not give.
     pub async fn invite(&self, room: &str, wanted: &api::CreateInvite) -> Result<api::Invite, NodeError> {
         let (room, view) = self.room_view(room)?;
-        let standing = view.state.grant_of(self.manager.keys.device.device());
+        let standing = view.state.grant_of(self.manager.keys.device().id());
         let (_, own) =
             standing.ok_or(if view.row.pending.is_some() { Refusal::Pending } else { Refusal::NotMember })?;
         if let Some(needs) = view.state.invite_rank.filter(|needs| own > *needs) {
@@ -39,7 +40,7 @@ impl NodeHandle {
         let open = Control::OpenInvite(OpenInvite { key: secret.key(), rank });
         let invite = self.publish(room, Intent::Rule(open)).await?;
         let expires_ms = wanted.expires_ms.map_or(0, |ms| now_ms().saturating_add(ms));
-        let addresses = self.link_addresses();
+        let addresses = own_addresses(&self.manager);
         let warning = reach_warning(&addresses);
         let link = InviteLink {
             network: self.manager.federation.clone(),
@@ -145,17 +146,6 @@ impl NodeHandle {
     async fn keep_made(&self, made: &BTreeMap<String, Made>) -> Result<(), NodeError> {
         let (name, value) = (INVITES_NOTE.to_owned(), serde_json::to_vec(made).unwrap_or_default());
         self.write(|reply| Command::Note { name, value, reply }).await
-    }
-
-    /// Our addresses for a link: those that lead from afar first, loopback only where there is nothing else.
-    fn link_addresses(&self) -> Vec<String> {
-        let mut addresses = self.listening();
-        addresses.sort_by_key(|a| (is_loopback(a), a.contains("/quic"), a.clone()));
-        if addresses.iter().any(|a| !is_loopback(a)) {
-            addresses.retain(|a| !is_loopback(a));
-        }
-        addresses.truncate(LINK_ADDRESSES_MAX);
-        addresses
     }
 }
 

@@ -1,22 +1,30 @@
 //! A tidings node as a library: start a `node::Node` in a `home::Home`, and talk to it through its `handle::NodeHandle`.
 //!
 //! `network` brings bytes, `ingest` is the one door by which events enter, `writer` is the one loop that writes, `sync`
-//! keeps peers equal, `local` signs what the local user says; `api`, `cli` and `tui` are the screens, and reach the node
+//! keeps peers equal, `local` signs what the local user says, `beacons` has what is said of the day; `api`, `cli` and `tui` are the screens, and reach the node
 //! only through its HTTP API.
 
+pub mod account;
+mod alerts;
 pub mod api;
+pub mod beacons;
 pub mod cli;
 pub mod clock;
+pub mod command;
 pub mod config;
+mod devices;
 mod effective;
+pub mod enrol;
 pub mod handle;
 pub mod home;
 pub mod import;
 mod info;
 pub mod ingest;
 mod invites;
+mod kept;
 pub mod keys;
 pub mod local;
+pub mod lookup;
 mod membership;
 pub mod memory;
 mod moderation;
@@ -24,6 +32,8 @@ pub mod network;
 pub mod node;
 pub mod notices;
 pub mod page;
+pub mod people;
+mod qr;
 mod resolve;
 pub mod rooms;
 pub mod sync;

@@ -70,6 +70,16 @@ pub enum Refusal {
     /// Not a member.
     #[error("you are not a member of this room")]
     NotMember,
+    /// The user has revoked this device.
+    #[error(
+        "this device was revoked by its user: nothing that it writes is accepted any more. To go on, add it anew in a fresh --home"
+    )]
+    Revoked,
+    /// Another copy of this home has written, and the words are not here.
+    #[error(
+        "another copy of this home is or was in use: so that nothing is lost, this one writes no more. Add it anew in a fresh --home: tidings id add, on the device that has the words"
+    )]
+    Copied,
     /// The rank does not suffice.
     #[error("needs {needs}; you are {are}", needs = .needs.name(), are = .are.name())]
     NeedsRole {
@@ -152,7 +162,10 @@ impl Desk<'_, '_> {
         if state.needs_newer {
             return Ok(Err(Refusal::NeedsNewer));
         }
-        match state.grant_of(self.keys.device.device()) {
+        if let Some(refusal) = self.own_refusal() {
+            return Ok(Err(refusal));
+        }
+        match state.grant_of(self.keys.device().id()) {
             Some((grant, rank)) => Ok(Ok(Standing { number, grant, rank, state })),
             None if self.batch.room(number)?.pending.is_some() => Ok(Err(Refusal::Pending)),
             None => Ok(Err(Refusal::NotMember)),
@@ -187,7 +200,7 @@ impl Desk<'_, '_> {
         let Some(event) = self.batch.store().event_by_id(target)?.filter(|e| e.room == standing.number) else {
             return Ok(Some(Refusal::UnknownEvent));
         };
-        let theirs = standing.state.speaker(event.log.author, event.log.grant) != Some(self.keys.user.user());
+        let theirs = standing.state.speaker(event.log.author, event.log.grant) != Some(self.keys.user);
         Ok((matches!(content, Content::Edit { .. }) && theirs).then_some(Refusal::NotYours))
     }
 
@@ -213,9 +226,9 @@ impl Desk<'_, '_> {
         standing: &Standing,
         control: &Control,
     ) -> Result<Result<Vec<EventId>, Refusal>, StorageError> {
-        let log = Log { class: Class::Control, author: self.keys.device.device(), grant: standing.grant };
+        let log = Log { class: Class::Control, author: self.keys.device().id(), grant: standing.grant };
         let mut ids = Vec::new();
-        let enrol = Control::Enrol(self.keys.certificate.clone());
+        let enrol = Control::Enrol(self.keys.device().certificate.clone());
         let begun = self.batch.top(standing.number, &log)?.is_some();
         for control in (!begun).then_some(&enrol).into_iter().chain([control]) {
             match self.sign_rule(room, standing, control)? {
@@ -246,7 +259,7 @@ impl Desk<'_, '_> {
         let Some(event) = event.filter(|e| e.room == standing.number && e.log.class == Class::Content) else {
             return Ok(Err(Refusal::UnknownEvent));
         };
-        let own = standing.state.speaker(event.log.author, event.log.grant) == Some(self.keys.user.user());
+        let own = standing.state.speaker(event.log.author, event.log.grant) == Some(self.keys.user);
         let theirs = standing.state.rank_of_grant(event.log.grant).unwrap_or(Rank::FOUNDER);
         if !own && (standing.rank > Rank::MODERATOR || standing.rank > theirs) {
             let needs = if theirs < Rank::MODERATOR { theirs.role() } else { Role::Moderator };
@@ -300,9 +313,9 @@ impl Desk<'_, '_> {
         if drafts.is_empty() {
             return Ok(Ok(0));
         }
-        let log = Log { class: Class::Content, author: self.keys.device.device(), grant: standing.grant };
+        let log = Log { class: Class::Content, author: self.keys.device().id(), grant: standing.grant };
         let (seq, prev) = self.batch.top(standing.number, &log)?.map_or((0, EventId::ZERO), |top| (top.seq, top.id));
-        let Ok(events) = sign_run(&self.keys.device, seq + 1, prev, drafts) else {
+        let Ok(events) = sign_run(&self.keys.device().key, seq + 1, prev, drafts) else {
             return Ok(Err(Refusal::TooLong { len: PAYLOAD_LEN_MAX + 1, max: PAYLOAD_LEN_MAX }));
         };
         // On disk before a peer can read it: a log that others know further than we do would fork at our next word.
@@ -339,7 +352,7 @@ impl Desk<'_, '_> {
         bytes: Vec<u8>,
         parents: Vec<EventId>,
     ) -> Result<Draft, StorageError> {
-        let log = Log { class, author: self.keys.device.device(), grant: standing.grant };
+        let log = Log { class, author: self.keys.device().id(), grant: standing.grant };
         let top = self.batch.top(standing.number, &log)?;
         Ok(Draft { parents, ..self.draft_after(top, room, standing, class, kind, bytes) })
     }
@@ -386,12 +399,16 @@ impl Desk<'_, '_> {
             hlc: self.clock.tick(),
             payload: Payload { salt: random(), bytes: control.encode() },
         };
-        draft.sign(&self.keys.device).map_err(|_| Refusal::Void("it does not read"))
+        draft.sign(&self.keys.device().key).map_err(|_| Refusal::Void("it does not read"))
     }
 
-    fn sign_and_admit(&mut self, room: RoomId, draft: Draft) -> Result<Result<EventId, Refusal>, StorageError> {
+    pub(crate) fn sign_and_admit(
+        &mut self,
+        room: RoomId,
+        draft: Draft,
+    ) -> Result<Result<EventId, Refusal>, StorageError> {
         let len = draft.payload.bytes.len();
-        let Ok(event) = draft.sign(&self.keys.device) else {
+        let Ok(event) = draft.sign(&self.keys.device().key) else {
             return Ok(Err(Refusal::TooLong { len, max: PAYLOAD_LEN_MAX }));
         };
         if let Some(void) = self.would_be_void(room, &event) {

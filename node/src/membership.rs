@@ -26,10 +26,10 @@ impl Desk<'_, '_> {
         let secret = if new.kind == RoomKind::Public { [0; 32] } else { random() };
         let genesis = Control::Genesis(Genesis {
             kind: new.kind,
-            founders: vec![self.keys.user.user()],
+            founders: vec![self.keys.user],
             invite_rank: new.invite_rank,
             secret,
-            certificate: self.keys.certificate.clone(),
+            certificate: self.keys.device().certificate.clone(),
         });
         let event = match self.root(RoomId::ZERO, &genesis) {
             Ok(event) => event,
@@ -47,7 +47,7 @@ impl Desk<'_, '_> {
 
     pub(crate) fn join(&mut self, link: &InviteLink) -> Result<Result<RoomId, Refusal>, StorageError> {
         let room = link.room;
-        let join = Join::new(room, link.invite, self.keys.certificate.clone(), &link.key);
+        let join = Join::new(room, link.invite, self.keys.device().certificate.clone(), &link.key);
         let event = match self.root(room, &Control::Join(join)) {
             Ok(event) => event,
             Err(refusal) => return Ok(Err(refusal)),
@@ -59,7 +59,7 @@ impl Desk<'_, '_> {
             self.add_room(RoomRow { pending: Some(pending), addresses: link.addresses.clone(), ..row })?;
             return Ok(Ok(room));
         };
-        if live.state.grant_of(self.keys.device.device()).is_some() {
+        if live.state.grant_of(self.keys.device().id()).is_some() {
             return Ok(Ok(room));
         }
         self.change_row(room, |row| {
@@ -109,7 +109,7 @@ impl Desk<'_, '_> {
                 let alias = self.free_alias(name)?;
                 self.change_row(room, |row| row.alias = alias)?;
             }
-            self.enrol(room)?;
+            self.enrol_where_due(room, number, &state)?;
             let Some(state) = self.rooms.find(room).map(|r| r.state.clone()) else { continue };
             self.introduce(room, number, &state)?;
         }
@@ -125,22 +125,33 @@ impl Desk<'_, '_> {
                 row.pending = None;
                 row.left = true;
             }),
+            // An Enrol under a grant that does not count any more: another device may name a better one.
+            Verdict::Void(_) if pending.key == [0; 32] => self.change_row(room, |row| row.pending = None),
             _ => Ok(()),
         }
     }
 
-    /// Tells the room what to call us.
+    /// Tells the room what to call us, and those who are in it with us where our devices are listed.
     fn introduce(&mut self, room: RoomId, number: RoomNumber, state: &RoomState) -> Result<(), StorageError> {
-        let may = state.grant_of(self.keys.device.device()).is_some_and(|(_, rank)| rank <= Rank::MEMBER);
-        let told = self.batch.store().profile_name(number, self.keys.user.user())?;
-        if may && !self.name.is_empty() && told.as_deref() != Some(self.name.as_str()) {
-            let profile = Content::Profile { name: self.name.clone() };
-            drop(self.say(room, &profile)?);
+        let may = state.grant_of(self.keys.device().id()).is_some_and(|(_, rank)| rank <= Rank::MEMBER);
+        let store = self.batch.store();
+        let told = store.profile_name(number, self.keys.user)?.unwrap_or_default();
+        let told_home = store.profile_home(number, self.keys.user)?;
+        let home = self.home_for(state.kind);
+        // A device that does not know its user's name yet leaves the one that another told.
+        let name = if self.name.is_empty() { told.clone() } else { self.name.clone() };
+        if may && (name != told || (home.is_some() && home != told_home)) {
+            drop(self.say(room, &Content::Profile { name, home })?);
         }
         Ok(())
     }
 
-    fn add_room(&mut self, row: RoomRow) -> Result<(), StorageError> {
+    /// The self-room to name in a room of this kind: the world need not know whose devices speak in public.
+    pub(crate) fn home_for(&self, kind: Option<RoomKind>) -> Option<RoomId> {
+        kind.filter(|kind| *kind != RoomKind::Public).map(|_| self.keys.self_room())
+    }
+
+    pub(crate) fn add_room(&mut self, row: RoomRow) -> Result<(), StorageError> {
         let room = row.room;
         let number = self.batch.add_room(row)?;
         self.rooms.add(room, number);
@@ -158,18 +169,10 @@ impl Desk<'_, '_> {
     }
 
     fn tell_changed(&mut self, room: RoomId) {
-        let nothing = Vec::new();
-        self.round.notices.push(Stored {
-            room,
-            numbers: nothing,
-            origin: Origin::Local,
-            room_changed: true,
-            changed: Vec::new(),
-            turned: false,
-        });
+        self.round.notices.push(Stored { room_changed: true, ..Stored::nothing(room) });
     }
 
-    fn free_alias(&self, name: &str) -> Result<String, StorageError> {
+    pub(crate) fn free_alias(&self, name: &str) -> Result<String, StorageError> {
         let plain: String = name.chars().map(|c| if c.is_whitespace() || c.is_control() { '-' } else { c }).collect();
         let base = if is_good_name(&plain) { plain } else { "room".to_owned() };
         let mut alias = base.clone();
@@ -182,7 +185,16 @@ impl Desk<'_, '_> {
     }
 }
 
-fn empty_row(room: RoomId, kind: RoomKind, secret: [u8; 32]) -> RoomRow {
+impl Stored {
+    /// News of a room in which nothing is new, to be filled in.
+    pub(crate) fn nothing(room: RoomId) -> Self {
+        let (numbers, changed) = (Vec::new(), Vec::new());
+        Stored { room, numbers, origin: Origin::Local, room_changed: false, changed, turned: false }
+    }
+}
+
+/// The row of a room of which nothing is known but how to see it.
+pub(crate) fn empty_row(room: RoomId, kind: RoomKind, secret: [u8; 32]) -> RoomRow {
     RoomRow {
         room,
         kind,
@@ -193,6 +205,7 @@ fn empty_row(room: RoomId, kind: RoomKind, secret: [u8; 32]) -> RoomRow {
         left: false,
         pending: None,
         addresses: Vec::new(),
+        home_of: None,
     }
 }
 

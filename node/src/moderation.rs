@@ -23,7 +23,7 @@ impl Desk<'_, '_> {
             Ok(standing) => standing,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        if let Some(refusal) = may_remove(&standing, user, self.keys.user.user()) {
+        if let Some(refusal) = may_remove(&standing, user, self.keys.user) {
             return Ok(Err(refusal));
         }
         let mut ids = Vec::new();
@@ -98,31 +98,6 @@ impl Desk<'_, '_> {
         self.rule(room, &Control::Set(Set { key, value, replaces }))
     }
 
-    /// Begins our control log under the strongest grant that we hold, where nothing of ours stands there yet: somebody gave
-    /// us another role, or this device is new.
-    pub(crate) fn enrol(&mut self, room: RoomId) -> Result<(), StorageError> {
-        let Some(live) = self.rooms.find(room) else { return Ok(()) };
-        let (user, device) = (self.keys.user.user(), self.keys.device.device());
-        if live.state.needs_newer || self.batch.room(live.number)?.left {
-            return Ok(());
-        }
-        let best = live.state.active_grants(user).into_iter().min_by_key(|(id, rank)| (*rank, *id));
-        let enrolled = live.state.grants_of(device, user);
-        let Some((grant, rank)) = best.filter(|(_, rank)| enrolled.iter().all(|(_, has)| rank < has)) else {
-            return Ok(());
-        };
-        let standing = Standing { number: live.number, grant, rank, state: live.state.clone() };
-        let log = Log { class: Class::Control, author: device, grant };
-        if self.batch.top(standing.number, &log)?.is_some() {
-            return Ok(());
-        }
-        let enrol = Control::Enrol(self.keys.certificate.clone());
-        if let Err(refusal) = self.sign_rule(room, &standing, &enrol)? {
-            tracing::warn!(%room, %refusal, "this device could not be enrolled under a grant of its user");
-        }
-        Ok(())
-    }
-
     /// The joins by each open invite of a user: who came by them stays.
     fn joins_to_keep(&self, room: RoomId, user: UserId) -> Vec<(EventId, Vec<EventId>)> {
         let Some(live) = self.rooms.find(room) else { return Vec::new() };
@@ -148,7 +123,7 @@ impl Desk<'_, '_> {
                 cuts.extend(self.batch.cut(log, tips, seq_max)?.map(|cut| (clock, cut)));
             }
         }
-        cuts.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+        cuts.sort_unstable_by_key(|(clock, _)| std::cmp::Reverse(*clock));
         let mut cuts: Vec<Cut> = cuts.into_iter().take(CUTS_MAX).map(|(_, cut)| cut).collect();
         cuts.sort_unstable();
         Ok(cuts)
@@ -157,7 +132,7 @@ impl Desk<'_, '_> {
 
 /// The place in a control log up to which a removal keeps it: below a closing that lists joins which nobody here has seen.
 /// They could be made up later, by whoever is being removed.
-fn below_blind_closing(set: &ControlSet, log: &Log) -> u64 {
+pub(crate) fn below_blind_closing(set: &ControlSet, log: &Log) -> u64 {
     let blind = set.events().filter(|event| event.log == *log).filter(|event| match &event.control {
         Control::CloseInvite(close) => close.joins.iter().any(|join| set.event(*join).is_none()),
         _ => false,

@@ -1,16 +1,22 @@
 //! A node: the writer's thread, the swarm's task and the sync manager, started and stopped together. `NodeHandle` is what
 //! everything else talks to.
 
+use crate::account;
+use crate::beacons::{self, Beacons, Sharing};
 use crate::clock::now_ms;
+use crate::command::Command;
 use crate::config::Settings;
+use crate::enrol::{self, Enrolment};
 use crate::handle::NodeHandle;
 use crate::home::{Home, HomeError};
 use crate::keys::{Keys, random};
+use crate::lookup::{Lookup, LookupSetupError};
 use crate::network::redial::Redial;
 use crate::network::{self, NetworkConfig, NetworkError, PeerAddress};
+use crate::people::People;
 use crate::rooms::Views;
-use crate::sync::{Leases, Manager, PeerNews, Told, run as run_sync};
-use crate::writer::{Command, WriteLoop};
+use crate::sync::{Leases, Manager, PeerNews, SealedTips, Told, run as run_sync};
+use crate::writer::WriteLoop;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -52,6 +58,9 @@ pub enum StartError {
     /// An address of a peer in the settings.
     #[error(transparent)]
     Peer(#[from] network::AddressError),
+    /// Settings for asking domains.
+    #[error(transparent)]
+    Names(#[from] LookupSetupError),
     /// No thread could be started.
     #[error("no thread for the writer: {0}")]
     Thread(#[source] std::io::Error),
@@ -64,6 +73,7 @@ impl Node {
     /// `StartError`.
     pub async fn start(home: &Home, settings: &Settings) -> Result<Node, StartError> {
         let peers: Vec<PeerAddress> = settings.peers.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+        let lookup = Lookup::new(settings)?;
         let keys = Arc::new(Keys::open(home)?);
         let (store, writer) = match Store::open(&home.store_path()) {
             Err(StorageError::Held) => return Err(held(home)),
@@ -79,6 +89,7 @@ impl Node {
         let (commands, queue) = mpsc::channel(COMMANDS_MAX);
         let (stored, _) = broadcast::channel(NEWS_MAX);
         let (peers_changed, _) = broadcast::channel(NEWS_MAX);
+        let (account, wishes) = mpsc::channel(WISHES_MAX);
         let views = Views::default();
         let write_loop = WriteLoop::new(writer, keys.clone(), views.clone(), queue, stored.clone())?;
         let manager = Arc::new(Manager {
@@ -94,20 +105,31 @@ impl Node {
             leases: Leases::default(),
             told: Told::default(),
             digests: Arc::default(),
+            beacons: Beacons::load(&store, commands.clone())?,
+            sharing: Sharing::new(settings.shares_read(), settings.shares_typing(), settings.shares_presence()),
+            tips: SealedTips::default(),
             redial: Arc::new(Mutex::new(Redial::default())),
             listening: Arc::new(Mutex::new(BTreeSet::new())),
             seen: Arc::new(Mutex::new(BTreeMap::new())),
             invites: tokio::sync::Mutex::default(),
+            account,
+            enrolment: Enrolment::default(),
             peers_changed,
+            people: People::load(&store)?,
+            lookup,
         });
         let handle = NodeHandle { manager: manager.clone(), started: Instant::now() };
+        handle.enforce_kept_bans().await;
         remember_peers(&handle, peers)?;
         // The last that can fail: a thread that is left behind with the store would break the end of the process.
         let (fail, failed) = watch::channel(None);
         let writer = start_writer(write_loop, fail)?;
         let sync = tokio::spawn(run_sync(manager, network.events, network.incoming));
         let care = tokio::spawn(take_care(handle.clone()));
-        Ok(Node { handle, tasks: vec![sync, care], writer: Some(writer), failed })
+        let speak = tokio::spawn(beacons::run(handle.clone()));
+        let account = tokio::spawn(account::run(handle.clone(), wishes));
+        let enrol = tokio::spawn(enrol::answer_all(handle.clone(), network.enrolments));
+        Ok(Node { handle, tasks: vec![sync, care, speak, account, enrol], writer: Some(writer), failed })
     }
 
     /// What to talk to the node with.
@@ -209,7 +231,7 @@ async fn take_care(handle: NodeHandle) {
             _ = often.tick() => {}
             news = peers.recv() => {
                 match news {
-                    Ok(PeerNews::Told(..)) => {}
+                    Ok(PeerNews::Told(..) | PeerNews::People) => {}
                     Ok(PeerNews::Peers) | Err(RecvError::Lagged(_)) => handle.keep_peers().await,
                     Err(RecvError::Closed) => return,
                 }
@@ -231,6 +253,8 @@ pub(crate) const PEERS_NOTE: &str = "peers";
 const COMMANDS_MAX: usize = 1024;
 /// News that a slow listener may still learn of; one that lags compares anew.
 const NEWS_MAX: usize = 4096;
+/// Wishes that may wait for the account's task.
+const WISHES_MAX: usize = 64;
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Fresh entropy for tokens.

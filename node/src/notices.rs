@@ -2,12 +2,15 @@
 //! long as that is a page or two; after more it is told to read anew.
 
 use crate::api::types::{Happened, Notice};
+use crate::beacons;
 use crate::handle::{NodeError, NodeHandle};
+use crate::info::presence_name;
 use crate::rooms::RoomView;
 use crate::sync::PeerNews;
 use crate::writer::{Origin, Stored};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use tidings_protocol::beacon::kind;
 use tidings_protocol::content::Content;
 use tidings_protocol::event::{Body, Class};
 use tidings_protocol::id::{EventId, RoomId};
@@ -20,6 +23,7 @@ pub struct Notices {
     cursor: u64,
     stored: broadcast::Receiver<Arc<Stored>>,
     peers: broadcast::Receiver<PeerNews>,
+    beacons: broadcast::Receiver<Arc<beacons::News>>,
     ready: VecDeque<Notice>,
 }
 
@@ -30,9 +34,10 @@ impl NodeHandle {
     /// `NodeError::Storage`.
     pub fn notices(&self, since: Option<u64>) -> Result<Notices, NodeError> {
         let (stored, peers) = (self.manager.stored.subscribe(), self.manager.peers_changed.subscribe());
+        let beacons = self.manager.beacons.news();
         let newest = self.manager.store.next_number()?.saturating_sub(1);
         let cursor = since.unwrap_or(newest).min(newest);
-        let mut notices = Notices { node: self.clone(), cursor, stored, peers, ready: VecDeque::new() };
+        let mut notices = Notices { node: self.clone(), cursor, stored, peers, beacons, ready: VecDeque::new() };
         notices.catch_up()?;
         Ok(notices)
     }
@@ -54,6 +59,12 @@ impl Notices {
                 news = self.peers.recv() => match news {
                     Ok(news) => self.peers(news),
                     Err(broadcast::error::RecvError::Lagged(_)) => self.peers(PeerNews::Peers),
+                    Err(broadcast::error::RecvError::Closed) => return None,
+                },
+                news = self.beacons.recv() => match news {
+                    Ok(news) => self.beacons(&news),
+                    // They are of the moment, or seen with the next page.
+                    Err(broadcast::error::RecvError::Lagged(_)) => Ok(()),
                     Err(broadcast::error::RecvError::Closed) => return None,
                 },
             };
@@ -114,11 +125,45 @@ impl Notices {
     fn peers(&mut self, news: PeerNews) -> Result<(), NodeError> {
         match news {
             PeerNews::Peers => self.push(Happened::Peers),
+            PeerNews::People => self.push(Happened::People),
             PeerNews::Told(room, ids) => {
                 let Some(view) = self.node.manager.views.find(room) else { return Ok(()) };
                 for id in ids.into_iter().take(CATCH_UP_MAX) {
                     self.message(&view, id)?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Somebody else reads, types, comes or goes.
+    fn beacons(&mut self, news: &beacons::News) -> Result<(), NodeError> {
+        let Some(view) = self.node.manager.views.find(news.room) else { return Ok(()) };
+        let room = news.room.to_string();
+        for (device, kind) in &news.keys {
+            let Some(user) = view.state.user_of(*device).filter(|_| *device != self.node.manager.keys.device().id())
+            else {
+                continue;
+            };
+            let (room, name) = (room.clone(), self.node.name_in(&view, user)?);
+            let id = user.to_string();
+            let beacons = &self.node.manager.beacons;
+            match *kind {
+                kind::READ => {
+                    let Some((event, at)) = beacons.mark_of(news.room, *device) else { continue };
+                    let (event, ms) = (event.to_string(), at.ms());
+                    self.push(Happened::Read { room, user: id, name, event, ms });
+                }
+                kind::TYPING => {
+                    let Some(until_ms) = beacons.types_until_ms(news.room, *device) else { continue };
+                    self.push(Happened::Typing { room, user: id, name, until_ms });
+                }
+                kind::PRESENCE => {
+                    let Some((presence, last_seen_ms)) = beacons.presence(&view).get(&user).copied() else { continue };
+                    let presence = presence_name(presence).to_owned();
+                    self.push(Happened::Presence { room, user: id, presence, last_seen_ms });
+                }
+                _ => {}
             }
         }
         Ok(())
@@ -149,7 +194,7 @@ impl Notices {
     }
 
     fn message(&mut self, view: &RoomView, id: EventId) -> Result<(), NodeError> {
-        if let Some(message) = self.node.message_of(view, id)? {
+        if let Some(message) = self.node.message_of(view, id)?.filter(|message| !message.known.blocked) {
             self.push(Happened::Message { message: Box::new(message) });
         }
         Ok(())

@@ -9,7 +9,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use tidings_protocol::content::Content;
 use tidings_protocol::event::{Body, Hlc};
-use tidings_protocol::id::{EventId, UserId};
+use tidings_protocol::id::{DeviceId, EventId, UserId};
 use tidings_protocol::limits::WITHHELD_AFTER_MS;
 use tidings_protocol::log::Log;
 use tidings_storage::{Direction, LogRow, Position, StorageError, StoredEvent, TimelineEntry};
@@ -25,28 +25,55 @@ pub enum From {
     After(EventId),
 }
 
+/// What becomes of messages of people whom the local user has blocked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blocked {
+    /// They are left out.
+    Hidden,
+    /// They are shown, and marked.
+    Shown,
+}
+
 impl NodeHandle {
-    /// At most `limit` messages of a room, oldest first, with gaps between them where history is missing.
+    /// At most `limit` messages of a room, oldest first, with gaps between them where history is missing. Those of people
+    /// who are blocked here are left out.
     ///
     /// # Errors
     /// `NodeError::NotFound` for an event that is not here.
     pub fn page(&self, view: &RoomView, from: From, limit: usize) -> Result<Vec<api::Line>, NodeError> {
+        self.page_with(view, from, limit, Blocked::Hidden)
+    }
+
+    /// The same, with a word on those who are blocked.
+    ///
+    /// # Errors
+    /// `NodeError::NotFound` for an event that is not here.
+    pub fn page_with(
+        &self,
+        view: &RoomView,
+        from: From,
+        limit: usize,
+        blocked: Blocked,
+    ) -> Result<Vec<api::Line>, NodeError> {
         let (mut at, direction) = match from {
             From::Newest => (Position::LAST, Direction::Older),
             From::Before(id) => (self.position(id)?, Direction::Older),
             From::After(id) => (self.position(id)?, Direction::Newer),
         };
         let mut found: Vec<StoredEvent> = Vec::new();
+        let mut looked_at = 0;
         while found.len() < limit {
             let places = self.manager.store.timeline(view.number, at, direction, limit)?;
             let Some(last) = places.last() else { break };
             at = last.position;
             for place in &places {
                 if found.len() < limit {
-                    found.extend(self.event_at(view, place)?);
+                    let event = self.event_at(view, place)?;
+                    found.extend(event.filter(|event| blocked == Blocked::Shown || self.shows(view, event)));
                 }
             }
-            if places.len() < limit {
+            looked_at += places.len();
+            if places.len() < limit || looked_at >= PLACES_MAX {
                 break;
             }
         }
@@ -54,6 +81,31 @@ impl NodeHandle {
             found.reverse();
         }
         self.lines(view, found)
+    }
+
+    /// Whether an event is shown: its author is not blocked.
+    fn shows(&self, view: &RoomView, event: &StoredEvent) -> bool {
+        view.state.content_author(&event.log).map_or(true, |user| !self.manager.people.is_blocked(user))
+    }
+
+    /// The places of a timeline, at most `limit`, without those of people who are blocked here.
+    pub(crate) fn shown_places(
+        &self,
+        view: &RoomView,
+        from: Position,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<TimelineEntry>, NodeError> {
+        if !self.manager.people.blocks_anybody() {
+            return Ok(self.manager.store.timeline(view.number, from, direction, limit)?);
+        }
+        let mut shown = Vec::new();
+        for place in self.manager.store.timeline(view.number, from, direction, limit.max(BLOCKED_LOOKED_AT))? {
+            if shown.len() < limit && self.event_at(view, &place)?.is_some_and(|event| self.shows(view, &event)) {
+                shown.push(place);
+            }
+        }
+        Ok(shown)
     }
 
     fn position(&self, id: EventId) -> Result<Position, NodeError> {
@@ -121,12 +173,15 @@ impl NodeHandle {
             thread: None,
             edited: false,
             erased,
+            hidden: self.hidden(view, user, event.log.author, event.hlc)?,
             imported: None,
             reactions: looks.reactions.into_iter().filter(|(_, users)| !users.is_empty()).collect(),
             file: None,
-            delivery: self.delivery(event.id, user),
+            delivery: self.delivery(view, &event, user),
+            read_by: self.read_by(view, &event, user),
             verified: true,
             cursor: event.number,
+            known: self.known(view, user)?,
         };
         match content {
             Some(Content::Text(text)) => message.text = text.body,
@@ -148,6 +203,9 @@ impl NodeHandle {
             message.text = text;
             message.edited = true;
         }
+        if message.hidden.is_some() {
+            message.text.clear();
+        }
         Ok(message)
     }
 
@@ -158,6 +216,9 @@ impl NodeHandle {
         for event in self.manager.store.relations(view.number, target, RELATIONS_MAX)? {
             let Some(user) = effective::author_of(&self.manager.store, view, &event)? else { continue };
             let Body::Kept(payload) = &event.body else { continue };
+            if self.hidden(view, user, event.log.author, event.hlc)?.is_some() {
+                continue;
+            }
             let at = (event.hlc, event.id);
             match Content::decode(event.kind, &payload.bytes) {
                 Ok(Content::Edit { target: t, text })
@@ -165,7 +226,9 @@ impl NodeHandle {
                 {
                     edit = Some((at, text.body));
                 }
-                Ok(Content::Reaction { target: t, emoji, removed }) if t == target => {
+                Ok(Content::Reaction { target: t, emoji, removed })
+                    if t == target && !self.manager.people.is_blocked(user) =>
+                {
                     let newest = reactions.entry((emoji, user)).or_insert((at, removed));
                     if at > newest.0 {
                         *newest = (at, removed);
@@ -184,14 +247,30 @@ impl NodeHandle {
     }
 
     /// How far one of our own messages got; nothing for those of others.
-    fn delivery(&self, id: EventId, user: UserId) -> Option<api::Delivery> {
-        if user != self.manager.keys.user.user() {
+    fn delivery(&self, view: &RoomView, event: &StoredEvent, user: UserId) -> Option<api::Delivery> {
+        if user != self.manager.keys.user {
             return None;
         }
-        let nodes: Vec<String> =
-            self.manager.told.peers_of(id).unwrap_or_default().iter().map(ToString::to_string).collect();
-        let state = if nodes.is_empty() { "stored" } else { "announced" };
-        Some(api::Delivery { state: state.to_owned(), nodes })
+        let peers: Vec<String> =
+            self.manager.told.peers_of(event.id).unwrap_or_default().iter().map(ToString::to_string).collect();
+        let holders = self.manager.beacons.holders(view, event.number, self.manager.keys.device().id());
+        let holder =
+            |(device, user): (DeviceId, UserId)| api::Holder { device: device.to_string(), user: user.to_string() };
+        let nodes: Vec<api::Holder> = holders.into_iter().map(holder).collect();
+        let state = match (nodes.is_empty(), peers.is_empty()) {
+            (false, _) => "held",
+            (true, false) => "announced",
+            (true, true) => "stored",
+        };
+        Some(api::Delivery { state: state.to_owned(), nodes, peers })
+    }
+
+    /// Who says that they have read one of our own messages.
+    fn read_by(&self, view: &RoomView, event: &StoredEvent, user: UserId) -> Vec<String> {
+        if user != self.manager.keys.user {
+            return Vec::new();
+        }
+        self.manager.beacons.read_by(view, event.clock, user).iter().map(ToString::to_string).collect()
     }
 
     /// What a user is called in a room; the end of their id until they say.
@@ -237,5 +316,9 @@ fn gap_below(view: &RoomView, event: &StoredEvent, row: &LogRow) -> Option<api::
     })
 }
 
+/// Places that one page looks at, where most of them are of people who are blocked.
+const PLACES_MAX: usize = 50_000;
+/// Newest messages among which the newest of somebody who is not blocked is looked for.
+const BLOCKED_LOOKED_AT: usize = 100;
 /// Edits and reactions of one message that are looked at.
 const RELATIONS_MAX: usize = 1024;

@@ -1,6 +1,7 @@
 //! What people type for a room or a message: a name of this node's, an id, or an unambiguous beginning of one.
 
 use crate::handle::{NodeError, NodeHandle};
+use crate::people::PeopleError;
 use crate::rooms::{RoomView, Views};
 use std::sync::Arc;
 use tidings_protocol::id::{EventId, RoomId, UserId};
@@ -29,14 +30,18 @@ pub fn room(views: &Views, text: &str) -> Result<(RoomId, Arc<RoomView>), NodeEr
     }
 }
 
-/// The user of an id, or of what one who is or was in the room is called there.
+/// The user of an id, of a pet name, of a name at a domain, or of what one who is or was in the room is called there.
 ///
 /// # Errors
-/// `NodeError::NotFound`, `NodeError::Ambiguous`.
-pub fn user(node: &NodeHandle, view: &RoomView, text: &str) -> Result<UserId, NodeError> {
-    if let Ok(user) = text.parse() {
-        return Ok(user);
+/// `NodeError::NotFound`, `NodeError::Ambiguous`, and why a domain did not tell.
+pub async fn user(node: &NodeHandle, view: &RoomView, text: &str) -> Result<UserId, NodeError> {
+    match node.user(text).await {
+        Err(NodeError::People(PeopleError::Nobody(_))) => in_room(node, view, text),
+        other => other,
     }
+}
+
+fn in_room(node: &NodeHandle, view: &RoomView, text: &str) -> Result<UserId, NodeError> {
     let mut called = Vec::new();
     for user in view.state.members.keys().copied().chain(view.state.removed()) {
         if node.name_in(view, user)? == text {

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use tidings_protocol::lookalike::is_sign;
 use unicode_width::UnicodeWidthChar;
 
 /// Text from others, to be displayed.
@@ -69,6 +70,13 @@ pub fn typed(text: &str) -> String {
         }
     }
     kept
+}
+
+/// What somebody calls themselves, on one line: without the signs by which screens say that a key was compared, or warn.
+pub fn name_of_others(name: &str) -> String {
+    let kept: String = SafeText::line(name).to_string().chars().filter(|c| !is_sign(*c)).collect();
+    // A sign may have had its style or its enclosing keycap behind it.
+    SafeText::line(&kept).to_string().trim().to_owned()
 }
 
 /// Whether a name is shown as it is: on one line, with nothing replaced.

@@ -1,6 +1,7 @@
 //! The one loop that writes the store: takes commands, puts many into one batch, commits, and only then answers and tells.
 
 use crate::clock::{Clock, now_ms};
+use crate::command::{Command, Reply};
 use crate::ingest::{self, Admitted, Verdict};
 use crate::keys::Keys;
 use crate::local;
@@ -9,11 +10,9 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thiserror::Error;
-use tidings_protocol::content::Imported;
 use tidings_protocol::event::VerifiedEvent;
 use tidings_protocol::id::{EventId, RoomId};
-use tidings_protocol::link::InviteLink;
-use tidings_storage::{Agreement, Batch, Durability, RoomRow, StorageError, Writer};
+use tidings_storage::{Batch, Durability, StorageError, Writer};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 /// Where events come from.
@@ -39,93 +38,6 @@ pub enum WriteError {
     /// It may not be done, or makes no sense; nothing was written.
     #[error(transparent)]
     Refused(#[from] local::Refusal),
-}
-
-/// A command's answer, sent once it is committed.
-pub type Reply<T> = oneshot::Sender<Result<T, WriteError>>;
-/// Where it arrives.
-pub type Answer<T> = oneshot::Receiver<Result<T, WriteError>>;
-
-/// What the writer is asked to do.
-pub enum Command {
-    /// Admit consecutive events of one branch, verified.
-    Admit {
-        /// The room.
-        room: RoomId,
-        /// Ascending.
-        events: Vec<VerifiedEvent>,
-        /// Whence.
-        origin: Origin,
-        /// What became of them.
-        reply: Reply<Admitted>,
-    },
-    /// Say something in a room.
-    Publish {
-        /// The room.
-        room: RoomId,
-        /// What.
-        intent: local::Intent,
-        /// The events' ids: the last is what was asked for.
-        reply: Reply<Vec<EventId>>,
-    },
-    /// Import records, in order, into one room.
-    Import {
-        /// The room.
-        room: RoomId,
-        /// Records.
-        records: Vec<Imported>,
-        /// How many were new.
-        reply: Reply<usize>,
-    },
-    /// Make a room.
-    Create {
-        /// What kind, called how.
-        room: local::NewRoom,
-        /// Its id.
-        reply: Reply<RoomId>,
-    },
-    /// Begin to join by a link.
-    Join {
-        /// The link.
-        link: Box<InviteLink>,
-        /// Done when it is remembered.
-        reply: Reply<RoomId>,
-    },
-    /// Change what is local of a room.
-    Change {
-        /// The room.
-        room: RoomId,
-        /// How.
-        change: Box<dyn FnOnce(&mut RoomRow) + Send>,
-        /// Done.
-        reply: Reply<()>,
-    },
-    /// Remember an agreement.
-    Agree {
-        /// The room.
-        room: RoomId,
-        /// With whom.
-        peer: Vec<u8>,
-        /// What.
-        agreement: Agreement,
-    },
-    /// Keep a small record.
-    Note {
-        /// Its name.
-        name: String,
-        /// Its bytes.
-        value: Vec<u8>,
-        /// Done.
-        reply: Reply<()>,
-    },
-    /// These own events were sent to somebody.
-    Told(Vec<u64>),
-    /// Look for erasures whose time has come.
-    Erasures,
-    /// Put everything committed so far on disk.
-    Sync(Reply<()>),
-    /// Put everything on disk and end.
-    Stop(oneshot::Sender<()>),
 }
 
 /// Something is new in the store, durably.
@@ -360,14 +272,7 @@ impl WriteLoop {
             if !self.has_room(committed)? {
                 return Ok(());
             }
-            self.unsynced.notices.push(Stored {
-                room,
-                numbers: Vec::new(),
-                origin: Origin::Local,
-                room_changed: false,
-                changed,
-                turned: false,
-            });
+            self.unsynced.notices.push(Stored { changed, ..Stored::nothing(room) });
             self.told();
         }
         Ok(())
@@ -424,6 +329,9 @@ impl Desk<'_, '_> {
                 self.batch.put_note(&name, &value)?;
                 self.synced(reply, Ok(()));
             }
+            Command::Beacons(change) => change.write(self.batch)?,
+            Command::Keep(what, reply) => self.keep(what, reply)?,
+            Command::Account(order) => self.account(order)?,
             Command::Told(numbers) => {
                 for number in numbers {
                     self.batch.clear_outbox(number)?;
@@ -436,7 +344,7 @@ impl Desk<'_, '_> {
         Ok(())
     }
 
-    fn answer<T: Send + 'static>(&mut self, reply: Reply<T>, result: Result<T, WriteError>) {
+    pub(crate) fn answer<T: Send + 'static>(&mut self, reply: Reply<T>, result: Result<T, WriteError>) {
         self.round.answers.push(Box::new(move |is_committed| {
             let kept = result.and_then(|value| if is_committed { Ok(value) } else { Err(WriteError::DiskFull) });
             drop(reply.send(kept));
@@ -444,7 +352,7 @@ impl Desk<'_, '_> {
     }
 
     /// Answers once it is on disk.
-    fn synced<T: Send + 'static>(&mut self, reply: Reply<T>, result: Result<T, local::Refusal>) {
+    pub(crate) fn synced<T: Send + 'static>(&mut self, reply: Reply<T>, result: Result<T, local::Refusal>) {
         self.round.synced |= result.is_ok();
         self.answer(reply, result.map_err(WriteError::from));
     }
@@ -456,7 +364,7 @@ impl Desk<'_, '_> {
         events: &[VerifiedEvent],
         origin: Origin,
     ) -> Result<Admitted, StorageError> {
-        let admitted = ingest::admit(self.batch, self.rooms, room, events, now_ms())?;
+        let admitted = self.admit_watched(room, events, &origin, now_ms())?;
         if admitted.control {
             self.round.controlled.insert(room);
         }

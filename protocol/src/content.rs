@@ -1,8 +1,9 @@
 //! What a content payload can say. Unknown kinds are kept and shown as such; a known kind that does not read is false.
 
 use crate::codec::{Canonical, CodecError, Reader, Writer, decode, encode};
-use crate::id::{EventId, UserId};
+use crate::id::{EventId, RoomId, UserId};
 use crate::limits::{IMPORT_LABEL_LEN_MAX, MENTIONS_MAX, NAME_LEN_MAX, PAYLOAD_LEN_MAX, REACTION_LEN_MAX};
+use crate::sealed::{Sealed, SealingId};
 
 /// Numbers of content kinds, for a header's `kind`.
 pub mod kind {
@@ -18,6 +19,10 @@ pub mod kind {
     pub const IMPORTED: u16 = 6;
     /// What people should call the author in this room.
     pub const PROFILE: u16 = 7;
+    /// In a self-room: the key by which a device of its user reads what is sealed to it.
+    pub const DEVICE: u16 = 8;
+    /// In a self-room: records for the user's devices alone.
+    pub const SEALED: u16 = 9;
 }
 
 /// A content payload, read.
@@ -54,9 +59,18 @@ pub enum Content {
     Imported(Imported),
     /// What people should call the author's user in this room.
     Profile {
-        /// The display name.
+        /// The display name; empty for none.
         name: String,
+        /// The user's self-room, where the room's members may look for their devices.
+        home: Option<RoomId>,
     },
+    /// The key to which what the author should read is sealed.
+    Device {
+        /// Its public half.
+        sealing: SealingId,
+    },
+    /// Records for the user's devices.
+    Sealed(Sealed),
     /// A kind of a later version: kept, and shown as unknown.
     Unknown {
         /// Its number.
@@ -129,6 +143,8 @@ impl Content {
             Content::Reaction { .. } => kind::REACTION,
             Content::Imported(_) => kind::IMPORTED,
             Content::Profile { .. } => kind::PROFILE,
+            Content::Device { .. } => kind::DEVICE,
+            Content::Sealed(_) => kind::SEALED,
             Content::Unknown { kind } => *kind,
         }
     }
@@ -166,7 +182,13 @@ impl Content {
                 w.u8(u8::from(*removed));
             }
             Content::Imported(imported) => imported.write(&mut w),
-            Content::Profile { name } => w.text(name),
+            Content::Profile { name, home } => {
+                w.text(name);
+                w.u8(u8::from(home.is_some()));
+                home.iter().for_each(|room| room.write(&mut w));
+            }
+            Content::Device { sealing } => sealing.write(&mut w),
+            Content::Sealed(sealed) => sealed.write(&mut w),
             Content::Unknown { .. } => {}
         }
         w.into_bytes()
@@ -192,7 +214,11 @@ impl Content {
                 removed: t.what.1,
             }),
             kind::IMPORTED => decode(bytes, PAYLOAD_LEN_MAX).map(Content::Imported),
-            kind::PROFILE => decode::<Name>(bytes, PAYLOAD_LEN_MAX).map(|n| Content::Profile { name: n.0 }),
+            kind::PROFILE => {
+                decode::<Profile>(bytes, PAYLOAD_LEN_MAX).map(|p| Content::Profile { name: p.0, home: p.1 })
+            }
+            kind::DEVICE => decode(bytes, PAYLOAD_LEN_MAX).map(|sealing| Content::Device { sealing }),
+            kind::SEALED => decode(bytes, PAYLOAD_LEN_MAX).map(Content::Sealed),
             kind => Ok(Content::Unknown { kind }),
         }
     }
@@ -270,14 +296,21 @@ impl Canonical for Emoji {
     }
 }
 
-struct Name(String);
+struct Profile(String, Option<RoomId>);
 
-impl Canonical for Name {
+impl Canonical for Profile {
     fn write(&self, w: &mut Writer) {
         w.text(&self.0);
+        w.u8(u8::from(self.1.is_some()));
+        self.1.iter().for_each(|room| room.write(w));
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
-        Ok(Name(r.text(NAME_LEN_MAX)?))
+        let name = r.text(NAME_LEN_MAX)?;
+        match r.u8()? {
+            0 => Ok(Profile(name, None)),
+            1 => Ok(Profile(name, Some(RoomId::read(r)?))),
+            _ => Err(CodecError::Invalid("profile")),
+        }
     }
 }
 
@@ -302,13 +335,19 @@ mod tests {
             occurrence: 0,
             text: String::new(),
         };
+        let place = crate::sealed::Place { room: RoomId([7; 32]), author: crate::id::DeviceId([8; 32]) };
+        let to = [1u8, 2].map(|n| crate::sealed::SealingKey::from_seed(&[n; 32]).id());
+        let sealed = Sealed::seal(b"records", &to, place, &mut || [9; 32]).unwrap();
         vec![
             Content::Text(text.clone()),
             Content::Reply { target: EventId([3; 32]), root: EventId([4; 32]), text: text.clone() },
             Content::Edit { target: EventId([3; 32]), text },
             Content::Reaction { target: EventId([3; 32]), emoji: "👍".into(), removed: true },
             Content::Imported(imported),
-            Content::Profile { name: "Ada".into() },
+            Content::Profile { name: "Ada".into(), home: None },
+            Content::Profile { name: String::new(), home: Some(RoomId([5; 32])) },
+            Content::Device { sealing: SealingId([6; 32]) },
+            Content::Sealed(sealed),
         ]
     }
 

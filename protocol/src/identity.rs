@@ -4,6 +4,7 @@
 use crate::codec::{Canonical, CodecError, Reader, Writer, encode};
 use crate::id::{DeviceId, InviteKey, UserId};
 use crate::limits::NAME_LEN_MAX;
+use crate::sealed::SealingKey;
 use bip39::{Language, Mnemonic};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use hkdf::Hkdf;
@@ -35,6 +36,8 @@ pub enum Domain {
     Join,
     /// A credential for a sync conversation, by a device.
     Credential,
+    /// A beacon, by a device.
+    Beacon,
 }
 
 impl Domain {
@@ -45,6 +48,7 @@ impl Domain {
             Domain::Certificate => b"tidings/certificate/1\0",
             Domain::Join => b"tidings/join/1\0",
             Domain::Credential => b"tidings/credential/1\0",
+            Domain::Beacon => b"tidings/beacon/1\0",
         }
     }
 }
@@ -71,6 +75,56 @@ pub fn verify(key: &[u8; 32], domain: Domain, message: &[u8], signature: &Signat
     let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
     key.verify_strict(&tagged(domain, message), &signature).map_err(|_| BadSignature)
 }
+
+/// As `verify`, and takes as long however bad the signature is: who is refused shall not learn from the time what was
+/// looked at.
+///
+/// # Errors
+/// `BadSignature`.
+pub fn verify_evenly(
+    key: &[u8; 32],
+    domain: Domain,
+    message: &[u8],
+    signature: &Signature,
+) -> Result<(), BadSignature> {
+    if is_point(key) & is_point(&first(signature)) & is_reduced(signature) {
+        return verify(key, domain, message, signature);
+    }
+    // What does not even read is refused at once by the library: the work is done on what reads and does not hold.
+    let mut other = Signature([0x55; 64]);
+    other.0[..32].copy_from_slice(&BASE_POINT);
+    // Below the order, and of a full length: a short number would be done with sooner.
+    other.0[63] = 0x05;
+    verify(&BASE_POINT, domain, message, &other)?;
+    Err(BadSignature)
+}
+
+fn first(signature: &Signature) -> [u8; 32] {
+    let mut point = [0; 32];
+    point.copy_from_slice(&signature.0[..32]);
+    point
+}
+
+fn is_point(bytes: &[u8; 32]) -> bool {
+    VerifyingKey::from_bytes(bytes).is_ok_and(|key| !key.is_weak())
+}
+
+/// Whether the second half, little endian, is below the order of the base point (RFC 8032, section 5.1).
+fn is_reduced(signature: &Signature) -> bool {
+    signature.0[32..].iter().rev().lt(ORDER.iter().rev())
+}
+
+/// The encoding of ed25519's base point: a key that nobody signs by here.
+const BASE_POINT: [u8; 32] = {
+    let mut bytes = [0x66; 32];
+    bytes[0] = 0x58;
+    bytes
+};
+/// The order of the base point, little endian.
+const ORDER: [u8; 32] = [
+    0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+];
 
 fn tagged(domain: Domain, message: &[u8]) -> Vec<u8> {
     [domain.tag(), message].concat()
@@ -115,13 +169,27 @@ impl RecoveryPhrase {
         &self.entropy
     }
 
-    /// The user key: HKDF-SHA256 of the entropy, so that other keys may be derived beside it later.
+    /// The user key.
     pub fn user_key(&self) -> UserKey {
-        let mut seed = Zeroizing::new([0; 32]);
-        let derived =
-            Hkdf::<Sha256>::new(None, self.entropy.as_slice()).expand(b"tidings/user key/1", seed.as_mut_slice());
+        UserKey(SigningKey::from_bytes(&self.derive(b"tidings/user key/1")))
+    }
+
+    /// The key by which the words open what the user's devices share.
+    pub fn sealing_key(&self) -> SealingKey {
+        SealingKey::from_seed(&self.derive(b"tidings/words sealing key/1"))
+    }
+
+    /// The salt of the event that founds the self-room: the same each time, and not to be guessed without the words.
+    pub fn self_room_salt(&self) -> [u8; 16] {
+        *self.derive::<16>(b"tidings/self-room salt/1")
+    }
+
+    /// HKDF-SHA256 of the entropy, each use under its own label.
+    fn derive<const N: usize>(&self, label: &[u8]) -> Zeroizing<[u8; N]> {
+        let mut out = Zeroizing::new([0; N]);
+        let derived = Hkdf::<Sha256>::new(None, self.entropy.as_slice()).expand(label, out.as_mut_slice());
         debug_assert!(derived.is_ok(), "32 bytes are fewer than HKDF's 255 blocks");
-        UserKey(SigningKey::from_bytes(&seed))
+        out
     }
 }
 
@@ -141,6 +209,11 @@ impl UserKey {
         let signature = sign(&self.0, Domain::Certificate, &encode(&claim));
         DeviceCertificate { claim, signature }
     }
+
+    /// The key as an author of events: of the logs in which a user revokes devices, and of the self-room's first event.
+    pub fn own_log_key(&self) -> DeviceKey {
+        DeviceKey(self.0.clone())
+    }
 }
 
 /// The private key of a device: signs its events and its credentials.
@@ -155,6 +228,12 @@ impl DeviceKey {
     /// Which device this is.
     pub fn device(&self) -> DeviceId {
         DeviceId(self.0.verifying_key().to_bytes())
+    }
+
+    /// The key by which this device opens what the user's devices share.
+    pub fn sealing_key(&self) -> SealingKey {
+        let seed = Zeroizing::new(self.0.to_bytes());
+        SealingKey::from_seed(&Zeroizing::new(blake3::derive_key("tidings/device sealing key/1", seed.as_slice())))
     }
 
     pub(crate) fn sign(&self, domain: Domain, message: &[u8]) -> Signature {
@@ -299,8 +378,41 @@ mod tests {
         let key = DeviceKey::from_seed(&[5; 32]);
         let signature = key.sign(Domain::Event, b"x");
         assert_eq!(verify(key.device().as_bytes(), Domain::Event, b"x", &signature), Ok(()));
-        for domain in [Domain::Certificate, Domain::Join, Domain::Credential] {
+        for domain in [Domain::Certificate, Domain::Join, Domain::Credential, Domain::Beacon] {
             assert_eq!(verify(key.device().as_bytes(), domain, b"x", &signature), Err(BadSignature));
         }
+    }
+
+    #[test]
+    fn what_is_verified_evenly_has_the_same_verdict() {
+        let key = DeviceKey::from_seed(&[1; 32]);
+        let good = key.sign(Domain::Credential, b"word");
+        let with = |at: usize, byte: u8| {
+            let mut bad = good;
+            bad.0[at] = byte;
+            bad
+        };
+        let both = |key: &[u8; 32], signature: &Signature| {
+            let even = verify_evenly(key, Domain::Credential, b"word", signature);
+            assert_eq!(even, verify(key, Domain::Credential, b"word", signature));
+            even.is_ok()
+        };
+        assert!(both(key.device().as_bytes(), &good));
+        for bad in (0..64).flat_map(|at| [0, 0xff].map(|byte| with(at, byte))).chain([Signature([0; 64])]) {
+            assert!(bad == good || !both(key.device().as_bytes(), &bad));
+        }
+        for other in [[0; 32], [1; 32], [0xff; 32], BASE_POINT] {
+            assert!(!both(&other, &good));
+        }
+    }
+
+    #[test]
+    fn the_order_is_the_first_that_is_not_reduced() {
+        let mut at = Signature([0; 64]);
+        at.0[32..].copy_from_slice(&ORDER);
+        assert!(!is_reduced(&at));
+        at.0[32] -= 1;
+        assert!(is_reduced(&at));
+        assert!(is_point(&BASE_POINT));
     }
 }

@@ -2,12 +2,19 @@
 //! Time, entropy and what is held come in as arguments; verdicts and bytes go out.
 //!
 //! Keys make certificates (`identity`), certificates speak events (`event`, `content`), events stand in logs (`log`),
-//! control logs make a room (`control`, `admission`), and two nodes compare what they hold (`wire`, `sync`).
+//! control logs make a room (`control`, `admission`), and two nodes compare what they hold (`wire`, `sync`). Beside the
+//! history stand beacons, of which the newest is enough (`beacon`, `slots`). Who people are to one another is told by
+//! `verification`, `lookalike` and `at_name`. A user's own room holds what their devices share (`account`, `sealed`), and
+//! lets another device in (`enrol`).
 
+pub mod account;
 pub mod admission;
+pub mod at_name;
+pub mod beacon;
 pub mod codec;
 pub mod content;
 pub mod control;
+pub mod enrol;
 pub mod event;
 pub mod gossip;
 pub mod id;
@@ -15,6 +22,11 @@ pub mod identity;
 pub mod limits;
 pub mod link;
 pub mod log;
+pub mod lookalike;
 pub mod range;
+pub mod seal;
+pub mod sealed;
+pub mod slots;
 pub mod sync;
+pub mod verification;
 pub mod wire;

@@ -33,15 +33,21 @@ pub const WANTS_MAX: usize = 64;
 pub const FIRST_SLICE_EVENTS: u64 = 64;
 /// Exchanges of heads that bring nothing new before a conversation rests until its next timer.
 pub const FRUITLESS_ROUNDS_MAX: u32 = 3;
-/// Events that a proof may bring to introduce a device: its Join, or its grant's Enrol and a few above.
+/// Events that a knock may bring to introduce a device: its Join, or its grant's Enrol and a few above.
 pub const INTRODUCTION_EVENTS_MAX: usize = 4;
+/// A sealed knock: a credential and a few control events without long lists.
+pub const KNOCK_LEN_MAX: usize = 16 * 1024;
 
-/// Proofs for one room in a minute whose signature is checked; an honest peer shows one, and again when it has changed.
-pub const PROOFS_MAX: u32 = 16;
+/// Proofs in a minute, of all rooms together, whose signature is checked although they open nothing. One count for rooms
+/// that are held and rooms that are not, so that nobody learns from it which is which.
+pub const PROOFS_MAX: u32 = 256;
+/// Knocks in a minute that are looked at, of all rooms together: a device that has just been enrolled knocks at each of its
+/// user's rooms.
+pub const KNOCKS_MAX: u32 = 256;
 /// Introductions for one room in a minute that are admitted.
 pub const INTRODUCTIONS_MAX: u32 = 4;
-/// Frames for which a refusal may be owed while an introduction is admitted.
-pub const HELD_BACK_MAX: u32 = 4;
+/// Keys of sealed tips for one room in a minute that are looked at: each change of the members makes a few.
+pub const KEYS_MAX: u32 = 64;
 /// Comparisons in a minute that bring neither side anything, after which we begin no more. Equal peers need one, peers that
 /// cannot agree a few. Those that the peer begins count, too: an honest one, by a minute of its own, never makes it four
 /// times as many.
@@ -94,6 +100,15 @@ pub const ADDRESS_LEN_MAX: usize = 256;
 /// The name of a federation.
 pub const NETWORK_LEN_MAX: usize = 64;
 
+/// What stands before the @ of a name at a domain, as in mail.
+pub const AT_NAME_LOCAL_LEN_MAX: usize = 64;
+/// A domain, as DNS bounds them.
+pub const DOMAIN_LEN_MAX: usize = 253;
+/// One part of a domain, as DNS bounds them.
+pub const DOMAIN_LABEL_LEN_MAX: usize = 63;
+/// What a domain may answer when asked whose a name is: a key and eight addresses fit five times over.
+pub const AT_NAME_ANSWER_LEN_MAX: usize = 16 * 1024;
+
 /// How far ahead of our clock an event's hlc may lie before it is shown at its arrival and not merged.
 pub const CLOCK_AHEAD_MAX_MS: u64 = 10 * 60 * 1000;
 /// How long a credential of a device for a room may count.
@@ -110,3 +125,53 @@ pub const CHUNK_FILL_LEN: usize = 192 * 1024;
 pub const RECONCILE_LEN_MAX: usize = 64 * 1024;
 /// Messages of one set reconciliation; a million heads need about six.
 pub const RECONCILE_ROUNDS_MAX: u32 = 32;
+
+/// What one beacon says: eight addresses as they are written, or a place and two digests many times over.
+pub const BEACON_PAYLOAD_LEN_MAX: usize = 1024;
+/// Kinds of beacons kept of one device in one room: five are known, three are left to later versions.
+pub const BEACON_KINDS_MAX: usize = 8;
+/// Slots kept of one room, at about 200 bytes each, and never above 5 MB: 800 devices that use all that there is to say.
+pub const SLOTS_MAX: usize = 4096;
+/// A beacon older than this says nothing any more.
+pub const BEACON_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;
+/// How long somebody counts as typing without saying so again.
+pub const TYPING_MS_MAX: u64 = 10_000;
+/// A device that said it is there, and no more since, counts as away after this: it says so again every few minutes.
+pub const PRESENCE_MS_MAX: u64 = 10 * 60 * 1000;
+/// Addresses that a device may say its node has.
+pub const BEACON_ADDRESSES_MAX: usize = 8;
+/// Beacons in one frame: of the longest, 200 stay under a frame.
+pub const BEACONS_PER_FRAME_MAX: usize = 200;
+/// Beacons of a room told to one peer in a minute: all that a room can hold, once; what is more is told later.
+pub const BEACONS_TOLD_MAX: u32 = 4096;
+/// Beacons of a room looked at in a minute: what an honest peer tells in two of its own. More are passed over; four times
+/// as many are a fault.
+pub const BEACONS_HEARD_MAX: u32 = 2 * BEACONS_TOLD_MAX;
+/// Lists of slots of a room told in a minute: one with each agreement that finds a difference.
+pub const SLOT_LISTS_TOLD_MAX: u32 = 4;
+/// Lists of slots of a room answered in a minute; each has at most 57 KB, and may cost us a frame of beacons for every 200 slots. Four times as
+/// many are a fault.
+pub const SLOT_LISTS_HEARD_MAX: u32 = 2 * SLOT_LISTS_TOLD_MAX;
+/// Devices to which one account record is sealed, and the words: 112 bytes each.
+pub const SEALED_RECIPIENTS_MAX: usize = 64;
+/// What is sealed at once, padding included: with every recipient it still fits an event.
+pub const SEALED_LEN_MAX: usize = 32 * 1024;
+/// The smallest size to which what is sealed is padded; the others are its doubles.
+pub const SEALED_LEN_MIN: usize = 256;
+/// What one account record says: a room with its addresses fits.
+pub const RECORD_LEN_MAX: usize = 2048;
+/// Account records of one user: 4,096 rooms with their read markers, and as many people again.
+pub const RECORDS_MAX: usize = 16_384;
+/// Addresses of members' nodes that an account record of a room keeps.
+pub const RECORD_ADDRESSES_MAX: usize = 4;
+/// What this user calls a room, as other devices of theirs take it over.
+pub const ALIAS_LEN_MAX: usize = 128;
+
+/// How long a link for another device may be used.
+pub const DEVICE_LINK_MS: u64 = 10 * 60 * 1000;
+/// A frame of the enrolment of a device: a certificate, a genesis and a few addresses fit.
+pub const ENROL_FRAME_LEN_MAX: usize = 8 * 1024;
+/// Self-rooms of others that a node follows; the least useful go.
+pub const FOLLOWED_MAX: usize = 512;
+/// Content events of a followed self-room that are taken: years of one person's read markers. A flood ends here.
+pub const FOLLOWED_EVENTS_MAX: u64 = 65_536;

@@ -35,6 +35,12 @@ pub enum LinkError {
     /// It does not begin with `tidings://join/`.
     #[error("an invite link begins with {PREFIX}")]
     Prefix,
+    /// It does not begin with `tidings://device/`.
+    #[error(
+        "a link for another device begins with {}: `tidings id add` on your first device makes one",
+        crate::enrol::PREFIX
+    )]
+    DevicePrefix,
     /// The checksum does not fit: most likely not all of it was copied.
     #[error("the link is damaged or incomplete: copy all of it and try again")]
     Damaged,
@@ -56,9 +62,7 @@ pub enum LinkError {
 impl InviteLink {
     /// The link as text.
     pub fn to_text(&self) -> String {
-        let mut bytes = encode(self);
-        bytes.extend_from_slice(&checksum(&bytes));
-        format!("{PREFIX}{}", base32::to_text(&bytes))
+        to_text(PREFIX, encode(self))
     }
 
     /// Reads a link; space around it and the case of its letters do not matter.
@@ -66,18 +70,8 @@ impl InviteLink {
     /// # Errors
     /// `LinkError`, in this order: prefix, damage, version.
     pub fn from_text(text: &str) -> Result<Self, LinkError> {
-        let text = text.trim();
-        if text.len() > LINK_LEN_MAX {
-            return Err(LinkError::Damaged);
-        }
-        let lower = text.to_ascii_lowercase();
-        let code = lower.strip_prefix(PREFIX).ok_or(LinkError::Prefix)?;
-        let bytes = base32::to_bytes(code).ok_or(LinkError::Damaged)?;
-        let (body, sum) = bytes.split_last_chunk::<CHECKSUM_LEN>().ok_or(LinkError::Damaged)?;
-        if checksum(body) != *sum {
-            return Err(LinkError::Damaged);
-        }
-        decode(body, LINK_LEN_MAX).map_err(|_| LinkError::Version)
+        let body = body_of(PREFIX, text)?.ok_or(LinkError::Prefix)?;
+        decode(&body, LINK_LEN_MAX).map_err(|_| LinkError::Version)
     }
 
     /// Checks that the link leads into our federation.
@@ -85,11 +79,41 @@ impl InviteLink {
     /// # Errors
     /// `LinkError::OtherNetwork`.
     pub fn check_network(&self, ours: &str) -> Result<(), LinkError> {
-        if self.network == ours {
-            return Ok(());
-        }
-        Err(LinkError::OtherNetwork { theirs: self.network.clone(), ours: ours.to_owned() })
+        check_network(&self.network, ours)
     }
+}
+
+/// Checks that a link leads into our federation.
+pub(crate) fn check_network(theirs: &str, ours: &str) -> Result<(), LinkError> {
+    match theirs == ours {
+        true => Ok(()),
+        false => Err(LinkError::OtherNetwork { theirs: theirs.to_owned(), ours: ours.to_owned() }),
+    }
+}
+
+/// A link's body as text.
+pub(crate) fn to_text(prefix: &str, mut body: Vec<u8>) -> String {
+    body.extend_from_slice(&checksum(&body));
+    format!("{prefix}{}", base32::to_text(&body))
+}
+
+/// The body of a link's text; `None` where it begins otherwise.
+///
+/// # Errors
+/// `LinkError::Damaged`.
+pub(crate) fn body_of(prefix: &str, text: &str) -> Result<Option<Vec<u8>>, LinkError> {
+    let text = text.trim();
+    if text.len() > LINK_LEN_MAX {
+        return Err(LinkError::Damaged);
+    }
+    let lower = text.to_ascii_lowercase();
+    let Some(code) = lower.strip_prefix(prefix) else { return Ok(None) };
+    let bytes = base32::to_bytes(code).ok_or(LinkError::Damaged)?;
+    let (body, sum) = bytes.split_last_chunk::<CHECKSUM_LEN>().ok_or(LinkError::Damaged)?;
+    if checksum(body) != *sum {
+        return Err(LinkError::Damaged);
+    }
+    Ok(Some(body.to_vec()))
 }
 
 fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_LEN] {
@@ -97,7 +121,8 @@ fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_LEN] {
     [hash[0], hash[1], hash[2], hash[3]]
 }
 
-struct Address(String);
+/// An address in a link.
+pub(crate) struct Address(pub(crate) String);
 
 impl Canonical for Address {
     fn write(&self, w: &mut Writer) {

@@ -1,13 +1,14 @@
 //! Frames that two nodes exchange on a sync stream: a length of four bytes, a type, and a canonical body.
 //! Rooms are named by their place in the initiator's list of tags, so that nothing on the wire names a room.
 
+use crate::beacon::SignedBeacon;
 use crate::codec::{Canonical, CodecError, Reader, Writer, decode, encode};
 use crate::event::{Class, Hlc};
 use crate::id::{DeviceId, EventId};
 use crate::identity::Signature;
 use crate::limits::{
-    CHUNK_LEN_MAX, EVENT_LEN_MAX, FRAME_LEN_MAX, HEADS_PER_FRAME_MAX, INTRODUCTION_EVENTS_MAX, RECONCILE_LEN_MAX,
-    ROOMS_MAX, WANTS_MAX,
+    BEACONS_PER_FRAME_MAX, CHUNK_LEN_MAX, EVENT_LEN_MAX, FRAME_LEN_MAX, HEADS_PER_FRAME_MAX, INTRODUCTION_EVENTS_MAX,
+    KNOCK_LEN_MAX, RECONCILE_LEN_MAX, ROOMS_MAX, SLOTS_MAX, WANTS_MAX,
 };
 use crate::log::{Log, Tip};
 
@@ -46,11 +47,11 @@ impl Head {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listing {
     /// All that the sender has: what is not in it, the sender lacks.
-    Whole,
+    Whole = 0,
     /// Those that the receiver may lack.
-    Part,
+    Part = 1,
     /// Those that moved just now; no answer is expected.
-    Moved,
+    Moved = 2,
 }
 
 /// Shows that the sender may see a room.
@@ -64,7 +65,18 @@ pub struct Proof {
     pub expires_ms: u64,
     /// By the device, over room, peer and expiry.
     pub signature: Signature,
-    /// Events that the receiver may need to know the device: a Join, as they travel alone.
+}
+
+/// What a knock says to those who know the room's secret: who is there, and why it should be let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Knock {
+    /// A device that is a member's, or would be.
+    pub device: DeviceId,
+    /// Until when its word counts, Unix milliseconds.
+    pub expires_ms: u64,
+    /// By the device, over room, peer and expiry.
+    pub signature: Signature,
+    /// Events by which the receiver gets to know the device: a Join, as they travel alone.
     pub introduction: Vec<Vec<u8>>,
 }
 
@@ -82,9 +94,30 @@ impl Canonical for Branch {
         self.top.write(w);
         w.u64(self.down_to);
     }
-
     fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
         Ok(Branch { top: Tip::read(r)?, down_to: r.u64()? })
+    }
+}
+
+/// What a kept beacon is called in this conversation: which slot it is in, and which of those that were ever in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BeaconName {
+    /// Names the slot.
+    pub slot: [u8; 4],
+    /// When it was said, Unix milliseconds.
+    pub ms: u64,
+    /// Tells those of one millisecond apart.
+    pub tie: [u8; 2],
+}
+
+impl Canonical for BeaconName {
+    fn write(&self, w: &mut Writer) {
+        w.array(&self.slot);
+        w.u64(self.ms);
+        w.array(&self.tie);
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(BeaconName { slot: r.array()?, ms: r.u64()?, tie: r.array()? })
     }
 }
 
@@ -118,6 +151,8 @@ pub enum Frame {
         content: [u8; 16],
         /// Names the last agreement that the sender remembers; zero for none.
         agreement: [u8; 16],
+        /// Of its beacons that are kept.
+        beacons: [u8; 8],
     },
     /// Heads of logs.
     Heads {
@@ -178,9 +213,55 @@ pub enum Frame {
         /// The event.
         event: Vec<u8>,
     },
+    /// Beacons that the receiver may lack.
+    Beacons {
+        /// The room.
+        room: Handle,
+        /// Signed, each for itself.
+        beacons: Vec<SignedBeacon>,
+    },
+    /// Names all beacons that the sender keeps of a room: it wants the others, as far as they are newer.
+    Slots {
+        /// The room.
+        room: Handle,
+        /// Their names in this conversation.
+        names: Vec<BeaconName>,
+    },
+    /// The sender asks to be let into a room. It has no answer, unless it is let in.
+    Knock {
+        /// What the sender calls the room to those who have its link.
+        tag: Tag,
+        /// A `Knock`, sealed under the room's secret.
+        sealed: Vec<u8>,
+    },
+    /// What opens the sealed tips of a room, for as long as the same devices are let in.
+    Key {
+        /// The room.
+        room: Handle,
+        /// Names the current devices, as the sender knows them.
+        circle: [u8; 32],
+        /// The key.
+        key: [u8; 32],
+    },
 }
 
 impl Frame {
+    /// The room of a frame that tells something of what is held, or asks for it.
+    pub(crate) fn tells_of(&self) -> Option<Handle> {
+        match self {
+            Frame::Check { room, .. }
+            | Frame::Heads { room, .. }
+            | Frame::Reconcile { room, .. }
+            | Frame::Lack { room, .. }
+            | Frame::Want { room, .. }
+            | Frame::Push { room, .. }
+            | Frame::Beacons { room, .. }
+            | Frame::Slots { room, .. }
+            | Frame::Key { room, .. } => Some(*room),
+            _ => None,
+        }
+    }
+
     /// The frame's bytes, without the length that stands before them on the stream.
     pub fn to_bytes(&self) -> Vec<u8> {
         encode(self)
@@ -217,12 +298,13 @@ impl Canonical for Frame {
                 w.u8(4);
                 room.write(w);
             }
-            Frame::Check { room, control, content, agreement } => {
+            Frame::Check { room, control, content, agreement, beacons } => {
                 w.u8(5);
                 room.write(w);
                 w.array(control);
                 w.array(content);
                 w.array(agreement);
+                w.array(beacons);
             }
             Frame::Heads { room, class, listing, last, heads } => {
                 w.u8(6);
@@ -266,6 +348,27 @@ impl Canonical for Frame {
                 room.write(w);
                 w.bytes(event);
             }
+            Frame::Beacons { room, beacons } => {
+                w.u8(13);
+                room.write(w);
+                w.list(beacons);
+            }
+            Frame::Slots { room, names } => {
+                w.u8(14);
+                room.write(w);
+                w.list(names);
+            }
+            Frame::Knock { tag, sealed } => {
+                w.u8(15);
+                tag.write(w);
+                w.bytes(sealed);
+            }
+            Frame::Key { room, circle, key } => {
+                w.u8(16);
+                room.write(w);
+                w.array(circle);
+                w.array(key);
+            }
         }
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
@@ -274,9 +377,13 @@ impl Canonical for Frame {
             2 => Frame::Rooms(r.list(ROOMS_MAX)?),
             3 => Frame::Proof(Proof::read(r)?),
             4 => Frame::Refused(Handle::read(r)?),
-            5 => {
-                Frame::Check { room: Handle::read(r)?, control: r.array()?, content: r.array()?, agreement: r.array()? }
-            }
+            5 => Frame::Check {
+                room: Handle::read(r)?,
+                control: r.array()?,
+                content: r.array()?,
+                agreement: r.array()?,
+                beacons: r.array()?,
+            },
             6 => Frame::Heads {
                 room: Handle::read(r)?,
                 class: Class::read(r)?,
@@ -294,17 +401,18 @@ impl Canonical for Frame {
             10 => Frame::Events { request: r.u32()?, last: bit(r)?, chunk: r.bytes(CHUNK_LEN_MAX)?.to_vec() },
             11 => Frame::Credit(r.u32()?),
             12 => Frame::Push { room: Handle::read(r)?, event: r.bytes(EVENT_LEN_MAX)?.to_vec() },
+            13 => Frame::Beacons { room: Handle::read(r)?, beacons: r.list(BEACONS_PER_FRAME_MAX)? },
+            14 => Frame::Slots { room: Handle::read(r)?, names: r.list(SLOTS_MAX)? },
+            15 => Frame::Knock { tag: Tag::read(r)?, sealed: r.bytes(KNOCK_LEN_MAX)?.to_vec() },
+            16 => Frame::Key { room: Handle::read(r)?, circle: r.array()?, key: r.array()? },
             _ => return Err(CodecError::Invalid("frame type")),
         })
     }
 }
 
 fn bit(r: &mut Reader<'_>) -> Result<bool, CodecError> {
-    match r.u8()? {
-        0 => Ok(false),
-        1 => Ok(true),
-        _ => Err(CodecError::Invalid("flag")),
-    }
+    let bit = r.u8()?;
+    if bit > 1 { Err(CodecError::Invalid("flag")) } else { Ok(bit == 1) }
 }
 
 fn ids(r: &mut Reader<'_>) -> Result<Vec<[u8; 32]>, CodecError> {
@@ -321,17 +429,28 @@ impl Canonical for Proof {
         self.device.write(w);
         w.u64(self.expires_ms);
         self.signature.write(w);
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        let (room, device) = (Handle::read(r)?, DeviceId::read(r)?);
+        Ok(Proof { room, device, expires_ms: r.u64()?, signature: Signature::read(r)? })
+    }
+}
+
+impl Canonical for Knock {
+    fn write(&self, w: &mut Writer) {
+        self.device.write(w);
+        w.u64(self.expires_ms);
+        self.signature.write(w);
         w.length(self.introduction.len());
         self.introduction.iter().for_each(|event| w.bytes(event));
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
-        let (room, device) = (Handle::read(r)?, DeviceId::read(r)?);
-        let (expires_ms, signature) = (r.u64()?, Signature::read(r)?);
+        let (device, expires_ms, signature) = (DeviceId::read(r)?, r.u64()?, Signature::read(r)?);
         let mut introduction = Vec::new();
         for _ in 0..r.length(INTRODUCTION_EVENTS_MAX)? {
-            introduction.push(r.bytes(EVENT_LEN_MAX)?.to_vec());
+            introduction.push(r.bytes(KNOCK_LEN_MAX)?.to_vec());
         }
-        Ok(Proof { room, device, expires_ms, signature, introduction })
+        Ok(Knock { device, expires_ms, signature, introduction })
     }
 }
 
@@ -367,11 +486,7 @@ impl Canonical for Tag {
 
 impl Canonical for Listing {
     fn write(&self, w: &mut Writer) {
-        w.u8(match self {
-            Listing::Whole => 0,
-            Listing::Part => 1,
-            Listing::Moved => 2,
-        });
+        w.u8(*self as u8);
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
         match r.u8()? {

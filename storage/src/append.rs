@@ -50,6 +50,7 @@ impl Batch<'_> {
     ) -> Result<Vec<Appended>, StorageError> {
         let mut out = Vec::with_capacity(entries.len());
         let mut run_start = 0;
+        self.now_ms = now_ms;
         self.new_events.reserve(entries.len());
         self.ids.reserve(entries.len());
         let missing = match entries.first() {
@@ -212,9 +213,10 @@ impl Batch<'_> {
             Some(Content::Imported(record)) if place.clock != claimed_clock(record) => {
                 self.put_place(key::claimed(room, claimed_position(record)), number)?;
             }
-            Some(Content::Profile { name }) => {
+            Some(Content::Profile { name, home }) => {
                 if let Some(user) = entry.user {
-                    self.put_profile(room, user, Profile { hlc: entry.event.header().hlc, name: name.clone() })?;
+                    let profile = Profile::new(entry.event.header().hlc.0, name, *home, self.now_ms);
+                    self.put_profile(room, user, profile)?;
                 }
             }
             _ => {}
@@ -268,7 +270,10 @@ impl Batch<'_> {
 fn stands_in_timeline(entry: &Entry<'_>) -> bool {
     match entry.content {
         Some(content) => content.is_message(),
-        None => !matches!(entry.event.header().kind, kind::EDIT | kind::REACTION | kind::PROFILE),
+        None => !matches!(
+            entry.event.header().kind,
+            kind::EDIT | kind::REACTION | kind::PROFILE | kind::DEVICE | kind::SEALED
+        ),
     }
 }
 

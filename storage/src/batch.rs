@@ -9,7 +9,7 @@ use crate::row::{EventRow, Remains};
 use crate::schema::Family;
 use crate::store::Store;
 use rocksdb::{WriteBatch, WriteOptions};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tidings_protocol::codec::{Canonical, CodecError, Reader, Writer as Bytes, encode};
 use tidings_protocol::event::{Class, Hlc};
 use tidings_protocol::id::{EventId, RoomId, UserId};
@@ -51,10 +51,12 @@ impl Writer {
             writer: self,
             rows: WriteBatch::default(),
             counters,
+            now_ms: 0,
             new_events: HashMap::new(),
             ids: HashMap::new(),
             places: HashMap::new(),
             profiles: HashMap::new(),
+            renamed: BTreeSet::new(),
             logs: BTreeMap::new(),
             rooms: BTreeMap::new(),
         }
@@ -79,6 +81,8 @@ pub struct Batch<'w> {
     writer: &'w mut Writer,
     rows: WriteBatch,
     counters: Counters,
+    /// When what is appended came, Unix milliseconds.
+    pub(crate) now_ms: u64,
     /// Events of this batch, by id.
     pub(crate) new_events: HashMap<EventId, NewEvent>,
     /// Rows of the `id` family that this batch writes.
@@ -87,6 +91,8 @@ pub struct Batch<'w> {
     pub(crate) places: HashMap<[u8; 20], Place>,
     /// Profiles of this batch, by key.
     profiles: HashMap<Vec<u8>, Profile>,
+    /// Rooms in which somebody's profile comes with this batch.
+    renamed: BTreeSet<RoomNumber>,
     logs: BTreeMap<(RoomNumber, Log), LogRow>,
     rooms: BTreeMap<RoomNumber, RoomRow>,
 }
@@ -186,6 +192,14 @@ impl Batch<'_> {
             Some(row) => Ok(row.state.highest()),
             None => Ok(self.store().log(room, log)?.and_then(|row| row.state.highest())),
         }
+    }
+
+    /// Whether two events of a log name the same place, as this batch leaves it.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn is_forked(&self, room: RoomNumber, log: &Log) -> Result<bool, StorageError> {
+        Ok(self.held_log_row(room, log)?.is_some_and(|row| row.state.is_forked()))
     }
 
     /// The room that has this alias, in the store or by this batch.
@@ -317,6 +331,7 @@ impl Batch<'_> {
         options.set_sync(durability == Durability::Synced);
         let rows = std::mem::take(&mut self.rows);
         self.writer.store.db().write_opt(rows, &options)?;
+        self.writer.store.count_profiles(&self.renamed);
         self.writer.counters = self.counters;
         Ok(())
     }
@@ -333,9 +348,12 @@ impl Batch<'_> {
             Some(held) => Some(held),
             None => self.store().find_row(Family::Room, &place, "profile")?,
         };
-        // The name decides between equal clocks, so that the order of arrival does not.
-        let newest = held.into_iter().chain([profile]).max_by(|a, b| (a.hlc, &a.name).cmp(&(b.hlc, &b.name)));
-        self.profiles.extend(newest.map(|profile| (place, profile)));
+        let newest = match held {
+            Some(held) => held.or_newer(profile),
+            None => profile,
+        };
+        self.profiles.insert(place, newest);
+        self.renamed.insert(room);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use crate::error::Damage;
 use tidings_protocol::codec::encode;
 use tidings_protocol::event::Class;
-use tidings_protocol::id::{EventId, RoomId, UserId};
+use tidings_protocol::id::{DeviceId, EventId, RoomId, UserId};
 use tidings_protocol::log::Log;
 
 /// A room, interned.
@@ -138,11 +138,43 @@ pub(crate) fn alias(alias: &str) -> Vec<u8> {
 }
 
 pub(crate) fn profile(room: RoomNumber, user: UserId) -> Vec<u8> {
-    [b"p".as_slice(), &room.0.to_be_bytes(), user.as_bytes()].concat()
+    [profiles_of(room).as_slice(), user.as_bytes()].concat()
 }
+
+pub(crate) fn profiles_of(room: RoomNumber) -> [u8; 5] {
+    let mut out = [b'p'; 5];
+    out[1..].copy_from_slice(&room.0.to_be_bytes());
+    out
+}
+
+/// Rows of people, pins and bans: their kind, and then a name to the end of the key.
+pub(crate) fn named(kind: u8, name: &[u8]) -> Vec<u8> {
+    [&[kind], name].concat()
+}
+
+pub(crate) const PERSON: u8 = b'u';
+pub(crate) const PIN: u8 = b'd';
+pub(crate) const BAN: u8 = b'b';
 
 pub(crate) fn agreement(room: RoomNumber, peer: &[u8]) -> Vec<u8> {
     [b"g".as_slice(), &room.0.to_be_bytes(), peer].concat()
+}
+
+/// Rows of the `beacon` family, told apart by their first byte: a slot, and how far a device has our events.
+pub(crate) fn slot(room: RoomNumber, device: DeviceId, kind: u16) -> Vec<u8> {
+    [b"s".as_slice(), &room.0.to_be_bytes(), device.as_bytes(), &kind.to_be_bytes()].concat()
+}
+
+pub(crate) fn slots(room: RoomNumber) -> Vec<u8> {
+    [b"s".as_slice(), &room.0.to_be_bytes()].concat()
+}
+
+pub(crate) fn reached(room: RoomNumber, device: DeviceId) -> Vec<u8> {
+    [b"h".as_slice(), &room.0.to_be_bytes(), device.as_bytes()].concat()
+}
+
+pub(crate) fn reached_in(room: RoomNumber) -> Vec<u8> {
+    [b"h".as_slice(), &room.0.to_be_bytes()].concat()
 }
 
 /// Rows of the `meta` family.

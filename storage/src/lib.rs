@@ -5,6 +5,7 @@
 
 mod append;
 mod batch;
+mod beacons;
 mod cuts;
 mod error;
 mod events;
@@ -12,6 +13,7 @@ pub mod export;
 mod kept;
 mod key;
 mod logs;
+mod people;
 pub mod proof;
 mod range;
 mod rooms;
@@ -27,6 +29,7 @@ pub use events::StoredEvent;
 pub use kept::Kept;
 pub use key::{Position, RoomNumber};
 pub use logs::{Agreement, LogRow};
+pub use people::{PersonRow, PinRow, ShownName};
 pub use rooms::{PendingJoin, RoomRow};
 pub use store::Store;
 pub use timeline::{Direction, TimelineEntry};

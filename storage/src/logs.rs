@@ -1,6 +1,7 @@
 //! Logs of a room: what is held of each, when it last moved, and what was agreed with whom.
 
 use crate::error::{Damage, StorageError};
+use crate::events::StoredEvent;
 use crate::key::{self, LogNumber, RoomNumber};
 use crate::schema::Family;
 use crate::store::Store;
@@ -72,6 +73,27 @@ impl Store {
             .ok_or(Damage::Missing("the log of an event"))?;
         self.remember_log(number, (row.room, row.log));
         Ok((row.room, row.log))
+    }
+
+    /// The lowest event held of a log.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn first_of_log(&self, room: RoomNumber, log: &Log) -> Result<Option<StoredEvent>, StorageError> {
+        Ok(self.events_of_log(room, log, 1)?.into_iter().next())
+    }
+
+    /// The events held of a log, by seq, at most `max`.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn events_of_log(&self, room: RoomNumber, log: &Log, max: usize) -> Result<Vec<StoredEvent>, StorageError> {
+        let Some(row) = self.log(room, log)? else { return Ok(Vec::new()) };
+        let mut out = Vec::new();
+        for number in self.numbers_of_log(row.number)?.take(max) {
+            out.extend(self.event(number?)?);
+        }
+        Ok(out)
     }
 
     /// The log of an event that is held in this room.

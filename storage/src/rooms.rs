@@ -10,6 +10,7 @@ use tidings_protocol::control::set::ControlSet;
 use tidings_protocol::event::{Body, Hlc};
 use tidings_protocol::id::{EventId, RoomId, UserId};
 use tidings_protocol::limits::{ADDRESS_LEN_MAX, LINK_ADDRESSES_MAX, NAME_LEN_MAX};
+use tidings_protocol::lookalike::Looks;
 
 /// A room of this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,16 +33,18 @@ pub struct RoomRow {
     pub pending: Option<PendingJoin>,
     /// Where members' nodes were.
     pub addresses: Vec<String>,
+    /// The user whose self-room it is: held silently, shown in no list.
+    pub home_of: Option<UserId>,
 }
 
 /// What is needed to go on joining after a restart.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PendingJoin {
-    /// The OpenInvite.
+    /// The OpenInvite; for another device of a member, the grant under which it enrols.
     pub invite: EventId,
-    /// The invite's private key.
+    /// The invite's private key; zero where there is none.
     pub key: [u8; 32],
-    /// Our Join, signed once and sent until it is taken up: its bytes as they travel.
+    /// Our Join or Enrol, signed once and sent until it is taken up: its bytes as they travel.
     pub join: Vec<u8>,
 }
 
@@ -126,6 +129,15 @@ impl Store {
         Ok(row.map(|p| p.name))
     }
 
+    /// The self-room that a user named in a room.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn profile_home(&self, room: RoomNumber, user: UserId) -> Result<Option<RoomId>, StorageError> {
+        let row: Option<Profile> = self.find_row(Family::Room, &key::profile(room, user), "profile")?;
+        Ok(row.and_then(|p| p.home))
+    }
+
     /// The Erase event that hides this content, and when its payload goes (Unix milliseconds; 0: it is gone).
     ///
     /// # Errors
@@ -145,10 +157,32 @@ impl Store {
     }
 }
 
-/// The newest name that a user gave in a room.
+/// The newest name and self-room that a user gave in a room.
 pub(crate) struct Profile {
     pub(crate) hlc: Hlc,
     pub(crate) name: String,
+    /// Their self-room, by their word.
+    pub(crate) home: Option<RoomId>,
+    /// When they first gave a name that looks so.
+    pub(crate) since: Hlc,
+    /// When that came here, Unix milliseconds.
+    pub(crate) here_ms: u64,
+}
+
+impl Profile {
+    /// A name as it comes.
+    pub(crate) fn new(hlc: u64, name: &str, home: Option<RoomId>, here_ms: u64) -> Profile {
+        Profile { hlc: Hlc(hlc), name: name.to_owned(), home, since: Hlc(hlc), here_ms }
+    }
+
+    /// The newer of two. What they say decides between equal clocks, so that the order of arrival does not.
+    pub(crate) fn or_newer(self, other: Profile) -> Profile {
+        let alike = self.name == other.name || Looks::of(&self.name).alike(&Looks::of(&other.name));
+        let (since, here_ms) = (self.since.min(other.since), self.here_ms.min(other.here_ms));
+        let is_newer = (self.hlc, &self.name, self.home) < (other.hlc, &other.name, other.home);
+        let newest = if is_newer { other } else { self };
+        if alike { Profile { since, here_ms, ..newest } } else { newest }
+    }
 }
 
 /// What hides a message.
@@ -181,6 +215,7 @@ impl Canonical for RoomRow {
         for address in &self.addresses {
             w.text(address);
         }
+        write_option(w, self.home_of.as_ref());
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
         let room = RoomId::read(r)?;
@@ -199,7 +234,20 @@ impl Canonical for RoomRow {
         for _ in 0..r.length(LINK_ADDRESSES_MAX)? {
             addresses.push(r.text(ADDRESS_LEN_MAX)?);
         }
-        Ok(RoomRow { room, kind, secret, alias, read_clock, change, left, pending, addresses })
+        let home_of = read_option(r)?;
+        Ok(RoomRow { room, kind, secret, alias, read_clock, change, left, pending, addresses, home_of })
+    }
+}
+
+fn write_option<T: Canonical>(w: &mut Writer, value: Option<&T>) {
+    w.u8(u8::from(value.is_some()));
+    value.into_iter().for_each(|value| value.write(w));
+}
+
+fn read_option<T: Canonical>(r: &mut Reader<'_>) -> Result<Option<T>, CodecError> {
+    match r.u8()? {
+        0 => Ok(None),
+        _ => T::read(r).map(Some),
     }
 }
 
@@ -207,9 +255,13 @@ impl Canonical for Profile {
     fn write(&self, w: &mut Writer) {
         w.u64(self.hlc.0);
         w.text(&self.name);
+        write_option(w, self.home.as_ref());
+        w.u64(self.since.0);
+        w.u64(self.here_ms);
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
-        Ok(Profile { hlc: Hlc(r.u64()?), name: r.text(NAME_LEN_MAX)? })
+        let (hlc, name, home) = (Hlc(r.u64()?), r.text(NAME_LEN_MAX)?, read_option(r)?);
+        Ok(Profile { hlc, name, home, since: Hlc(r.u64()?), here_ms: r.u64()? })
     }
 }
 

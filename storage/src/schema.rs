@@ -29,17 +29,19 @@ pub enum Family {
     Relation,
     /// Room -> its control events' numbers.
     Control,
-    /// Rooms, aliases, profiles, agreements.
+    /// Rooms, aliases, profiles, agreements; people, pins and bans.
     Room,
     /// Event id -> the Erase that hides it.
     Erased,
     /// Local number -> own events that nobody was told of yet.
     Outbox,
+    /// Room, device, kind -> the newest beacon; room, device -> up to which number it has our events.
+    Beacon,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Family; 12] = [
+    pub const ALL: [Family; 13] = [
         Family::Meta,
         Family::Event,
         Family::Payload,
@@ -52,6 +54,7 @@ impl Family {
         Family::Room,
         Family::Erased,
         Family::Outbox,
+        Family::Beacon,
     ];
 
     /// The name on disk.
@@ -69,6 +72,7 @@ impl Family {
             Family::Room => "room",
             Family::Erased => "erased",
             Family::Outbox => "outbox",
+            Family::Beacon => "beacon",
         }
     }
 }

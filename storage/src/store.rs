@@ -6,7 +6,7 @@ use crate::kept::Remembered;
 use crate::key::{self, LogNumber, RoomNumber};
 use crate::schema::{Family, SCHEMA, database_options, families};
 use rocksdb::{ColumnFamily, DB, DBPinnableSlice, Direction, IteratorMode, ReadOptions};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -21,6 +21,8 @@ pub struct Store {
     logs: Arc<RwLock<KnownLogs>>,
     /// What cuts left of logs, as last found.
     kept: Arc<Mutex<HashMap<LogNumber, Remembered>>>,
+    /// How often names were written in a room, since the store was opened.
+    profile_changes: Arc<RwLock<HashMap<RoomNumber, u64>>>,
 }
 
 type KnownLogs = HashMap<LogNumber, (RoomNumber, Log)>;
@@ -33,7 +35,13 @@ impl Store {
     pub fn open(path: &Path) -> Result<(Store, Writer), StorageError> {
         let db = DB::open_cf_descriptors(&database_options(), path, families())
             .map_err(|error| newer_schema(path, &error).unwrap_or_else(|| error.into()))?;
-        let store = Store { db: Arc::new(db), path: path.to_owned(), logs: Arc::default(), kept: Arc::default() };
+        let store = Store {
+            db: Arc::new(db),
+            path: path.to_owned(),
+            logs: Arc::default(),
+            kept: Arc::default(),
+            profile_changes: Arc::default(),
+        };
         match store.find(Family::Meta, key::META_SCHEMA)? {
             None => {
                 let mut sync = rocksdb::WriteOptions::default();
@@ -99,6 +107,21 @@ impl Store {
             self.db.compact_range_cf_opt(family, None::<&[u8]>, None::<&[u8]>, &options);
         }
         Ok(())
+    }
+
+    /// Grows with every name that is written in a room: what was made of its names is good as long as this is the same.
+    pub fn profile_changes(&self, room: RoomNumber) -> u64 {
+        self.profile_changes.read().unwrap_or_else(PoisonError::into_inner).get(&room).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn count_profiles(&self, rooms: &BTreeSet<RoomNumber>) {
+        if rooms.is_empty() {
+            return;
+        }
+        let mut changes = self.profile_changes.write().unwrap_or_else(PoisonError::into_inner);
+        for room in rooms {
+            *changes.entry(*room).or_default() += 1;
+        }
     }
 
     pub(crate) fn known_log(&self, number: LogNumber) -> Option<(RoomNumber, Log)> {

@@ -109,6 +109,10 @@ fn nobody_asks_over_tcp_without_the_token_or_from_another_page() {
         "POST /v1/rooms/zig/messages",
         "POST /v1/rooms/zig/import",
         "POST /v1/stop",
+        "GET /v1/people",
+        "POST /v1/people/x/block",
+        "POST /v1/pins",
+        "DELETE /v1/bans/x",
         "GET /no/such/route",
     ];
     for route in routes {

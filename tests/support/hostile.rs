@@ -5,6 +5,7 @@ use super::stranger::{Heard, Stranger, within};
 use futures::{AsyncReadExt, AsyncWriteExt};
 use libp2p::{Multiaddr, PeerId, Stream, identity, multiaddr};
 use std::time::{SystemTime, UNIX_EPOCH};
+use tidings_protocol::beacon::SignedBeacon;
 use tidings_protocol::codec::encode;
 use tidings_protocol::control::payload::RoomKind;
 use tidings_protocol::event::{Body, Class, Header, Hlc, Payload, SignedEvent, VerifiedEvent};
@@ -21,6 +22,8 @@ use tidings_protocol::wire::{Branch, Frame, Handle, Head, Listing, SYNC_VERSION,
 pub struct Hostile {
     pub stranger: Stranger,
     stream: Stream,
+    /// What the node said first, and whom we talk to, once an opening was made.
+    opened: Option<(Frame, Settings)>,
 }
 
 impl Hostile {
@@ -29,7 +32,7 @@ impl Hostile {
         let mut stranger = Stranger::below(peer_of(node)).await;
         let peer = stranger.dial(node).await;
         let stream = stranger.open(peer, "/tidings/sync/1").await;
-        Hostile { stranger, stream }
+        Hostile { stranger, stream, opened: None }
     }
 
     /// One after the hellos; and what the node calls its rooms.
@@ -63,6 +66,57 @@ impl Hostile {
         talk.handle(Input::Frame(hello), &Nothing, now_ms()).unwrap();
         hostile.say_all(&mut talk).await;
         (hostile, talk)
+    }
+
+    /// Says the opening of an honest peer that offers rooms, and all that it wants to say to the node's tags; what came.
+    pub async fn begin(&mut self, node: &str, offers: Vec<Offer>) -> Vec<Frame> {
+        let (us, them) = (self.stranger.peer.to_bytes(), peer_of(node).to_bytes());
+        let settings = Settings { side: Side::Initiator, network: String::new(), nonce: NONCE, us, them };
+        let mut talk = Conversation::new(settings.clone(), offers);
+        self.say_all(&mut talk).await;
+        let mut heard = Vec::new();
+        for _ in 0..2 {
+            let frame = self.hear().await.unwrap();
+            talk.handle(Input::Frame(frame.clone()), &Nothing, now_ms()).unwrap();
+            self.say_all(&mut talk).await;
+            heard.push(frame);
+        }
+        self.opened = heard.first().map(|hello| (hello.clone(), settings));
+        heard
+    }
+
+    /// The knock by which one who is joining would ask to be let into a room.
+    pub fn knock(&self, offer: Offer) -> Frame {
+        let (hello, settings) = self.opened.clone().unwrap();
+        let mut talk = Conversation::new(settings, vec![offer]);
+        talk.handle(Input::Frame(hello), &Nothing, now_ms()).unwrap();
+        loop {
+            if let Output::Send(frame @ Frame::Knock { .. }) = talk.next_output(&Nothing).unwrap().unwrap() {
+                return frame;
+            }
+        }
+    }
+
+    /// One in which these rooms were offered; and the tags that the node told are heard, too.
+    pub async fn offering_all(node: &str, offers: Vec<Offer>) -> Hostile {
+        let mut hostile = Hostile::open(node).await;
+        hostile.begin(node, offers).await;
+        hostile
+    }
+
+    /// One that the node has opened, in which it was told of a room; all that it said until it was silent.
+    pub async fn called(node: &str, offer: Offer) -> (Hostile, Vec<Frame>) {
+        let mut stranger = Stranger::above(peer_of(node)).await;
+        let stream = stranger.is_opened(node, "/tidings/sync/1").await;
+        let mut hostile = Hostile { stranger, stream, opened: None };
+        let (us, them) = (hostile.stranger.peer.to_bytes(), peer_of(node).to_bytes());
+        let settings = Settings { side: Side::Responder, network: String::new(), nonce: NONCE, us, them };
+        let mut talk = Conversation::new(settings, vec![offer]);
+        let hello = hostile.hear().await.unwrap();
+        talk.handle(Input::Frame(hello), &Nothing, now_ms()).unwrap();
+        hostile.say_all(&mut talk).await;
+        let told = hostile.caught_up().await;
+        (hostile, told)
     }
 
     /// Says all that the conversation wants said.
@@ -159,7 +213,7 @@ pub fn peer_of(address: &str) -> PeerId {
 /// A public room.
 pub fn offer(room: RoomId) -> Offer {
     let (kind, secret) = (RoomKind::Public, [0; 32]);
-    Offer { room, kind, secret, credential: None, introduction: Vec::new(), joining: false }
+    Offer { room, kind, secret, inner: None, credential: None, introduction: Vec::new(), joining: false }
 }
 
 pub fn signed(event: &VerifiedEvent) -> SignedEvent {
@@ -227,6 +281,12 @@ impl Holdings for Nothing {
     fn is_current_device(&self, _: RoomId, _: tidings_protocol::id::DeviceId) -> Result<bool, Unavailable> {
         Ok(false)
     }
+    fn beacons(&self, _: RoomId) -> Result<Vec<SignedBeacon>, Unavailable> {
+        Ok(Vec::new())
+    }
+    fn beacons_fingerprint(&self, _: RoomId) -> Result<[u8; 32], Unavailable> {
+        Ok([0; 32])
+    }
     fn may_fetch(&self, _: RoomId) -> bool {
         false
     }
@@ -235,3 +295,5 @@ impl Holdings for Nothing {
 /// The first room that the hostile peer has offered.
 pub const ROOM: Handle = Handle(0);
 const NONCE: [u8; 16] = [0xee; 16];
+/// For how long a credential is made out.
+pub const CREDENTIAL_MS: u64 = 24 * 3600 * 1000;

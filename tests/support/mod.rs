@@ -2,12 +2,22 @@
 
 use std::io::Write;
 
+pub mod asks;
+pub mod big_room;
 pub mod crash;
+pub mod devices;
+pub mod domain;
+pub mod fixture_rooms;
 pub mod healing;
 pub mod hostile;
+pub mod insider;
 pub mod nodes;
 pub mod people;
+pub mod random_deeds;
 pub mod random_room;
+pub mod revoking;
+pub mod room_causes;
+pub mod room_verdict;
 pub mod scene;
 pub mod seeded;
 pub mod store;

@@ -37,6 +37,13 @@ impl Person {
         Person { device: Arc::new(device), certificate, seed: number, device_seed }
     }
 
+    /// The same person at their user key, whose own log revokes devices.
+    pub fn at_key(number: u8) -> Person {
+        let user = RecoveryPhrase::from_entropy([number; 32]).user_key();
+        let certificate = user.certify(user.user().into(), "", START_MS);
+        Person { device: Arc::new(user.own_log_key()), certificate, seed: number, device_seed: [0; 32] }
+    }
+
     pub fn user(&self) -> UserId {
         self.certificate.user()
     }
@@ -244,7 +251,7 @@ impl Pen {
     }
 
     pub fn profile(&mut self, name: &str) -> VerifiedEvent {
-        self.say(Content::Profile { name: name.into() })
+        self.say(Content::Profile { name: name.into(), home: None })
     }
 }
 

@@ -159,6 +159,7 @@ pub fn room_row(room: RoomId) -> RoomRow {
         left: false,
         pending: None,
         addresses: Vec::new(),
+        home_of: None,
     }
 }
 

@@ -71,6 +71,14 @@ impl Stranger {
         Stranger::start(key, |_| {}).await
     }
 
+    /// A stranger whose id is above a node's: such a node opens the conversation itself.
+    pub async fn above(node: PeerId) -> Stranger {
+        let key = std::iter::repeat_with(identity::Keypair::generate_ed25519)
+            .find(|key| key.public().to_peer_id() > node)
+            .unwrap();
+        Stranger::start(key, |_| {}).await
+    }
+
     async fn start(key: identity::Keypair, change: impl FnOnce(&mut ConfigBuilder)) -> Stranger {
         let mut config = ConfigBuilder::default();
         config.validation_mode(ValidationMode::Anonymous).message_id_fn(id_of);
@@ -164,6 +172,24 @@ impl Stranger {
     /// Opens a stream to a node that it is connected to.
     pub async fn open(&mut self, node: PeerId, protocol: &'static str) -> Stream {
         within(self.control.open_stream(node, StreamProtocol::new(protocol))).await.unwrap()
+    }
+
+    /// Connects to a node that opens a stream to us.
+    pub async fn is_opened(&mut self, node: &str, protocol: &'static str) -> Stream {
+        let mut incoming = self.control.accept(StreamProtocol::new(protocol)).unwrap();
+        self.dial(node).await;
+        within(incoming.next()).await.unwrap().1
+    }
+
+    /// All messages that have come so far.
+    pub fn messages(&mut self) -> Vec<Vec<u8>> {
+        let mut messages = Vec::new();
+        while let Ok(heard) = self.heard.try_recv() {
+            if let Heard::Message(data) = heard {
+                messages.push(data);
+            }
+        }
+        messages
     }
 
     fn wish(&self, wish: Wish) {

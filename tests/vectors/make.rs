@@ -1,25 +1,55 @@
 //! What `events.json` is made of: a small room in which every kind of event is said once, by who may say it, and what
 //! goes with it.
 
+use super::account::{device_link, device_link_vector, enrolment_vector, sealed_vector, self_room_vector};
+use super::beacons::beacons;
 use super::malformed::malformed;
 use super::parts::{
-    ADA, ADA_DEVICE, BOB, BOB_DEVICE, CAROL, CAROL_DEVICE, INVITE, OTHER, START_MS, certificate, certificate_vector,
-    content_fields, control_fields, event_vector, hex, imported, join_vector, link, link_vector, range_vector, sorted,
-    source_vector, user, user_vector, word_list,
+    ADA, ADA_DEVICE, BOB, BOB_DEVICE, CAROL, CAROL_DEVICE, CAROL_KEY, INVITE, OTHER, OTHER_DEVICE, START_MS,
+    certificate, certificate_vector, content_fields, control_fields, event_vector, hex, imported, join_vector, link,
+    link_vector, range_vector, sorted, source_vector, user, user_vector, word_list,
 };
 use serde_json::{Value, json};
+use tidings_protocol::account::{Bundle, Entry, Record, RoomRecord, self_room};
 use tidings_protocol::codec::encode;
 use tidings_protocol::content::{Content, Imported, Text};
+use tidings_protocol::control::cut::Cut;
 use tidings_protocol::control::kind;
 use tidings_protocol::control::payload::{
-    CloseInvite, Control, Erase, Genesis, Grant, Join, OpenInvite, RoomKind, Set,
+    CloseInvite, Control, Erase, Genesis, Grant, Join, OpenInvite, Revoke, RevokeDevice, RoomKind, Set,
 };
 use tidings_protocol::control::rank::Rank;
 use tidings_protocol::event::{Body, Class, Draft, Hlc, Payload, SignedEvent, VerifiedEvent};
 use tidings_protocol::id::{EventId, RoomId};
-use tidings_protocol::identity::{DeviceKey, InviteSecret};
+use tidings_protocol::identity::{DeviceKey, InviteSecret, RecoveryPhrase};
 use tidings_protocol::link::InviteLink;
+use tidings_protocol::log::Log;
 use tidings_protocol::range::sign_run;
+use tidings_protocol::sealed::{Place, Sealed};
+
+/// Two records of Carol's, sealed in her self-room by her device to itself and to her words.
+pub fn sealed_by_carol() -> (Sealed, Vec<u8>, Place) {
+    let (phrase, device) = (RecoveryPhrase::from_entropy(CAROL), DeviceKey::from_seed(&CAROL_DEVICE));
+    let place = Place { room: self_room(&phrase).unwrap().room(), author: device.device() };
+    let said = RoomRecord {
+        kind: RoomKind::Members,
+        secret: [0x5e; 32],
+        alias: "zig".into(),
+        left: false,
+        grant: EventId([0x6a; 32]),
+        addresses: vec!["/ip4/203.0.113.7/udp/4001/quic-v1/p2p/12D3KooWExample".into()],
+    };
+    let records = [Record::Room(RoomId([0x07; 32]), said), Record::Read(RoomId([0x07; 32]))];
+    let entries = records.iter().map(|record| Entry::new(record, Hlc::at_ms(START_MS))).collect();
+    let plain = Bundle { whole: true, entries }.to_bytes();
+    let mut n = 0;
+    let mut entropy = || {
+        n += 1;
+        [n; 32]
+    };
+    let to = [phrase.sealing_key().id(), device.sealing_key().id()];
+    (Sealed::seal(&plain, &to, place, &mut entropy).unwrap(), plain, place)
+}
 
 /// Everything, as the file has it.
 pub fn vectors() -> Value {
@@ -31,6 +61,7 @@ pub fn vectors() -> Value {
         story.verified.iter().find(|e| e.header().kind == kind::JOIN && e.header().class == Class::Control).unwrap();
     let users = [ADA, BOB, CAROL, OTHER, [0x80; 32]].map(user_vector);
     let sources = [0, 1].map(|occurrence| source_vector(&Imported { occurrence, ..imported() }));
+    let device_links = ["", "corp"].map(|network| device_link_vector(&device_link(network)));
     json!({
         "word_list": word_list(),
         "users": users,
@@ -43,8 +74,13 @@ pub fn vectors() -> Value {
         "source_ids": sources,
         "links": story.links.iter().map(link_vector).collect::<Vec<_>>(),
         "ranges": [control_range(&story.verified), content_range(&story.verified)],
+        "beacons": beacons(story.verified[0].room(), first.id()),
         "erased": [{ "id": hex(first.id().as_bytes()), "event": hex(&erased) }],
         "malformed": malformed(&genesis, join.header(), first.header()),
+        "self_rooms": [self_room_vector(CAROL), self_room_vector(ADA)],
+        "sealed": [sealed_vector()],
+        "device_links": device_links,
+        "enrolments": [enrolment_vector()],
         "events": story.vectors,
     })
 }
@@ -99,6 +135,7 @@ impl Story {
         let mut carol = story.found(&mut ada);
         let message = story.chat(&mut carol);
         story.finish(&mut ada, &carol, message);
+        story.part(&carol);
         story
     }
 
@@ -165,7 +202,16 @@ impl Story {
             self.say(carol, label, Content::Reaction { target: first, emoji: "👍".into(), removed }, &[]);
         }
         self.say(carol, "imported", Content::Imported(imported()), &[]);
-        self.say(carol, "profile", Content::Profile { name: "Carol".into() }, &[]);
+        self.say(carol, "profile", Content::Profile { name: "Carol".into(), home: None }, &[]);
+        let home = Some(self_room(&RecoveryPhrase::from_entropy(CAROL)).unwrap().room());
+        self.say(carol, "profile with a self-room", Content::Profile { name: String::new(), home }, &[]);
+        self.say(
+            carol,
+            "device",
+            Content::Device { sealing: DeviceKey::from_seed(&CAROL_DEVICE).sealing_key().id() },
+            &[],
+        );
+        self.say(carol, "sealed", Content::Sealed(sealed_by_carol().0), &[]);
         let eight: Vec<EventId> = self.verified.iter().take(8).map(VerifiedEvent::id).collect();
         self.say(carol, "empty text with 8 parents", Content::Text("".into()), &eight);
         let later = Said { kind: 999, payload: b"unread".to_vec(), fields: json!({}) };
@@ -185,6 +231,36 @@ impl Story {
         self.say(ada, "leave", Control::Leave, &[]);
         let mut other = Pen { class: Class::Control, seq: 1, prev: carol.grant, ..*carol };
         self.say(&mut other, "a later control kind", Said { kind: 999, payload: vec![0; 3], fields: json!({}) }, &[]);
+    }
+}
+
+impl Story {
+    /// Bob is removed, Carol's device is revoked by her key, and the room goes on elsewhere.
+    fn part(&mut self, carol: &Pen) {
+        let genesis = self.verified[0].id();
+        let of_bob = self.verified.iter().find(|e| e.header().kind == kind::ENROL && e.log().class == Class::Control);
+        let (bob_log, enrol) = of_bob.map(|e| (e.log(), e.id())).unwrap();
+        let mut other = Pen::new(OTHER_DEVICE, Class::Control, genesis.into(), genesis);
+        self.say(&mut other, "enrol of a founder", Control::Enrol(certificate(OTHER, OTHER_DEVICE)), &[]);
+        let control = Cut { log: bob_log, seq: 1, ids: vec![enrol] };
+        let content = Log { class: Class::Content, ..bob_log };
+        let content = Cut { log: content, seq: 9, ids: sorted([EventId([0xcc; 32]), EventId([0x0c; 32])]) };
+        let revoke = Revoke { user: user(BOB), cuts: vec![control, content], joins: vec![carol.grant] };
+        let revoked = self.say(&mut other, "revoke", Control::Revoke(revoke), &[]);
+        let again = Grant { user: user(BOB), rank: Rank::MEMBER, lifts: vec![revoked] };
+        self.say(&mut other, "grant that lifts a revoke", Control::Grant(again), &[]);
+        let nothing = Revoke { user: user(ADA), cuts: Vec::new(), joins: Vec::new() };
+        self.say(&mut other, "revoke of everything", Control::Revoke(nothing), &[]);
+
+        let mut key = Pen::new(CAROL_KEY, Class::Control, genesis.into(), carol.grant);
+        self.say(&mut key, "enrol of a user key", Control::Enrol(certificate(CAROL, CAROL_KEY)), &[]);
+        let author = DeviceKey::from_seed(&CAROL_DEVICE).device();
+        let log = |class| Log { class, author, grant: carol.grant };
+        let control = Cut { log: log(Class::Control), seq: 1, ids: vec![carol.grant] };
+        let content = Cut { log: log(Class::Content), seq: carol.seq, ids: vec![carol.prev] };
+        let device = RevokeDevice { device: author, cuts: vec![control, content] };
+        self.say(&mut key, "revoke device", Control::RevokeDevice(device), &[]);
+        self.say(&mut other, "successor", Control::Successor(RoomId([0x5c; 32])), &[]);
     }
 }
 

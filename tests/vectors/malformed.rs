@@ -4,16 +4,20 @@ use super::parts::{INVITE, hex};
 use serde_json::{Value, json};
 use tidings_protocol::codec::encode;
 use tidings_protocol::content::{Content, Text};
-use tidings_protocol::control::payload::{Control, OpenInvite, Set};
+use tidings_protocol::control::cut::Cut;
+use tidings_protocol::control::payload::{Control, OpenInvite, Revoke, RevokeDevice, Set};
 use tidings_protocol::control::rank::Rank;
-use tidings_protocol::event::{Header, SignedEvent};
-use tidings_protocol::id::{EventId, RoomId, UserId};
+use tidings_protocol::event::{Class, Header, SignedEvent};
+use tidings_protocol::id::{DeviceId, EventId, RoomId, UserId};
 use tidings_protocol::identity::InviteSecret;
+use tidings_protocol::log::Log;
 
 /// What every reader refuses.
 pub fn malformed(genesis: &SignedEvent, join: &Header, first: &Header) -> Vec<Value> {
     let mut out = malformed_headers(&genesis.header, join, first);
     out.extend(malformed_payloads());
+    out.extend(super::beacons::malformed());
+    out.extend(malformed_revocations());
     let event = encode(genesis);
     let flag = 4 + 188 + 64;
     out.push(bad("event", 0, "a byte is left over", [&event[..], &[0]].concat()));
@@ -59,7 +63,7 @@ fn malformed_payloads() -> Vec<Value> {
     let two = vec![UserId([2; 32]), UserId([1; 32])];
     let descending = Content::Text(Text { body: "hi".into(), mentions: two });
     let many = Content::Text(Text { body: String::new(), mentions: (0..65).map(|n| UserId([n; 32])).collect() });
-    let long = Content::Profile { name: "n".repeat(65) };
+    let long = Content::Profile { name: "n".repeat(65), home: None };
     let silent = Content::Reaction { target: EventId([1; 32]), emoji: String::new(), removed: false };
     let mut flag = Content::Reaction { target: EventId([1; 32]), emoji: "+".into(), removed: true }.encode();
     *flag.last_mut().unwrap() = 2;
@@ -85,6 +89,33 @@ fn malformed_payloads() -> Vec<Value> {
     ]
 }
 
-fn bad(what: &str, kind: u16, label: &str, bytes: Vec<u8>) -> Value {
+fn malformed_revocations() -> Vec<Value> {
+    let log = |n: u8| Log { class: Class::Content, author: DeviceId([n; 32]), grant: EventId([1; 32]) };
+    let cut =
+        |n: u8, seq: u64, ids: &[u8]| Cut { log: log(n), seq, ids: ids.iter().map(|n| EventId([*n; 32])).collect() };
+    let revoke = |cuts: Vec<Cut>| Control::Revoke(Revoke { user: UserId([3; 32]), cuts, joins: Vec::new() }).encode();
+    let nine: Vec<u8> = (1..=9).collect();
+    let mut class = revoke(vec![cut(1, 1, &[1])]);
+    class[36] = 2;
+    let joins = (0..1025u32).map(|n| EventId(std::array::from_fn(|i| (n >> (8 * (31 - i.max(28)))) as u8))).collect();
+    let joins = Control::Revoke(Revoke { user: UserId([3; 32]), cuts: Vec::new(), joins }).encode();
+    let device = RevokeDevice { device: DeviceId([1; 32]), cuts: vec![cut(1, 1, &[1]), cut(1, 2, &[1])] };
+    let mut left_over = Control::RevokeDevice(RevokeDevice { cuts: Vec::new(), ..device.clone() }).encode();
+    left_over.push(0);
+    vec![
+        bad("control", 7, "two cuts of one log", revoke(vec![cut(1, 1, &[1]), cut(1, 1, &[2])])),
+        bad("control", 7, "cuts descend", revoke(vec![cut(2, 1, &[1]), cut(1, 1, &[1])])),
+        bad("control", 7, "ids of a cut descend", revoke(vec![cut(1, 1, &[2, 1])])),
+        bad("control", 7, "9 ids in a cut", revoke(vec![cut(1, 1, &nine)])),
+        bad("control", 7, "65 cuts", revoke((0..65).map(|n| cut(n, 1, &[1])).collect())),
+        bad("control", 7, "a cut of class 2", class),
+        bad("control", 7, "1025 joins", joins),
+        bad("control", 8, "two cuts of one log", Control::RevokeDevice(device).encode()),
+        bad("control", 8, "a byte is left over", left_over),
+        bad("control", 12, "a room of 31 bytes", vec![1; 31]),
+    ]
+}
+
+pub fn bad(what: &str, kind: u16, label: &str, bytes: Vec<u8>) -> Value {
     json!({ "what": what, "kind": kind, "label": label, "bytes": hex(&bytes) })
 }

@@ -1,8 +1,9 @@
 """Evaluates rooms with the executable model of room authority, whose path is the argument.
 
 Standard input: {"rooms": [[event, ...], ...], "mutant": name of a rule change of the model, or ""}. An event has id, kind,
-author, grant, seq, prev and d, as the model's Event; lists stand for tuples. Standard output: for each room the valid ids,
-why others are void, members, devices, settings and erased places.
+author, grant, seq, prev and d, as the model's Event; lists stand for tuples, and cuts are a list of [log, seq, ids].
+Standard output: for each room the valid ids, why others are void, which of those are proofs, members, devices, settings and
+erased places.
 """
 import importlib.util
 import json
@@ -22,6 +23,8 @@ def event(model, told):
     e.id, e.kind, e.author, e.grant = told["id"], told["kind"], told["author"], told["grant"]
     e.seq, e.prev, e.parents = told["seq"], told["prev"], ()
     e.d = {k: tuple(v) if isinstance(v, list) else v for k, v in told["d"].items()}
+    if "cuts" in e.d:
+        e.d["cuts"] = {tuple(log): (seq, tuple(ids)) for log, seq, ids in e.d["cuts"]}
     return e
 
 
@@ -32,6 +35,7 @@ def verdict(model, told):
     return {
         "valid": sorted(valid),
         "why": {i: why for i, why in room.why.items() if why},
+        "proofs": sorted(model.proofs(room, valid) - valid),
         "members": state["members"],
         "devices": {user: sorted(devices) for user, devices in state["devices"].items()},
         "settings": state["settings"],

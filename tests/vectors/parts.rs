@@ -10,7 +10,6 @@ use tidings_protocol::event::{Body, VerifiedEvent};
 use tidings_protocol::id::{EventId, RoomId, UserId};
 use tidings_protocol::identity::{DeviceCertificate, DeviceKey, InviteSecret, RecoveryPhrase};
 use tidings_protocol::link::InviteLink;
-use tidings_protocol::log::Log;
 use tidings_protocol::range::{Range, Row, RowBody};
 
 pub fn event_vector(label: &str, seed: &[u8; 32], event: &VerifiedEvent, fields: Value) -> Value {
@@ -73,9 +72,12 @@ pub fn control_fields(control: &Control) -> Value {
 }
 
 fn cuts_fields(cuts: &[Cut]) -> Value {
-    let log =
-        |log: &Log| json!({ "class": log.class.number(), "author": hex(&log.author.0), "grant": hex(&log.grant.0) });
-    cuts.iter().map(|cut| json!({ "log": log(&cut.log), "seq": cut.seq, "ids": ids(&cut.ids) })).collect()
+    let fields = |cut: &Cut| {
+        let log = &cut.log;
+        let (author, grant) = (hex(&log.author.0), hex(&log.grant.0));
+        json!({ "class": log.class.number(), "author": author, "grant": grant, "seq": cut.seq, "ids": ids(&cut.ids) })
+    };
+    cuts.iter().map(fields).collect()
 }
 
 pub fn content_fields(content: &Content) -> Value {
@@ -95,9 +97,21 @@ pub fn content_fields(content: &Content) -> Value {
             "source": i.source, "author": i.author, "ms": i.ms,
             "order": i.order, "occurrence": i.occurrence, "text": i.text,
         }),
-        Content::Profile { name } => json!({ "name": name }),
+        Content::Profile { name, home: None } => json!({ "name": name, "has_home": 0 }),
+        Content::Profile { name, home: Some(home) } => json!({ "name": name, "has_home": 1, "home": hex(&home.0) }),
+        Content::Device { sealing } => json!({ "sealing": hex(&sealing.0) }),
+        Content::Sealed(sealed) => sealed_fields(&encode(sealed)),
         Content::Unknown { .. } => json!({}),
     }
+}
+
+/// A count, a key and what is sealed to it for each recipient, and the ciphertext with its length.
+fn sealed_fields(bytes: &[u8]) -> Value {
+    let count = usize::try_from(u32::from_be_bytes(bytes[..4].try_into().unwrap())).unwrap();
+    let (recipients, ciphertext) = bytes[4..].split_at(count * 112);
+    let recipient = |r: &[u8]| json!({ "id": hex(&r[..32]), "sealed_key": hex(&r[32..]) });
+    let recipients: Vec<Value> = recipients.chunks(112).map(recipient).collect();
+    json!({ "recipients": recipients, "ciphertext": hex(&ciphertext[4..]) })
 }
 
 pub fn user_vector(entropy: [u8; 32]) -> Value {
@@ -278,6 +292,12 @@ pub const OTHER: [u8; 32] = [0xff; 32];
 pub const ADA_DEVICE: [u8; 32] = [0x11; 32];
 pub const BOB_DEVICE: [u8; 32] = [0x22; 32];
 pub const CAROL_DEVICE: [u8; 32] = [0x33; 32];
+pub const OTHER_DEVICE: [u8; 32] = [0x55; 32];
+/// Carol's user key, as it follows from her entropy.
+pub const CAROL_KEY: [u8; 32] = [
+    0x7d, 0x25, 0x1f, 0xcd, 0x6f, 0x96, 0x03, 0xd7, 0xed, 0x84, 0xd1, 0xe0, 0xbd, 0x7e, 0x5b, 0x12, 0x56, 0x49, 0x3a,
+    0xce, 0xb1, 0x81, 0x2e, 0x97, 0xd6, 0x95, 0xc2, 0x89, 0x00, 0xf2, 0x29, 0x95,
+];
 /// Private key of the room's invite.
 pub const INVITE: [u8; 32] = [0x44; 32];
 /// When the first event is said.

@@ -5,6 +5,8 @@ Bytes are hexadecimal text throughout, as in the vectors: what PROTOCOL.md write
 import base64, hashlib, hmac, io, re
 from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 CERTIFICATE = "user:[32] device:[32] name:text≤64 created_ms:u64 signature:[64]"
@@ -94,10 +96,25 @@ def public(seed):
     KEYS[name] = key
     return name
 
-def user_key(entropy):
+def derived(entropy, label, size):
     """HKDF-SHA256: what is extracted without salt, expanded to one block."""
     extracted = hmac.digest(bytes(32), unhex(entropy), "sha256")
-    return public(hmac.digest(extracted, b"tidings/user key/1\x01", "sha256").hex())
+    return hmac.digest(extracted, f"tidings/{label}/1\x01".encode(), "sha256")[:size].hex()
+
+def user_key(entropy):
+    return public(derived(entropy, "user key", 32))
+
+def x25519_public(private):
+    return X25519PrivateKey.from_private_bytes(unhex(private)).public_key().public_bytes_raw().hex()
+
+def agree(private, theirs):
+    return X25519PrivateKey.from_private_bytes(unhex(private)).exchange(X25519PublicKey.from_public_bytes(unhex(theirs))).hex()
+
+def decrypt(key, data, aad):
+    return ChaCha20Poly1305(unhex(key)).decrypt(bytes(12), unhex(data), unhex(aad)).hex()
+
+def mac(key, data):
+    return blake3(unhex(data), key=unhex(key)).hexdigest()
 
 def phrase(entropy, words):
     listed = hashlib.sha256("".join(word + "\n" for word in words).encode()).hexdigest()

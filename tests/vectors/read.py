@@ -6,7 +6,7 @@ vector that comes out the same; exits 1 at the first that does not.
 import json, os, sys
 sys.dont_write_bytecode = True
 from primitives import CERTIFICATE, base32, check_certificate, check_signature, did_key, digest, need, phrase, public
-from primitives import read, sealed, text, unbase32, unhex, user_key
+from primitives import agree, decrypt, derived, mac, read, sealed, text, unbase32, unhex, user_key, x25519_public
 
 # Layouts, whose signs are explained at primitives.structure.
 HEADER = ("version:u8 class:u8≤1 kind:u16 room:[32] author:[32] grant:[32] seq:u64 prev:[32] parents:[32]*≤8 hlc:u64 "
@@ -15,16 +15,27 @@ BODY = "here:u8≤1 +salt:[16] +payload:bytes≤49152"
 ROW = f"kind:u16 hlc:u64 parents:[32]*≤8 {BODY} -length:u32 -commitment:[32] signed:u8≤1 +signature:[64]"
 LINK = ("version:u8 network:text≤64 room:[32] kind:u8≤2 secret:[32] invite:[32] key:[32] expires_ms:u64 "
         "addresses:(address:text≤256)*≤8")
+DEVICE_LINK = ("version:u8 network:text≤64 user:[32] home:[32] secret:[32] expires_ms:u64 "
+               "addresses:(address:text≤256)*≤8")
+ENTRY = "kind:u16 about:[32] hlc:u64 body:bytes≤2048"
+CUTS = "cuts:(class:u8≤1 author:[32] grant:[32] seq:u64 ids:[32]*≤8)*≤64"
 CONTROL = {
     1: f"rules:u16 kind:u8≤2 founders:[32]*≤16 invite_rank:u8≤99 secret:[32] certificate:({CERTIFICATE})",
     2: "user:[32] rank:u8≤99 lifts:[32]*≤64", 3: "key:[32] rank:u8≤99",
     4: f"invite:[32] certificate:({CERTIFICATE}) proof:[64]", 5: f"certificate:({CERTIFICATE})",
-    6: "invite:[32] joins:[32]*≤1024", 9: "", 10: "key:text≤32 value:text≤1024 replaces:[32]*≤64",
-    11: "author:[32] grant:[32] seq:u64 id:[32]"}
+    6: "invite:[32] joins:[32]*≤1024", 7: f"user:[32] {CUTS} joins:[32]*≤1024",
+    8: f"device:[32] {CUTS}", 9: "", 10: "key:text≤32 value:text≤1024 replaces:[32]*≤64",
+    11: "author:[32] grant:[32] seq:u64 id:[32]", 12: "room:[32]"}
 CONTENT = {
     1: "text:text≤49152 mentions:[32]*≤64", 2: "target:[32] root:[32] text:text≤49152 mentions:[32]*≤64",
     3: "target:[32] text:text≤49152 mentions:[32]*≤64", 4: "target:[32] emoji:filled≤64 removed:u8≤1",
-    6: "source:text≤128 author:text≤128 ms:u64 order:u32 occurrence:u32 text:text≤49152", 7: "name:text≤64"}
+    6: "source:text≤128 author:text≤128 ms:u64 order:u32 occurrence:u32 text:text≤49152",
+    7: "name:text≤64 has_home:u8≤1 +home:[32]", 8: "sealing:[32]",
+    9: "recipients:(id:[32] sealed_key:[80])*≤64 ciphertext:bytes≤32784"}
+BEACON = "device:[32] kind:u16 hlc:u64 payload:bytes≤1024 signature:[64]"
+SIGNAL = {
+    1: "event:[32] at:u64", 2: "until_ms:u64", 3: "online:u8≤1", 4: "addresses:(address:text≤256)*≤8",
+    5: "control:[32] content:[32] durable:u8≤1"}
 ZERO = "00" * 32
 
 def read_header(data):
@@ -42,6 +53,15 @@ def read_event(data):
     need(not e["here"] or e["header"].endswith(sealed(e)), "payload length or commitment")
     check_signature(e["signature"], e["author"], "event", e["id"])
     return e
+
+def read_control(kind, data):
+    f = read(CONTROL[kind], data)
+    logs = [(cut["class"], cut["author"], cut["grant"]) for cut in f.get("cuts", [])]
+    need(logs == sorted(set(logs)), "cuts do not ascend by log")
+    return f
+
+def read_content(kind, data):
+    return read(CONTENT[kind], data)
 
 # A function for each section: what its vectors hold besides what they are computed from.
 
@@ -65,8 +85,8 @@ def join(v, file):
 
 def event(v, file):
     device, e = public(v["device_seed"]), read_event(v["event"])
-    layout = (CONTROL, CONTENT)[e["class"]].get(e["kind"])
-    f = {} if layout is None else read(layout, e["payload"])
+    readers = ({kind: read_control for kind in CONTROL}, {kind: read_content for kind in CONTENT})
+    f = readers[e["class"]].get(e["kind"], lambda kind, data: {})(e["kind"], e["payload"])
     need(e["author"] == device, "an event of another device")
     if "certificate" in f:
         check_certificate(f["certificate"], device)
@@ -92,6 +112,47 @@ def link(v, file):
     f["addresses"] = [a["address"] for a in f["addresses"]]
     return f | {"text": "tidings://join/" + base32(data)}
 
+def self_room(v, file):
+    key, e = user_key(v["entropy"]), read_event(v["event"])
+    g = read(CONTROL[1], e["payload"])
+    need((g["rules"], g["kind"], g["founders"], g["invite_rank"], g["secret"]) == (1, 0, [key], 0, ZERO), "no self-room")
+    need([g["certificate"][f] for f in ("user", "device", "name", "created_ms")] == [key, key, "", 0], "certificate")
+    check_certificate(g["certificate"], key)
+    need((e["author"], e["seq"], e["parents"], e["hlc"]) == (key, 1, [], 0), "a header of another self-room")
+    need(e["salt"] == derived(v["entropy"], "self-room salt", 16), "the salt of the event")
+    sealing = x25519_public(derived(v["entropy"], "words sealing key", 32))
+    return {"salt": e["salt"], "sealing": sealing, "room": e["id"]}
+
+def sealed_records(v, file):
+    private, s = digest("device sealing key", v["device_seed"]), read(CONTENT[9], v["payload"])
+    own, where = x25519_public(private), v["room"] + v["author"]
+    ids = [r["id"] for r in s["recipients"]]
+    need(ids == sorted(set(ids)), "recipients do not ascend")
+    [sealed_key] = [r["sealed_key"] for r in s["recipients"] if r["id"] == own]
+    fresh = sealed_key[:64]
+    key = decrypt(digest("sealed key", agree(private, fresh) + fresh + own), sealed_key[64:], where)
+    padded = decrypt(key, s["ciphertext"], where)
+    size, length = len(padded) // 2, int(padded[:8], 16)
+    need(size >= 256 and size & (size - 1) == 0 and not padded[8 + 2 * length:].strip("0"), "padding")
+    plain = padded[8:8 + 2 * length]
+    read(f"version:u8 whole:u8≤1 entries:({ENTRY})*", plain)
+    return {"sealing": own, "plain": plain}
+
+def device_link(v, file):
+    data = unbase32(v["text"].removeprefix("tidings://device/"))
+    need(digest("link checksum", data[:-8])[:8] == data[-8:] and len(v["text"]) <= 4096, "checksum or length")
+    f = read(DEVICE_LINK, data[:-8])
+    need(f.pop("version") == 1 and f.keys() | {"text"} == v.keys(), "version or fields")
+    f["addresses"] = [a["address"] for a in f["addresses"]]
+    return f | {"text": "tidings://device/" + base32(data)}
+
+def enrolment(v, file):
+    key = digest("enrol", v["secret"])
+    said = v["user"] + v["home"] + "".join(f"{len(v[p]) // 2:08x}" + v[p] for p in ("first", "new"))
+    said += v["first_nonce"] + v["new_nonce"] + v["device"] + text(v["name"])
+    macs = [mac(key, f"{role:02x}" + said) for role in range(3)]
+    return {"proof_of_new": macs[0], "proof_of_first": macs[1], "check_code": f"{int(macs[2][:8], 16) % 10**6:06}"}
+
 def log_range(v, file):
     r, ids, hlc = read(f"seq:u64 prev:[32] rows:({ROW})*≤1024", v["inflated"]), [], 0
     need(r["rows"], "a range without events")
@@ -112,9 +173,35 @@ def log_range(v, file):
     frame = "28b52ffda0" + n.to_bytes(4, "little").hex() + (n << 3 | 1).to_bytes(3, "little").hex()
     return {"ids": ids, "tip_seq": seq, "tip_id": ids[-1], "chunk": frame + v["inflated"]}
 
+def read_beacon(data):
+    b = read(BEACON, data)
+    f = {} if b["kind"] not in SIGNAL else read(SIGNAL[b["kind"]], b["payload"])
+    need(f.get("until_ms", 0) <= (b["hlc"] >> 16) + 10_000, "typing for too long")
+    return b, f
+
+SLOTS = {}  # What the beacons so far leave, by device and kind.
+
+def beacon(v, file):
+    (b, f), device = read_beacon(v["beacon"]), public(v["device_seed"])
+    claim = v["room"] + v["beacon"][:-128]
+    need(b["device"] == device, "a beacon of another device")
+    check_signature(b["signature"], device, "beacon", claim)
+    if "at" in f:
+        f["at"] = f"{f['at']:016x}"
+    if "addresses" in f:
+        f["addresses"] = [a["address"] for a in f["addresses"]]
+    key = (device, b["kind"])
+    if b["kind"] not in (2, 3) and (key not in SLOTS or (b["hlc"], v["beacon"]) > SLOTS[key]):
+        SLOTS[key] = (b["hlc"], v["beacon"])
+    hashes = {key: digest("beacon", slot) for key, (_, slot) in SLOTS.items()}
+    all_of_them = digest("slots", "".join(hashes[key] for key in sorted(hashes)))
+    return b | {"hlc": f"{b['hlc']:016x}", "fields": f, "claim": claim, "hash": digest("beacon", v["beacon"]),
+                "fingerprint": all_of_them}
+
 def malformed(v, file):
-    readers = {"header": read_header, "event": read_event, "control": lambda data: read(CONTROL[v["kind"]], data),
-               "content": lambda data: read(CONTENT[v["kind"]], data)}
+    readers = {"header": read_header, "event": read_event, "beacon": read_beacon,
+               "control": lambda data: read_control(v["kind"], data),
+               "content": lambda data: read_content(v["kind"], data)}
     unhex(v["bytes"])
     try:
         readers[v["what"]](v["bytes"])
@@ -123,7 +210,8 @@ def malformed(v, file):
     raise ValueError("read, though it is malformed")
 
 SECTIONS = {"users": user, "certificates": certificate, "joins": join, "events": event, "erased": erased,
-            "source_ids": source_id, "links": link, "ranges": log_range, "malformed": malformed}
+            "source_ids": source_id, "beacons": beacon, "links": link, "ranges": log_range, "malformed": malformed,
+            "self_rooms": self_room, "sealed": sealed_records, "device_links": device_link, "enrolments": enrolment}
 at = "file"
 try:
     with open((sys.argv[1:] or [os.path.join(os.path.dirname(__file__), "events.json")])[0], encoding="utf-8") as f:

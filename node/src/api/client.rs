@@ -257,6 +257,20 @@ impl Lines {
     }
 }
 
+/// A name as a part of a path.
+pub fn segment(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            out.push(byte as char);
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    // An empty or dotted segment would name another route.
+    if matches!(out.as_str(), "" | "." | "..") { "%20".to_owned() } else { out }
+}
+
 async fn whole<T: DeserializeOwned>(answer: Response<Incoming>) -> Result<T, ClientError> {
     let bytes = collect(answer).await?;
     let json = if bytes.is_empty() { b"null".as_slice() } else { &bytes };

@@ -1,11 +1,16 @@
 //! The HTTP API: the only place that names axum. Our own screens use it as anybody would.
 //!
-//! `types` are the shapes, `server` the routes, `guard` decides who may ask, `problem` says what went wrong, `client` is
+//! `types` and `people` are the shapes, `server` the routes, `guard` decides who may ask, `problem` says what went wrong, `client` is
 //! what our commands and chat use.
 
 pub mod client;
+mod device_types;
+mod devices;
 mod guard;
+pub mod people;
+mod people_routes;
 mod problem;
+mod room_types;
 pub mod server;
 mod streams;
 pub mod types;

@@ -3,6 +3,8 @@
 use super::types::Problem;
 use crate::handle::NodeError;
 use crate::local::Refusal;
+use crate::lookup::LookupError;
+use crate::people::PeopleError;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -28,8 +30,12 @@ impl From<NodeError> for Failed {
             NodeError::Refused(Refusal::TooLong { .. } | Refusal::BadName(_) | Refusal::AliasTaken(_)) => {
                 (StatusCode::BAD_REQUEST, "usage", "nothing was written")
             }
-            NodeError::Refused(_) => (StatusCode::FORBIDDEN, "refused", "nothing was written"),
+            NodeError::Refused(_) | NodeError::Forbidden(_) => {
+                (StatusCode::FORBIDDEN, "refused", "nothing was written")
+            }
             NodeError::Ambiguous { .. } => (StatusCode::BAD_REQUEST, "ambiguous", "write more of it"),
+            NodeError::People(error) => person(error),
+            NodeError::Lookup(error) => lookup(error),
             NodeError::Usage(_) | NodeError::Address(_) => (StatusCode::BAD_REQUEST, "usage", ""),
             NodeError::Link(_) => (StatusCode::BAD_REQUEST, "link", ""),
             NodeError::Storage(_) => {
@@ -43,6 +49,27 @@ impl From<NodeError> for Failed {
             NodeError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "failed", "start it again"),
         };
         Failed::new(status, code, title, detail)
+    }
+}
+
+fn person(error: &PeopleError) -> (StatusCode, &'static str, &'static str) {
+    match error {
+        PeopleError::Nobody(_) | PeopleError::NotPinned(_) | PeopleError::NoPeer(_) => {
+            (StatusCode::NOT_FOUND, "not_found", "")
+        }
+        PeopleError::BadPetname | PeopleError::NotACode(_) | PeopleError::AtName(_) => {
+            (StatusCode::BAD_REQUEST, "usage", "")
+        }
+        PeopleError::Link(_) => (StatusCode::BAD_REQUEST, "link", ""),
+        _ => (StatusCode::FORBIDDEN, "refused", ""),
+    }
+}
+
+fn lookup(error: &LookupError) -> (StatusCode, &'static str, &'static str) {
+    match error {
+        LookupError::Unknown { .. } => (StatusCode::NOT_FOUND, "not_found", ""),
+        LookupError::NotPublic { .. } => (StatusCode::FORBIDDEN, "refused", ""),
+        _ => (StatusCode::BAD_GATEWAY, "failed", "try again later, or ask the person for their key (tidings id)"),
     }
 }
 

@@ -1,12 +1,14 @@
 //! The routes, and where they are served: a Unix socket that only its owner may open, and TCP on loopback with a token.
 
+use super::devices;
 use super::guard::{self, Guard};
+use super::people_routes;
 use super::problem::{Failed, explain_refusal};
 use super::streams;
 use super::types as api;
 use crate::handle::{NodeError, NodeHandle};
 use crate::home::{Home, explain};
-use crate::page::From as PageFrom;
+use crate::page::{Blocked, From as PageFrom};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{delete, get, post};
@@ -110,7 +112,7 @@ fn bind_socket(home: &Home) -> Result<(PathBuf, UnixListener), ServeError> {
 }
 
 #[derive(Clone)]
-struct App {
+pub(super) struct App {
     node: NodeHandle,
     stop: watch::Sender<bool>,
 }
@@ -121,8 +123,8 @@ impl axum::extract::FromRef<App> for NodeHandle {
     }
 }
 
-type Answer<T> = Result<Json<T>, Failed>;
-type Node = State<NodeHandle>;
+pub(super) type Answer<T> = Result<Json<T>, Failed>;
+pub(super) type Node = State<NodeHandle>;
 
 fn routes(node: NodeHandle, stop: watch::Sender<bool>) -> Router {
     Router::new()
@@ -130,6 +132,10 @@ fn routes(node: NodeHandle, stop: watch::Sender<bool>) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/id", get(identity))
         .route("/v1/id/name", post(set_name))
+        .route("/v1/devices", get(devices::list))
+        .route("/v1/devices/offer", get(devices::standing).post(devices::offer).delete(devices::close))
+        .route("/v1/devices/{device}/revoke", post(devices::revoke))
+        .route("/v1/devices/offer/decide", post(devices::decide))
         .route("/v1/peers", get(peers).post(add_peer))
         .route("/v1/rooms", get(rooms).post(create_room))
         .route("/v1/rooms/{room}", get(room))
@@ -141,6 +147,7 @@ fn routes(node: NodeHandle, stop: watch::Sender<bool>) -> Router {
         .route("/v1/rooms/{room}/leave", post(leave))
         .route("/v1/rooms/{room}/alias", post(alias))
         .route("/v1/rooms/{room}/read", post(mark_read))
+        .route("/v1/rooms/{room}/typing", post(typing))
         .route("/v1/rooms/{room}/messages", get(messages).post(send))
         .route("/v1/rooms/{room}/import", post(streams::import).layer(DefaultBodyLimit::disable()))
         .route("/v1/rooms/{room}/export", get(streams::export))
@@ -152,6 +159,7 @@ fn routes(node: NodeHandle, stop: watch::Sender<bool>) -> Router {
         .route("/v1/events/{event}/erase", post(erase))
         .route("/v1/events/{event}/react", post(react))
         .route("/v1/stop", post(stop_node))
+        .merge(people_routes::routes())
         .method_not_allowed_fallback(async || {
             Failed::new(StatusCode::METHOD_NOT_ALLOWED, "usage", "this route has other methods", "")
         })
@@ -182,8 +190,14 @@ async fn add_peer(State(node): Node, Json(body): Json<api::AddPeer>) -> Answer<s
     done()
 }
 
-async fn rooms(State(node): Node) -> Answer<Vec<api::Room>> {
-    Ok(Json(node.rooms()?))
+#[derive(Deserialize)]
+struct Which {
+    #[serde(default)]
+    all: bool,
+}
+
+async fn rooms(State(node): Node, Query(which): Query<Which>) -> Answer<Vec<api::Room>> {
+    Ok(Json(node.rooms(which.all)?))
 }
 
 async fn create_room(State(node): Node, Json(body): Json<api::CreateRoom>) -> Answer<api::RoomCreated> {
@@ -268,11 +282,23 @@ async fn mark_read(
     done()
 }
 
+async fn typing(
+    State(node): State<NodeHandle>,
+    Path(room): Path<String>,
+    Json(body): Json<api::Typing>,
+) -> Answer<serde_json::Value> {
+    node.types(&room, body.typing).await?;
+    done()
+}
+
 #[derive(Deserialize)]
 struct Page {
     limit: Option<usize>,
     before: Option<String>,
     after: Option<String>,
+    /// Those of people who are blocked here, too.
+    #[serde(default)]
+    blocked: bool,
 }
 
 async fn messages(State(node): Node, Path(room): Path<String>, Query(page): Query<Page>) -> Answer<Vec<api::Line>> {
@@ -283,7 +309,8 @@ async fn messages(State(node): Node, Path(room): Path<String>, Query(page): Quer
         (None, Some(event)) => PageFrom::After(node.event(event)?.1),
         _ => return Err(NodeError::Usage("before and after exclude one another".to_owned()).into()),
     };
-    Ok(Json(node.page(&view, from, page.limit.unwrap_or(50).clamp(1, PAGE_MAX))?))
+    let blocked = if page.blocked { Blocked::Shown } else { Blocked::Hidden };
+    Ok(Json(node.page_with(&view, from, page.limit.unwrap_or(50).clamp(1, PAGE_MAX), blocked)?))
 }
 
 async fn send(State(node): Node, Path(room): Path<String>, Json(body): Json<api::SendMessage>) -> Answer<api::Sent> {
@@ -312,7 +339,7 @@ async fn stop_node(State(app): State<App>) -> Answer<serde_json::Value> {
     done()
 }
 
-fn done() -> Answer<serde_json::Value> {
+pub(super) fn done() -> Answer<serde_json::Value> {
     Ok(Json(serde_json::json!({})))
 }
 

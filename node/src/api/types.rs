@@ -1,6 +1,9 @@
 //! What the HTTP API says, as JSON: the same shapes that the commands print. Fields may be added, never taken away.
 //! Ids are text; times are Unix milliseconds; text is raw and made safe by whoever shows it.
 
+pub use super::device_types::*;
+pub use super::room_types::*;
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -77,138 +80,6 @@ pub struct Peer {
 pub struct AddPeer {
     /// A multiaddr that ends in `/p2p/...`.
     pub address: String,
-}
-
-/// `POST /v1/rooms`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CreateRoom {
-    /// Its name, at most 64 bytes.
-    pub name: String,
-    /// Anybody may read and join.
-    #[serde(default)]
-    pub public: bool,
-    /// The weakest role that may invite.
-    #[serde(default)]
-    pub invite_rank: Option<String>,
-}
-
-/// Answer to creating and joining.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RoomCreated {
-    /// The room's id.
-    pub room: String,
-    /// `public`, `members` or `private`.
-    pub kind: String,
-    /// What this node calls it.
-    pub alias: String,
-}
-
-/// One of `GET /v1/rooms`, and `GET /v1/rooms/ROOM`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Room {
-    /// Its id.
-    pub room: String,
-    /// Its name by its settings; empty until known.
-    pub name: String,
-    /// What this node calls it.
-    pub alias: String,
-    /// `public`, `members` or `private`.
-    pub kind: String,
-    /// How many people.
-    pub members: usize,
-    /// Messages after the read marker; counting stops at 1,000.
-    pub unread: usize,
-    /// The newest message's time; 0 when there is none.
-    pub last_ms: u64,
-    /// The local user's role; `none` when not a member.
-    pub role: String,
-    /// Whether nothing is known to be missing.
-    pub complete: bool,
-    /// A join that nobody has taken up yet.
-    pub pending: bool,
-    /// Its topic.
-    pub topic: String,
-    /// Peers connected that have it, proven.
-    pub peers: usize,
-    /// Rules or kinds of a later version are in use: read-only here.
-    pub needs_newer: bool,
-}
-
-/// One of `GET /v1/rooms/ROOM/members`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Member {
-    /// Who.
-    pub user: String,
-    /// What they want to be called here.
-    pub name: String,
-    /// `founder`, `admin`, `moderator`, `member`, `reader` or `keeper`.
-    pub role: String,
-    /// How many devices.
-    pub devices: usize,
-    /// Whether somebody compared keys with them.
-    pub verified: bool,
-}
-
-/// `POST /v1/rooms/ROOM/invites`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CreateInvite {
-    /// The role of who joins; `member` unless said.
-    #[serde(default)]
-    pub role: Option<String>,
-    /// After this long this node closes it.
-    #[serde(default)]
-    pub expires_ms: Option<u64>,
-}
-
-/// An invite: answer to creating (with `link`), and one of `GET /v1/rooms/ROOM/invites` and `GET /v1/invites`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Invite {
-    /// The invite's id.
-    pub invite: String,
-    /// The room's id.
-    pub room: String,
-    /// The link; only where this node made it.
-    pub link: Option<String>,
-    /// The role of who joins.
-    pub role: String,
-    /// Whether it is closed.
-    pub closed: bool,
-    /// How many joined by it.
-    pub joins: usize,
-    /// When this node closes it; 0 for never.
-    pub expires_ms: u64,
-    /// Why the link may not work from afar.
-    pub warning: Option<String>,
-}
-
-/// `POST /v1/join`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct JoinRoom {
-    /// The link.
-    pub link: String,
-    /// How long to wait for the first page.
-    #[serde(default)]
-    pub wait_ms: u64,
-}
-
-/// Answer to joining.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Joined {
-    /// The room's id.
-    pub room: String,
-    /// What this node calls it; empty while pending.
-    pub alias: String,
-    /// Still trying: the first page has not come yet.
-    pub pending: bool,
-    /// Addresses tried.
-    pub tried: Vec<String>,
-}
-
-/// `POST /v1/rooms/ROOM/alias`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SetAlias {
-    /// What this node is to call it.
-    pub alias: String,
 }
 
 /// `POST /v1/rooms/ROOM/messages`, and `POST /v1/events/EVENT/edit`.
@@ -302,6 +173,9 @@ pub struct Message {
     pub edited: bool,
     /// Whether it was erased.
     pub erased: bool,
+    /// Why it is not shown here, though the room counts it: `device_revoked`.
+    #[serde(default)]
+    pub hidden: Option<String>,
     /// Where it came from, if from elsewhere.
     pub imported: Option<Imported>,
     /// Emoji, and the users who put them.
@@ -310,10 +184,30 @@ pub struct Message {
     pub file: Option<String>,
     /// How far an own message got; none for those of others.
     pub delivery: Option<Delivery>,
+    /// The users who say that they have read an own message; empty for those of others.
+    #[serde(default)]
+    pub read_by: Vec<String>,
     /// Always true: what does not verify is not kept.
     pub verified: bool,
     /// Arrival here: the cursor of the event stream.
     pub cursor: u64,
+    /// What the local user knows of its author.
+    #[serde(flatten)]
+    pub known: Known,
+}
+
+/// What the local user knows of somebody; fields of a message.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Known {
+    /// What the local user calls them; none when nothing.
+    pub petname: Option<String>,
+    /// Whether somebody compared keys with them.
+    pub user_verified: bool,
+    /// Whom their name makes one think of, where that is somebody else.
+    pub lookalike_of: Option<String>,
+    /// Whether the local user has blocked them.
+    pub blocked: bool,
 }
 
 /// What an imported message claims.
@@ -330,10 +224,28 @@ pub struct Imported {
 /// How far an own message got.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Delivery {
-    /// `stored` (on disk here) or `announced` (sent to `nodes`).
+    /// `stored` (on disk here), `announced` (sent to `peers`) or `held` (on disk at `nodes`, by their word).
     pub state: String,
+    /// The devices of others, and other devices of ours, that say they have it on disk.
+    pub nodes: Vec<Holder>,
     /// The peers to which it was sent since this node started.
-    pub nodes: Vec<String>,
+    pub peers: Vec<String>,
+}
+
+/// A device that says it has a message on disk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Which.
+    pub device: String,
+    /// Whose.
+    pub user: String,
+}
+
+/// `POST /v1/rooms/ROOM/typing`: the local user types, or has stopped. Say it every few seconds while it lasts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Typing {
+    /// Whether.
+    pub typing: bool,
 }
 
 /// One notice of `GET /v1/events?since=CURSOR` (server-sent events; `id:` is the cursor).
@@ -368,6 +280,43 @@ pub enum Happened {
     },
     /// Peers came or went.
     Peers,
+    /// Somebody has read up to a message, by their word. Own messages up to then are read by them.
+    Read {
+        /// The room's id.
+        room: String,
+        /// Who.
+        user: String,
+        /// What they want to be called in this room.
+        name: String,
+        /// The message.
+        event: String,
+        /// Its time, by its place on screen.
+        ms: u64,
+    },
+    /// Somebody types, or has stopped.
+    Typing {
+        /// The room's id.
+        room: String,
+        /// Who.
+        user: String,
+        /// What they want to be called in this room.
+        name: String,
+        /// Until when, Unix milliseconds; over when that is past.
+        until_ms: u64,
+    },
+    /// Somebody came or went, by their word.
+    Presence {
+        /// The room's id.
+        room: String,
+        /// Who.
+        user: String,
+        /// `online` or `away`.
+        presence: String,
+        /// When they said so, Unix milliseconds by their clock.
+        last_seen_ms: u64,
+    },
+    /// What this node knows of people changed: pet names, keys compared, who is blocked. Ask again.
+    People,
     /// History came in faster than messages are told one by one: ask for the page again.
     Backfill {
         /// The room's id.
@@ -375,35 +324,6 @@ pub enum Happened {
         /// Events of it held now.
         held: u64,
     },
-}
-
-/// `POST /v1/rooms/ROOM/members`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Appoint {
-    /// A name in the room, or `did:key:...`.
-    pub user: String,
-    /// The role to have.
-    pub role: String,
-}
-
-/// Its answer, and that of `DELETE /v1/rooms/ROOM/members/USER`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Appointed {
-    /// The decision's event.
-    pub id: String,
-    /// Whom it is about.
-    pub user: String,
-    /// The role that they have now; `none` when they were removed.
-    pub role: String,
-}
-
-/// `POST /v1/rooms/ROOM/settings`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SetSetting {
-    /// `name` or `topic`.
-    pub key: String,
-    /// Its value.
-    pub value: String,
 }
 
 /// Progress and end of `POST /v1/rooms/ROOM/import`, a line each.

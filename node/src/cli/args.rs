@@ -47,11 +47,17 @@ pub enum Command {
         #[command(subcommand)]
         command: Option<IdCommand>,
     },
-    /// Show peers, or add one.
+    /// Show peers, add one, ban one.
     Peers {
         /// More.
         #[command(subcommand)]
         command: Option<PeersCommand>,
+    },
+    /// Say who people are to me: pet names, keys compared, who is blocked.
+    People {
+        /// More.
+        #[command(subcommand)]
+        command: Option<PeopleCommand>,
     },
     /// Make rooms, join them, look at them.
     Room {
@@ -148,6 +154,54 @@ pub enum IdCommand {
     },
     /// Show the recovery words.
     Words,
+    /// List my devices.
+    Devices,
+    /// Let another device in, by a link that it takes up.
+    Add {
+        /// Let it in without asking.
+        #[arg(long)]
+        yes: bool,
+        /// Read the recovery words from standard input, where this device does not have them.
+        #[arg(long)]
+        words_stdin: bool,
+    },
+    /// End a device of mine: nothing that it writes counts any more, anywhere.
+    Revoke {
+        /// Its key, or its name.
+        device: String,
+        /// Read the recovery words from standard input, where this device does not have them.
+        #[arg(long)]
+        words_stdin: bool,
+    },
+    /// Make a fresh home a device of mine, by a link that another device made.
+    Link {
+        /// The link.
+        link: String,
+        /// What to call this device; the machine's name unless said.
+        #[arg(long)]
+        name: Option<String>,
+        /// How long to wait for my rooms: 60s, 5m.
+        #[arg(long, default_value = "60s", value_name = "TIME")]
+        wait: String,
+        /// How to run a node for it.
+        #[command(flatten)]
+        run: UpArgs,
+    },
+    /// Come back on an empty machine, with the recovery words and the address of somebody who knows me.
+    Recover {
+        /// Read the words from standard input.
+        #[arg(long)]
+        words_stdin: bool,
+        /// What to call this device; the machine's name unless said.
+        #[arg(long)]
+        name: Option<String>,
+        /// How long to wait for my rooms: 60s, 5m.
+        #[arg(long, default_value = "60s", value_name = "TIME")]
+        wait: String,
+        /// How to run a node for it; `--peer` names who knows me.
+        #[command(flatten)]
+        run: UpArgs,
+    },
 }
 
 /// Under `peers`.
@@ -157,6 +211,62 @@ pub enum PeersCommand {
     Add {
         /// Its address, ending in /p2p/...
         address: String,
+    },
+    /// Have nothing to do with a peer: no connection in either direction.
+    Ban {
+        /// Its id, 12D3Koo...
+        peer: String,
+    },
+    /// Let a peer in again.
+    Unban {
+        /// Its id, 12D3Koo...
+        peer: String,
+    },
+    /// List the peers that are banned.
+    Banned,
+}
+
+/// Under `people`. USER is a key (did:key:...), a pet name, or a name at a domain (alice@example.org).
+#[derive(Debug, Subcommand)]
+pub enum PeopleCommand {
+    /// Call somebody something here; nobody else sees it.
+    Name {
+        /// Whom: a key (did:key:...), a pet name, or a name at a domain (alice@example.org).
+        user: String,
+        /// What; "" takes it back.
+        name: String,
+    },
+    /// Compare keys with somebody: show the code, or say what they showed.
+    Verify {
+        /// Whom: a key, a pet name, a name at a domain; or the link scanned from their screen.
+        user: String,
+        /// The code or link that they showed; spaces do not matter.
+        #[arg(long, value_name = "CODE")]
+        code: Option<String>,
+        /// Take it back.
+        #[arg(long, conflicts_with = "code")]
+        forget: bool,
+    },
+    /// Hide here what somebody says.
+    Block {
+        /// Whom: a key (did:key:...), a pet name, or a name at a domain (alice@example.org).
+        user: String,
+    },
+    /// Show it again.
+    Unblock {
+        /// Whom: a key (did:key:...), a pet name, or a name at a domain (alice@example.org).
+        user: String,
+    },
+    /// Ask a domain whose a name is, and hold on to that key.
+    Pin {
+        /// As in alice@example.org.
+        name: String,
+        /// Take the key that the domain says now, though it was another.
+        #[arg(long)]
+        replace: bool,
+        /// Forget the key.
+        #[arg(long, conflicts_with = "replace")]
+        forget: bool,
     },
 }
 
@@ -178,7 +288,11 @@ pub enum RoomCommand {
         invite_rank: Option<String>,
     },
     /// List my rooms.
-    List,
+    List {
+        /// Also those in which users keep their devices.
+        #[arg(long)]
+        all: bool,
+    },
     /// Show one.
     Show {
         /// Its name or id.
@@ -313,6 +427,12 @@ pub struct ReadArgs {
     /// Go on with what comes.
     #[arg(long, conflicts_with = "before")]
     pub follow: bool,
+    /// What was printed first is read, here and wherever that is shared.
+    #[arg(long, conflicts_with = "before")]
+    pub mark: bool,
+    /// Also those of people whom I blocked.
+    #[arg(long, conflicts_with = "follow")]
+    pub blocked: bool,
 }
 
 /// Of `import`.

@@ -61,7 +61,7 @@ pub(super) async fn checks(context: &Context, fix: bool) -> Vec<Check> {
 
 fn keys(home: &Home) -> Check {
     match Keys::open(home) {
-        Ok(keys) => check("keys", true, keys.user.user().to_string(), ""),
+        Ok(keys) => check("keys", true, keys.user.to_string(), ""),
         Err(error) => check("keys", false, error.to_string(), "restore the key files from a copy"),
     }
 }
@@ -69,7 +69,14 @@ fn keys(home: &Home) -> Check {
 /// Others must not read the keys.
 fn permissions(home: &Home, fix: bool) -> Check {
     let mut open = Vec::new();
-    for (name, mode) in [("", 0o700), ("user.key", 0o600), ("device.key", 0o600), ("node.key", 0o600)] {
+    for (name, mode) in [
+        ("", 0o700),
+        ("user.key", 0o600),
+        ("device.key", 0o600),
+        ("node.key", 0o600),
+        ("device.cert", 0o600),
+        ("linked", 0o600),
+    ] {
         let path = home.path().join(name);
         let Ok(found) = std::fs::metadata(&path).map(|m| m.permissions().mode() & 0o777) else { continue };
         let mended = || std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).is_ok();

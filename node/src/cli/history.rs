@@ -4,7 +4,7 @@ use super::Context;
 use super::args::ImportArgs;
 use super::exit::Failure;
 use super::output::line;
-use super::rooms::segment;
+use crate::api::client::segment;
 use crate::api::types::{ImportProgress, Problem, Room};
 use flate2::read::MultiGzDecoder;
 use serde::Deserialize;

@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::args::IdCommand;
+use super::devices;
 use super::exit::Failure;
 use super::output::is_terminal;
 use crate::api::types::{Identity, SetName};
@@ -19,6 +20,13 @@ pub(super) async fn id(context: &Context, command: Option<IdCommand>) -> Result<
             Ok(ExitCode::SUCCESS)
         }
         Some(IdCommand::Words) => words(context),
+        Some(IdCommand::Devices) => devices::list(context).await,
+        Some(IdCommand::Add { yes, words_stdin }) => devices::add(context, yes, words_stdin).await,
+        Some(IdCommand::Revoke { device, words_stdin }) => devices::revoke(context, &device, words_stdin).await,
+        Some(IdCommand::Link { link, name, wait, run }) => devices::link(context, &link, name, &wait, run).await,
+        Some(IdCommand::Recover { words_stdin, name, wait, run }) => {
+            devices::recover(context, words_stdin, name, &wait, run).await
+        }
     }
 }
 
@@ -32,8 +40,8 @@ async fn show(context: &Context) -> Result<ExitCode, Failure> {
         None => {
             let keys = Keys::open(&Home::open(&context.home)?)?;
             Identity {
-                user: keys.user.user().to_string(),
-                device: keys.device.device().to_string(),
+                user: keys.user.to_string(),
+                device: keys.device().id().to_string(),
                 name: String::new(),
                 peer: network::peer_of(*keys.node_seed).map(|p| p.to_string()).unwrap_or_default(),
             }
@@ -51,7 +59,11 @@ fn words(context: &Context) -> Result<ExitCode, Failure> {
         return Err(Failure::refused("the recovery words are shown on a terminal only, or with --json"));
     }
     let keys = Keys::open(&Home::open(&context.home)?)?;
-    let words = keys.phrase.words();
+    let Some(phrase) = &keys.phrase else {
+        return Err(Failure::refused("this device does not have the recovery words: another device let it in")
+            .with_todo("they are on the device where you began, and wherever you wrote them down"));
+    };
+    let words = phrase.words();
     context.out.show(&serde_json::json!({ "words": words.as_str() }), |_| {
         format!("Whoever has these words is you. Write them down, show nobody:\n\n{}", words.as_str())
     });

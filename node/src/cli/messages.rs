@@ -3,9 +3,8 @@
 use super::Context;
 use super::args::{ReadArgs, SendArgs};
 use super::exit::Failure;
-use super::rooms::segment;
-use crate::api::client::Client;
-use crate::api::types::{Happened, Line, React, Room, SendMessage, Sent};
+use crate::api::client::{Client, segment};
+use crate::api::types::{Happened, Line, MarkRead, React, Room, SendMessage, Sent};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::io::Read;
@@ -75,7 +74,7 @@ pub(super) async fn read(context: &Context, args: ReadArgs) -> Result<ExitCode, 
     let room: Room = client.get(&format!("/v1/rooms/{}", segment(&args.room))).await?;
     // The stream stands before the page is read, so that nothing falls between the two.
     let mut events = if args.follow { Some(client.events(None).await?) } else { None };
-    let mut path = format!("/v1/rooms/{}/messages?limit={}", room.room, args.limit);
+    let mut path = format!("/v1/rooms/{}/messages?limit={}&blocked=true", room.room, args.limit);
     if let Some(event) = &args.before {
         path.push_str(&format!("&before={}", segment(event)));
     }
@@ -83,8 +82,18 @@ pub(super) async fn read(context: &Context, args: ReadArgs) -> Result<ExitCode, 
         path.push_str(&format!("&after={}", segment(event)));
     }
     let mut follow = Follow { seen: HashSet::new(), newest: None, cursor: 0 };
+    let mut hidden = 0usize;
     for line in client.get::<Vec<Line>>(&path).await? {
-        follow.show(context, &line);
+        match &line {
+            Line::Message(message) if message.known.blocked && !args.blocked => hidden += 1,
+            _ => follow.show(context, &line),
+        }
+    }
+    if hidden > 0 {
+        eprintln!("note: {hidden} messages here are of people whom you blocked: --blocked shows them");
+    }
+    if let Some(event) = follow.newest.clone().filter(|_| args.mark) {
+        let _: Value = client.post(&format!("/v1/rooms/{}/read", room.room), &MarkRead { event }).await?;
     }
     while let Some(events) = &mut events {
         let notice = tokio::select! {

@@ -4,12 +4,14 @@
 //! Names, JSON and exit codes are a contract; human text is not. Nothing but the answer goes to stdout.
 
 pub mod args;
+mod devices;
 mod doctor;
 mod exit;
 mod history;
 mod identity;
 mod messages;
 mod output;
+mod people;
 mod rooms;
 mod run;
 
@@ -119,6 +121,7 @@ async fn ask(context: &Context, command: Command) -> Result<ExitCode, Failure> {
         Command::Config { command } => run::config(context, &command),
         Command::Version => run::version(context),
         Command::Id { command } => identity::id(context, command).await,
+        Command::People { command } => people::people(context, command).await,
         Command::Room { command } => rooms::room(context, command).await,
         Command::Invite { command } => rooms::invite(context, command).await,
         Command::Dm { .. } => Err(Failure::refused("direct rooms are not built yet: make a room and invite them")),

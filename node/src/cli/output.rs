@@ -1,7 +1,7 @@
 //! Printing: JSON as it is, human text made safe. A reader that went away is no failure.
 
-use crate::api::types::{Line, Message};
-use crate::text::SafeText;
+use crate::api::types::{Known, Line, Message};
+use crate::text::{SafeText, name_of_others as without_signs};
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
 
@@ -52,17 +52,43 @@ pub fn line(text: &str) {
 
 /// The end of an id, enough to tell it from others.
 pub fn short(id: &str) -> String {
-    format!("…{}", id.get(id.len().saturating_sub(8)..).unwrap_or(id))
+    end_of(id, 8)
+}
+
+fn end_of(id: &str, chars: usize) -> String {
+    format!("…{}", id.get(id.len().saturating_sub(chars)..).unwrap_or(id))
+}
+
+/// Of the key of somebody who looks like another.
+const LOOKALIKE_END_CHARS: usize = 8;
+
+/// What somebody calls themselves, on one line, without signs that are ours to give.
+pub fn name_of_others(name: &str) -> String {
+    without_signs(name)
+}
+
+/// Whom one sees: the pet name, or the name with what is to be known of it.
+pub fn person(name: &str, user: &str, known: &Known) -> String {
+    let shown = known.petname.as_deref().map_or_else(|| name_of_others(name), one_line);
+    let shown = if shown.is_empty() { short(user) } else { shown };
+    match (&known.lookalike_of, known.user_verified) {
+        (Some(_), _) => format!("⚠ {shown} (did:key{})", end_of(user, LOOKALIKE_END_CHARS)),
+        (None, true) => format!("{shown} ✓"),
+        (None, false) => shown,
+    }
 }
 
 fn human_message(message: &Message) -> String {
+    let name = person(&message.name, &message.user, &message.known);
     let who = match &message.imported {
-        Some(imported) => format!("{} (imported by {})", one_line(&imported.author), one_line(&message.name)),
-        None => one_line(&message.name),
+        Some(imported) => format!("{} (imported by {name})", name_of_others(&imported.author)),
+        None => name,
     };
+    let who = if message.known.blocked { format!("{who} [blocked]") } else { who };
     let reply = message.reply_to.as_ref().map(|id| format!("(to {}) ", &id[..id.len().min(8)])).unwrap_or_default();
     let text = match (message.erased, message.kind.as_str()) {
         (true, _) => "(erased)".to_owned(),
+        _ if message.hidden.is_some() => "(hidden: the device that wrote this was revoked by its user)".to_owned(),
         (_, "unknown") => "(a kind of message that needs a newer tidings)".to_owned(),
         _ => message.text.clone(),
     };
@@ -72,7 +98,9 @@ fn human_message(message: &Message) -> String {
         reactions.push_str(&format!("  {} {}", one_line(emoji), users.len()));
     }
     let id = &message.id[..message.id.len().min(8)];
-    format!("{} {id} {who}: {reply}{text}{edited}{reactions}", time(message.ms))
+    let readers = message.read_by.len();
+    let read = if readers == 0 { String::new() } else { format!("  (read by {readers})") };
+    format!("{} {id} {who}: {reply}{text}{edited}{reactions}{read}", time(message.ms))
 }
 
 fn one_line(text: &str) -> String {

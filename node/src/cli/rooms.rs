@@ -3,13 +3,13 @@
 use super::Context;
 use super::args::{InviteCommand, RoomCommand};
 use super::exit::Failure;
-use super::output::{is_terminal, short, time};
+use super::output::{is_terminal, person, short, time};
+use crate::api::client::segment;
 use crate::api::types::{
-    Appoint, Appointed, CreateInvite, CreateRoom, Invite, JoinRoom, Joined, Member, Room, RoomCreated, SetAlias,
-    SetSetting,
+    Alert, Appoint, Appointed, CreateInvite, CreateRoom, Invite, JoinRoom, Joined, Known, Member, Room, RoomCreated,
+    SetAlias, SetSetting,
 };
-use qrcode::QrCode;
-use qrcode::render::unicode;
+use crate::qr::qr_code;
 use serde_json::Value;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -29,19 +29,20 @@ pub(super) async fn room(context: &Context, command: RoomCommand) -> Result<Exit
             });
             Ok(ExitCode::SUCCESS)
         }
-        RoomCommand::List => list(context).await,
+        RoomCommand::List { all } => list(context, all).await,
         RoomCommand::Show { room } => {
             let room: Room = context.client()?.get(&format!("/v1/rooms/{}", segment(&room))).await?;
-            context.out.show(&room, |r| format!("{}\nid      {}\ntopic   {}", row(r), r.room, r.topic));
+            context.out.show(&room, |r| {
+                let alert = |a: &Alert| format!("\n! {}\n  {}", a.text, a.command);
+                let alerts: String = r.alerts.iter().map(alert).collect();
+                format!("{}\nid      {}\ntopic   {}{alerts}", row(r), r.room, r.topic)
+            });
             Ok(ExitCode::SUCCESS)
         }
         RoomCommand::Members { room, removed } => {
             let which = if removed { "removed" } else { "members" };
             let members: Vec<Member> = context.client()?.get(&format!("/v1/rooms/{}/{which}", segment(&room))).await?;
-            context.out.show(&members, |members| {
-                let line = |m: &Member| format!("{:<10} {:<24} {}", m.role, m.name, m.user);
-                members.iter().map(line).collect::<Vec<_>>().join("\n")
-            });
+            context.out.show(&members, |members| members.iter().map(member).collect::<Vec<_>>().join("\n"));
             Ok(ExitCode::SUCCESS)
         }
         RoomCommand::Invite { approve: true, .. } => Err(Failure::refused("--approve is not built yet")),
@@ -109,8 +110,8 @@ pub(super) async fn invite(context: &Context, command: InviteCommand) -> Result<
     Ok(ExitCode::SUCCESS)
 }
 
-async fn list(context: &Context) -> Result<ExitCode, Failure> {
-    let rooms: Vec<Room> = context.client()?.get("/v1/rooms").await?;
+async fn list(context: &Context, all: bool) -> Result<ExitCode, Failure> {
+    let rooms: Vec<Room> = context.client()?.get(if all { "/v1/rooms?all=true" } else { "/v1/rooms" }).await?;
     context.out.show(&rooms, |rooms| {
         if rooms.is_empty() {
             return "no rooms yet: tidings room create NAME, or tidings room join LINK".to_owned();
@@ -118,6 +119,24 @@ async fn list(context: &Context) -> Result<ExitCode, Failure> {
         rooms.iter().map(row).collect::<Vec<_>>().join("\n")
     });
     Ok(ExitCode::SUCCESS)
+}
+
+fn member(member: &Member) -> String {
+    let known = Known {
+        petname: member.petname.clone(),
+        user_verified: member.verified && !member.you,
+        lookalike_of: member.lookalike_of.clone(),
+        blocked: member.blocked,
+    };
+    let mut about = vec![member.user.clone()];
+    about.extend(member.lookalike_of.as_ref().map(|user| format!("looks like {}", short(user))));
+    about.extend(member.blocked.then(|| "blocked".to_owned()));
+    about.extend(match (member.presence.as_deref(), member.last_seen_ms) {
+        (Some("online"), _) => Some("here".to_owned()),
+        (Some(_), Some(ms)) => Some(format!("away since {}", time(ms))),
+        _ => None,
+    });
+    format!("{:<10} {:<24} {}", member.role, person(&member.name, &member.user, &known), about.join("  "))
 }
 
 fn row(room: &Room) -> String {
@@ -148,8 +167,7 @@ async fn new_invite(
     }
     context.out.show(&invite, |i| {
         let link = i.link.clone().unwrap_or_default();
-        let qr = QrCode::new(link.to_uppercase().as_bytes()).ok().filter(|_| is_terminal());
-        let qr = qr.map(|qr| qr.render::<unicode::Dense1x2>().build()).unwrap_or_default();
+        let qr = if is_terminal() { qr_code(&link) } else { String::new() };
         if qr.is_empty() { link } else { format!("{link}\n\n{qr}") }
     });
     Ok(ExitCode::SUCCESS)
@@ -172,7 +190,7 @@ async fn join(context: &Context, link: String, wait: &str) -> Result<ExitCode, F
 }
 
 /// `90s`, `30m`, `12h`, `7d`.
-fn duration(text: &str) -> Result<Duration, Failure> {
+pub(super) fn duration(text: &str) -> Result<Duration, Failure> {
     let wrong = || Failure::usage(format!("\"{text}\" is no time: write 90s, 30m, 12h or 7d"));
     let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
     let number: u64 = number.parse().map_err(|_| wrong())?;
@@ -184,20 +202,6 @@ fn duration(text: &str) -> Result<Duration, Failure> {
         _ => return Err(wrong()),
     };
     Ok(Duration::from_secs(seconds.min(YEARS_10_S)))
-}
-
-/// A name as a part of a path.
-pub(super) fn segment(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            out.push(byte as char);
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    // An empty or dotted segment would name another route.
-    if matches!(out.as_str(), "" | "." | "..") { "%20".to_owned() } else { out }
 }
 
 const YEARS_10_S: u64 = 10 * 365 * 86_400;

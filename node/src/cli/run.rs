@@ -3,8 +3,9 @@
 use super::Context;
 use super::args::{ConfigCommand, PeersCommand, UpArgs};
 use super::exit::{Failure, with_causes};
-use super::output::short;
-use crate::api::client::Client;
+use super::output::{short, time};
+use crate::api::client::{Client, segment};
+use crate::api::people::Ban;
 use crate::api::server::{ServeError, Server};
 use crate::api::types::{AddPeer, Peer, Status};
 use crate::config::{Resolved, Settings};
@@ -23,7 +24,9 @@ use tracing_subscriber::EnvFilter;
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match &error {
-            StartError::Peer(_) | StartError::Network(NetworkError::Malformed(_)) => Failure::usage(error.to_string()),
+            StartError::Peer(_) | StartError::Names(_) | StartError::Network(NetworkError::Malformed(_)) => {
+                Failure::usage(error.to_string())
+            }
             StartError::Storage(source) => Failure::failed(with_causes(source), "`tidings doctor` looks for the cause"),
             _ => Failure::failed(error.to_string(), ""),
         }
@@ -54,14 +57,9 @@ fn log_to_file(home: &Home) -> Result<(), Failure> {
     Ok(())
 }
 
-fn resolve(context: &Context, args: UpArgs) -> Result<Resolved, Failure> {
-    let flags = Settings {
-        listen: args.listen,
-        peers: args.peer,
-        api: args.api,
-        no_mdns: args.no_mdns,
-        federation: String::new(),
-    };
+pub(super) fn resolve(context: &Context, args: UpArgs) -> Result<Resolved, Failure> {
+    let flags =
+        Settings { listen: args.listen, peers: args.peer, api: args.api, no_mdns: args.no_mdns, ..Settings::default() };
     Settings::resolve(&context.home, flags).map_err(|e| Failure::usage(e.to_string()))
 }
 
@@ -171,9 +169,9 @@ fn show_words_once(home: &Home) -> Result<(), Failure> {
     if home.read_secret("words-shown")?.is_some() {
         return Ok(());
     }
-    let keys = crate::keys::Keys::open(home)?;
+    let Some(phrase) = crate::keys::Keys::open(home)?.phrase else { return Ok(()) };
     eprintln!("Whoever has these 24 words is you. Write them down, show nobody (again: tidings id words):\n");
-    eprintln!("{}\n", keys.phrase.words().as_str());
+    eprintln!("{}\n", phrase.words().as_str());
     eprintln!("Press Enter to go on.");
     std::io::stdin().read_line(&mut String::new())?;
     Ok(home.write_secret("words-shown", b"")?)
@@ -217,10 +215,8 @@ pub(super) async fn status(context: &Context) -> Result<ExitCode, Failure> {
 
 pub(super) async fn peers(context: &Context, command: Option<PeersCommand>) -> Result<ExitCode, Failure> {
     let client = context.client()?;
-    if let Some(PeersCommand::Add { address }) = command {
-        let _: Value = client.post("/v1/peers", &AddPeer { address }).await?;
-        context.out.show(&json!({}), |_| "dialling; it is dialled again whenever it is lost".to_owned());
-        return Ok(ExitCode::SUCCESS);
+    if let Some(command) = command {
+        return change_peers(context, &client, command).await;
     }
     let peers: Vec<Peer> = client.get("/v1/peers").await?;
     context.out.show(&peers, |peers| {
@@ -241,6 +237,31 @@ pub(super) async fn peers(context: &Context, command: Option<PeersCommand>) -> R
             peers.iter().map(line).collect::<Vec<_>>().join("\n")
         }
     });
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn change_peers(context: &Context, client: &Client, command: PeersCommand) -> Result<ExitCode, Failure> {
+    match command {
+        PeersCommand::Add { address } => {
+            let _: Value = client.post("/v1/peers", &AddPeer { address }).await?;
+            context.out.show(&json!({}), |_| "dialling; it is dialled again whenever it is lost".to_owned());
+        }
+        PeersCommand::Ban { peer } => {
+            let _: Value = client.post(&format!("/v1/bans/{}", segment(&peer)), &Value::Null).await?;
+            context.out.show(&json!({}), |_| format!("{peer} is banned: no connection in either direction"));
+        }
+        PeersCommand::Unban { peer } => {
+            let _: Value = client.delete(&format!("/v1/bans/{}", segment(&peer))).await?;
+            context.out.show(&json!({}), |_| format!("{peer} may connect again"));
+        }
+        PeersCommand::Banned => {
+            let bans: Vec<Ban> = client.get("/v1/bans").await?;
+            context.out.show(&bans, |bans| {
+                let line = |ban: &Ban| format!("{}  since {}", ban.peer, time(ban.since_ms));
+                if bans.is_empty() { "none".to_owned() } else { bans.iter().map(line).collect::<Vec<_>>().join("\n") }
+            });
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,6 +9,7 @@ mod run;
 mod swarm;
 
 use futures::{AsyncRead, AsyncWrite, StreamExt};
+use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -32,6 +33,13 @@ impl Peer {
 impl std::fmt::Display for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+impl std::str::FromStr for Peer {
+    type Err = AddressError;
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        text.parse().map(Peer).map_err(|_| AddressError::Malformed(text.to_owned()))
     }
 }
 
@@ -61,11 +69,58 @@ impl std::str::FromStr for PeerAddress {
         let address: Multiaddr = text.parse().map_err(|_| AddressError::Malformed(text.to_owned()))?;
         let last = address.iter().last();
         match last {
-            Some(libp2p::multiaddr::Protocol::P2p(peer)) => {
-                Ok(PeerAddress { peer: Peer(peer), address: text.to_owned() })
-            }
+            Some(Protocol::P2p(peer)) => Ok(PeerAddress { peer: Peer(peer), address: text.to_owned() }),
             _ => Err(AddressError::NoPeer(text.to_owned())),
         }
+    }
+}
+
+/// From how far away an address can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// From the machine itself.
+    Machine,
+    /// From its own network.
+    Network,
+    /// From anywhere.
+    World,
+}
+
+impl PeerAddress {
+    /// From how far away it can be reached; none for what leads nowhere, or not in one step: a host, a port of TCP or QUIC,
+    /// and the peer.
+    pub fn reach(&self) -> Option<Reach> {
+        let address: Multiaddr = self.address.parse().ok()?;
+        let mut parts = address.iter();
+        let reach = match parts.next()? {
+            Protocol::Ip4(ip) => reach_of_v4(ip)?,
+            Protocol::Ip6(ip) => match ip.to_ipv4_mapped() {
+                Some(ip) => reach_of_v4(ip)?,
+                None if ip.is_unspecified() || ip.is_multicast() => return None,
+                None if ip.is_loopback() => Reach::Machine,
+                None if ip.is_unique_local() || ip.is_unicast_link_local() => Reach::Network,
+                None => Reach::World,
+            },
+            Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) => Reach::World,
+            _ => return None,
+        };
+        match (parts.next()?, parts.next()?, parts.next(), parts.next()) {
+            (Protocol::Tcp(port), Protocol::P2p(_), None, None) if port > 0 => Some(reach),
+            (Protocol::Udp(port), Protocol::QuicV1, Some(Protocol::P2p(_)), None) if port > 0 => Some(reach),
+            _ => None,
+        }
+    }
+}
+
+fn reach_of_v4(ip: std::net::Ipv4Addr) -> Option<Reach> {
+    if ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast() {
+        None
+    } else if ip.is_loopback() {
+        Some(Reach::Machine)
+    } else if ip.is_private() || ip.is_link_local() {
+        Some(Reach::Network)
+    } else {
+        Some(Reach::World)
     }
 }
 
@@ -106,6 +161,10 @@ pub enum Command {
     Report(GossipTicket, GossipVerdict),
     /// End the connections with a peer.
     Disconnect(Peer),
+    /// End all connections with these peers, and let none come about in either direction.
+    Ban(Vec<Peer>),
+    /// Let these be connected again.
+    Unban(Vec<Peer>),
     /// Who is connected.
     Peers(oneshot::Sender<Vec<PeerInfo>>),
 }
@@ -209,24 +268,36 @@ pub struct Network {
     pub events: mpsc::Receiver<Event>,
     /// Streams that peers open.
     pub incoming: mpsc::Receiver<(Peer, Box<dyn Duplex>)>,
+    /// Streams by which new devices ask to be let in.
+    pub enrolments: mpsc::Receiver<(Peer, Box<dyn Duplex>)>,
     /// Opens streams to peers.
     pub opener: Opener,
 }
 
-/// Opens sync streams.
+/// Opens streams.
 #[derive(Clone)]
 pub struct Opener {
     control: libp2p_stream::Control,
     protocol: StreamProtocol,
+    enrol: StreamProtocol,
 }
 
 impl Opener {
     /// Opens a sync stream to a connected peer; `None` when it is not to be had now.
     pub async fn open(&self, peer: Peer) -> Option<Box<dyn Duplex>> {
-        match self.control.clone().open_stream(peer.0, self.protocol.clone()).await {
+        self.open_by(peer, self.protocol.clone()).await
+    }
+
+    /// Opens a stream by which to ask another device of our user to let this one in.
+    pub async fn open_enrolment(&self, peer: Peer) -> Option<Box<dyn Duplex>> {
+        self.open_by(peer, self.enrol.clone()).await
+    }
+
+    async fn open_by(&self, peer: Peer, protocol: StreamProtocol) -> Option<Box<dyn Duplex>> {
+        match self.control.clone().open_stream(peer.0, protocol).await {
             Ok(stream) => Some(Box::new(stream)),
             Err(error) => {
-                tracing::debug!(%peer, %error, "no sync stream");
+                tracing::debug!(%peer, %error, "no stream");
                 None
             }
         }
@@ -254,19 +325,33 @@ pub fn start(config: &NetworkConfig) -> Result<Network, NetworkError> {
     }
     let protocol = swarm::sync_protocol(&config.federation)?;
     let mut control = swarm.behaviour().stream.new_control();
-    let mut accepted = control.accept(protocol.clone()).map_err(|e| NetworkError::Setup(e.to_string()))?;
+    let incoming = accept(&mut control, &protocol)?;
+    let enrol = swarm::enrol_protocol(&config.federation)?;
+    let enrolments = accept(&mut control, &enrol)?;
     let (commands, command_queue) = mpsc::channel(COMMANDS_MAX);
     let (event_queue, events) = mpsc::channel(EVENTS_MAX);
-    let (stream_queue, incoming) = mpsc::channel(STREAMS_MAX);
     tokio::spawn(run::run(swarm, command_queue, event_queue));
+    Ok(Network { peer, commands, events, incoming, enrolments, opener: Opener { control, protocol, enrol } })
+}
+
+/// A stream, and who opened it.
+type Stream = (Peer, Box<dyn Duplex>);
+
+/// Streams that peers open by a protocol.
+fn accept(
+    control: &mut libp2p_stream::Control,
+    protocol: &StreamProtocol,
+) -> Result<mpsc::Receiver<Stream>, NetworkError> {
+    let mut accepted = control.accept(protocol.clone()).map_err(|e| NetworkError::Setup(e.to_string()))?;
+    let (queue, incoming) = mpsc::channel(STREAMS_MAX);
     tokio::spawn(async move {
         // Only hands over: a full queue drops the stream, and the peer tries again later.
         while let Some((peer, stream)) = accepted.next().await {
             let stream: Box<dyn Duplex> = Box::new(stream);
-            drop(stream_queue.try_send((Peer(peer), stream)));
+            drop(queue.try_send((Peer(peer), stream)));
         }
     });
-    Ok(Network { peer, commands, events, incoming, opener: Opener { control, protocol } })
+    Ok(incoming)
 }
 
 fn root_cause(error: &dyn std::error::Error) -> String {
@@ -283,3 +368,36 @@ const COMMANDS_MAX: usize = 1024;
 const EVENTS_MAX: usize = 1024;
 /// Streams opened by peers that may wait to be taken.
 const STREAMS_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_leads_as_far_as_it_says_or_nowhere() {
+        let peer = "12D3KooWGRUauSc9KHRkMQmmDMUzmMPbkoMvkw7ZuVVZaTe4PbbR";
+        let reach = |text: &str| format!("{text}/p2p/{peer}").parse::<PeerAddress>().unwrap().reach();
+        for (text, expected) in [
+            ("/ip4/203.0.113.7/tcp/4001", Some(Reach::World)),
+            ("/ip4/203.0.113.7/udp/4001/quic-v1", Some(Reach::World)),
+            ("/dns/node.example.org/tcp/4001", Some(Reach::World)),
+            ("/ip6/2001:db8::1/tcp/4001", Some(Reach::World)),
+            ("/ip4/192.168.1.1/tcp/80", Some(Reach::Network)),
+            ("/ip4/169.254.169.254/tcp/80", Some(Reach::Network)),
+            ("/ip6/fe80::1/tcp/1", Some(Reach::Network)),
+            ("/ip6/::ffff:10.0.0.1/tcp/1", Some(Reach::Network)),
+            ("/ip4/127.0.0.1/tcp/1", Some(Reach::Machine)),
+            ("/ip6/::1/udp/1/quic-v1", Some(Reach::Machine)),
+            ("/ip4/0.0.0.0/tcp/1", None),
+            ("/ip4/224.0.0.1/udp/1/quic-v1", None),
+            ("/ip4/203.0.113.7/tcp/0", None),
+            ("/ip4/203.0.113.7/udp/1", None),
+            ("/ip4/203.0.113.7/tcp/1/ws", None),
+            (&format!("/ip4/203.0.113.7/tcp/1/p2p/{peer}/p2p-circuit"), None),
+            ("/memory/1", None),
+        ] {
+            assert_eq!(reach(text), expected, "{text}");
+        }
+        assert!(Reach::Machine < Reach::Network && Reach::Network < Reach::World);
+    }
+}

@@ -68,6 +68,12 @@ impl Task {
                 self.swarm.behaviour_mut().gossip.report_message_validation_result(&id, &from, acceptance);
             }
             Command::Disconnect(peer) => drop(self.swarm.disconnect_peer_id(peer.0)),
+            Command::Ban(peers) => peers.iter().for_each(|peer| {
+                self.swarm.behaviour_mut().blocked.block_peer(peer.0);
+            }),
+            Command::Unban(peers) => peers.iter().for_each(|peer| {
+                self.swarm.behaviour_mut().blocked.unblock_peer(peer.0);
+            }),
             Command::Peers(reply) => drop(reply.send(self.peers.values().cloned().collect())),
         }
     }

@@ -75,7 +75,16 @@ fn yamux_config() -> yamux::Config {
 
 /// `/tidings/sync/1`; a federation's name stands in every protocol's.
 pub(super) fn sync_protocol(federation: &str) -> Result<StreamProtocol, NetworkError> {
-    StreamProtocol::try_from_owned(protocol_name(federation, "sync")).map_err(|e| NetworkError::Setup(e.to_string()))
+    stream_protocol(federation, "sync")
+}
+
+/// `/tidings/enrol/1`.
+pub(super) fn enrol_protocol(federation: &str) -> Result<StreamProtocol, NetworkError> {
+    stream_protocol(federation, "enrol")
+}
+
+fn stream_protocol(federation: &str, name: &str) -> Result<StreamProtocol, NetworkError> {
+    StreamProtocol::try_from_owned(protocol_name(federation, name)).map_err(|e| NetworkError::Setup(e.to_string()))
 }
 
 fn protocol_name(federation: &str, name: &str) -> String {

@@ -1,9 +1,11 @@
 //! Dealing with delivered ranges: verified in order on a worker thread, admitted by the writer, answered in order. While
 //! one is committed the next is verified.
 
+use crate::command::Command;
 use crate::ingest::{Admitted, Verdict};
-use crate::writer::{Command, Origin, WriteError};
+use crate::writer::{Origin, WriteError};
 use tidings_protocol::admission::Rejection;
+use tidings_protocol::event::SignedEvent;
 use tidings_protocol::id::{EventId, RoomId};
 use tidings_protocol::log::{Log, Tip};
 use tidings_protocol::range::{Range, RangeError, Vouched};
@@ -24,7 +26,7 @@ pub(super) struct Delivery {
 /// What became of it.
 pub(super) enum Dealt {
     /// For the conversation.
-    Done(Input),
+    Done(Box<Input>),
     /// The range is false: the conversation is over.
     False(RangeError),
     /// An event of it is, though its signature holds: who admits nothing false has nothing false to give.
@@ -88,7 +90,7 @@ async fn answer(mut queue: mpsc::Receiver<Step>, dealt: mpsc::Sender<Dealt>) {
         let ((request, bytes, bottom), answer) = match step {
             Step::Committing { delivery, answer } => (delivery, answer),
             Step::Dealt(input) => {
-                if dealt.send(Dealt::Done(input)).await.is_err() {
+                if dealt.send(Dealt::Done(Box::new(input))).await.is_err() {
                     return;
                 }
                 continue;
@@ -98,11 +100,23 @@ async fn answer(mut queue: mpsc::Receiver<Step>, dealt: mpsc::Sender<Dealt>) {
             Ok(Ok(Admitted { verdict: Verdict::Rejected(why), .. })) => Dealt::Rejected(why),
             Ok(Ok(admitted)) => {
                 let new = !admitted.stored.is_empty();
-                Dealt::Done(Input::Delivered { request, bytes, new, bottom })
+                Dealt::Done(Box::new(Input::Delivered { request, bytes, new, bottom }))
             }
             _ => Dealt::Stopped,
         };
         if dealt.send(done).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Admits what is true of an introduction. What is false is no fault: a room that is not here would not have noticed.
+pub(super) async fn admit_all(commands: mpsc::Sender<Command>, peer: Vec<u8>, room: RoomId, events: Vec<Vec<u8>>) {
+    for bytes in events {
+        let Some(event) = SignedEvent::decode(&bytes).ok().and_then(|event| event.verify().ok()) else { return };
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Admit { room, events: vec![event], origin: Origin::Live(peer.clone()), reply };
+        if commands.send(command).await.is_err() || answer.await.is_err() {
             return;
         }
     }

@@ -105,7 +105,7 @@ async fn write(
 
 /// Frames read and not yet dealt with; with 256 KiB each the memory of one peer stays bounded.
 const IN_MAX: usize = 8;
-/// Frames that wait to be sent.
-const OUT_MAX: usize = 256;
+/// Frames that wait to be sent: few, since they go even to a peer that is shut out meanwhile.
+const OUT_MAX: usize = 16;
 /// A frame that nobody takes for so long ends the stream.
 const STALLED_AFTER: Duration = Duration::from_secs(30);

@@ -1,10 +1,12 @@
 //! What the sync conversation asks of this node, answered from the store and the rooms' views.
 
 use super::leases::Leases;
+use crate::beacons::Beacons;
 use crate::effective;
 use crate::rooms::{RoomView, Views};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use tidings_protocol::beacon::SignedBeacon;
 use tidings_protocol::codec::encode;
 use tidings_protocol::event::Class;
 use tidings_protocol::id::{DeviceId, EventId, RoomId};
@@ -27,6 +29,8 @@ pub struct NodeHoldings {
     pub leases: Leases,
     /// Digests, while nothing has changed.
     pub digests: DigestCache,
+    /// The beacons.
+    pub beacons: Beacons,
 }
 
 /// The content digest of each room at its last change.
@@ -142,7 +146,15 @@ impl Holdings for NodeHoldings {
     }
 
     fn is_current_device(&self, room: RoomId, device: DeviceId) -> Result<bool, Unavailable> {
-        Ok(self.views.find(room).is_some_and(|view| view.state.user_of(device).is_some()))
+        Ok(self.views.find(room).is_some_and(|view| view.state.may_hear(device)))
+    }
+
+    fn beacons(&self, room: RoomId) -> Result<Vec<SignedBeacon>, Unavailable> {
+        Ok(self.beacons.kept(room))
+    }
+
+    fn beacons_fingerprint(&self, room: RoomId) -> Result<[u8; 32], Unavailable> {
+        Ok(self.beacons.fingerprint(room))
     }
 
     fn may_fetch(&self, room: RoomId) -> bool {

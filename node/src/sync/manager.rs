@@ -2,15 +2,22 @@
 
 use super::leases::Leases;
 use super::talk;
+use super::tips::{self, SealedTips};
 use super::told::Told;
+use crate::account::Wish;
+use crate::beacons::{Beacons, Sharing};
 use crate::clock::now_ms;
+use crate::command::Command;
+use crate::enrol::Enrolment;
 use crate::ingest::Verdict;
 use crate::keys::Keys;
+use crate::lookup::Lookup;
 use crate::network::redial::Redial;
 use crate::network::{self, Duplex, Event, GossipTicket, GossipVerdict, Opener, Peer, PeerAddress};
-use crate::rooms::Views;
-use crate::sync::holdings::DigestCache;
-use crate::writer::{Command, Origin, Stored};
+use crate::people::People;
+use crate::rooms::{RoomView, Views};
+use crate::sync::holdings::{DigestCache, NodeHoldings};
+use crate::writer::{Origin, Stored};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -49,6 +56,12 @@ pub struct Manager {
     pub told: Told,
     /// Digests, while nothing has changed.
     pub digests: DigestCache,
+    /// What is said of the day.
+    pub beacons: Beacons,
+    /// What of it the user shares.
+    pub sharing: Sharing,
+    /// What rooms that are not public say over gossip.
+    pub tips: SealedTips,
     /// Whom to keep.
     pub redial: Arc<Mutex<Redial>>,
     /// Where we listen.
@@ -57,8 +70,16 @@ pub struct Manager {
     pub seen: Arc<Mutex<BTreeMap<Peer, BTreeSet<String>>>>,
     /// Held while the list of invites made here is changed.
     pub invites: tokio::sync::Mutex<()>,
+    /// What the user's devices share.
+    pub(crate) account: mpsc::Sender<Wish>,
+    /// The link for another device that is open.
+    pub enrolment: Enrolment,
     /// Peers came or went, or were told something.
     pub peers_changed: broadcast::Sender<PeerNews>,
+    /// What this node knows of people by itself.
+    pub people: People,
+    /// Asks domains whose a name is.
+    pub lookup: Lookup,
 }
 
 /// What is new of peers.
@@ -68,9 +89,23 @@ pub enum PeerNews {
     Peers,
     /// These own events were sent to one more.
     Told(RoomId, Vec<EventId>),
+    /// What this node knows of people by itself changed.
+    People,
 }
 
 impl Manager {
+    /// What is held, towards one peer.
+    pub(crate) fn holdings(&self, peer: Vec<u8>) -> NodeHoldings {
+        NodeHoldings {
+            store: self.store.clone(),
+            views: self.views.clone(),
+            peer,
+            leases: self.leases.clone(),
+            digests: self.digests.clone(),
+            beacons: self.beacons.clone(),
+        }
+    }
+
     /// A peer shares a room with us: it is worth meeting again.
     pub(super) fn met(&self, peer: Peer, _room: RoomId) {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -118,6 +153,9 @@ pub async fn run(
     let mut stored = manager.stored.subscribe();
     let mut redial = tokio::time::interval(REDIAL_EVERY);
     let gossip = start_gossip(manager.clone());
+    // Dropped with this, and so ended.
+    let mut sealed = tokio::task::JoinSet::new();
+    sealed.spawn(tips::run(manager.clone()));
     subscribe_all(&manager).await;
     loop {
         tokio::select! {
@@ -307,15 +345,20 @@ async fn converse(manager: &Manager, peer: Peer, side: Side, stream: Box<dyn Dup
 
 async fn subscribe_all(manager: &Manager) {
     for (room, view) in manager.views.all() {
-        if view.row.kind == RoomKind::Public && !view.row.left {
+        if is_gossiped(&view) && !view.row.left {
             drop(manager.network.send(network::Command::Subscribe(topic(room))).await);
         }
     }
 }
 
+/// Self-rooms are many and quiet: sync is enough for them.
+fn is_gossiped(view: &RoomView) -> bool {
+    view.row.kind == RoomKind::Public && view.row.home_of.is_none()
+}
+
 /// What was said here goes out on a public room's topic.
 async fn on_stored(manager: &Manager, news: &Stored) {
-    let Some(view) = manager.views.find(news.room).filter(|view| view.row.kind == RoomKind::Public) else { return };
+    let Some(view) = manager.views.find(news.room).filter(|view| is_gossiped(view)) else { return };
     if news.room_changed {
         let name = topic(news.room);
         let left = view.row.left;
@@ -348,13 +391,16 @@ fn start_gossip(manager: Arc<Manager>) -> mpsc::Sender<(GossipTicket, Peer, Stri
 }
 
 async fn admit_gossip(manager: &Manager, from: Peer, name: &str, data: &[u8]) -> GossipVerdict {
+    if manager.tips.is_sealed(name) {
+        return tips::judge(manager, from, name, data);
+    }
     let Ok(signed) = SignedEvent::decode(data) else { return GossipVerdict::Reject };
     let Ok(event) = tokio::task::block_in_place(|| signed.verify()) else { return GossipVerdict::Reject };
     let room = event.room();
     if topic(room) != name {
         return GossipVerdict::Reject;
     }
-    if manager.views.find(room).is_none_or(|view| view.row.kind != RoomKind::Public) {
+    if manager.views.find(room).is_none_or(|view| !is_gossiped(&view)) {
         return GossipVerdict::Ignore;
     }
     let is_recent = event.header().hlc.ms().abs_diff(now_ms()) < GOSSIP_RECENT_MS;

@@ -2,14 +2,17 @@
 //! handle, and hands what it brings to the writer. The network gives streams; this never names libp2p.
 
 mod deliver;
+mod ended;
 mod frames;
 pub mod holdings;
 mod leases;
 mod manager;
 mod offers;
 mod talk;
+mod tips;
 mod told;
 
 pub use leases::Leases;
 pub use manager::{Manager, PeerNews, run};
+pub use tips::SealedTips;
 pub use told::{PeerStats, Told};

@@ -4,9 +4,11 @@ use crate::clock::now_ms;
 use crate::keys::Keys;
 use crate::rooms::{RoomView, Views};
 use tidings_protocol::control::payload::RoomKind;
-use tidings_protocol::id::RoomId;
+use tidings_protocol::event::{Body, Class};
+use tidings_protocol::id::{EventId, RoomId};
 use tidings_protocol::limits::ROOMS_MAX;
-use tidings_protocol::sync::{Credential, Offer};
+use tidings_protocol::log::Log;
+use tidings_protocol::sync::{Credential, Offer, inner_secret};
 use tidings_storage::Store;
 
 /// Offers of all rooms that are to be talked of.
@@ -25,26 +27,46 @@ pub(super) fn is_offered(view: &RoomView, store: &Store) -> bool {
 pub(super) fn offer(room: RoomId, view: &RoomView, store: &Store, keys: &Keys, us: &[u8]) -> Offer {
     let expires_ms = now_ms().saturating_add(CREDENTIAL_MS);
     let public = view.row.kind == RoomKind::Public;
+    let inner = inner(room, view, store);
     Offer {
         room,
         kind: view.row.kind,
         secret: view.row.secret,
-        credential: (!public).then(|| Credential::issue(&keys.device, room, us, expires_ms)),
+        inner,
+        credential: (!public).then(|| Credential::issue(&keys.device().key, room, us, expires_ms)),
         introduction: if public { Vec::new() } else { introduction(room, view, store, keys) },
-        joining: !view.has_genesis,
+        joining: if public { !view.has_genesis } else { inner.is_none() },
     }
 }
 
-/// Our Join, waiting or taken up: a member who has not heard of it lets us in by it.
+/// What members call a room by, and no link carries; none in a public room, and until its Genesis is here.
+pub(super) fn inner(room: RoomId, view: &RoomView, store: &Store) -> Option<[u8; 32]> {
+    if view.row.kind == RoomKind::Public || !view.has_genesis {
+        return None;
+    }
+    let genesis = store.event_by_id(EventId(*room.as_bytes())).ok().flatten()?;
+    match genesis.body {
+        Body::Kept(payload) => Some(inner_secret(room, &view.row.secret, &payload.salt)),
+        Body::Erased => None,
+    }
+}
+
+/// Our Join or Enrol, waiting or taken up, and the grant that an Enrol is under: a member who has not heard of it lets us
+/// in by it.
 fn introduction(room: RoomId, view: &RoomView, store: &Store, keys: &Keys) -> Vec<Vec<u8>> {
     if let Some(pending) = &view.row.pending {
         return vec![pending.join.clone()];
     }
-    let Some((grant, _)) = view.state.grant_of(keys.device.device()) else { return Vec::new() };
+    let device = keys.device().id();
+    let Some((grant, _)) = view.state.grant_of(device) else { return Vec::new() };
     let root = store.event_by_id(grant).ok().flatten();
-    let own = root.filter(|event| event.log.author == keys.device.device());
-    let signed = own.and_then(|event| store.signed_event(room, &event).ok().flatten());
-    signed.map(|event| tidings_protocol::codec::encode(&event)).into_iter().collect()
+    let is_own = root.as_ref().is_some_and(|event| event.log.author == device);
+    let log = Log { class: Class::Control, author: device, grant };
+    let enrol = if is_own { None } else { store.first_of_log(view.number, &log).ok().flatten() };
+    // A Genesis everybody has; a Join of another of our devices may be as new to them as this one.
+    let root = root.filter(|event| EventId::from(room) != event.id);
+    let signed = root.into_iter().chain(enrol).filter_map(|event| store.signed_event(room, &event).ok().flatten());
+    signed.map(|event| tidings_protocol::codec::encode(&event)).collect()
 }
 
 /// A conversation's credentials: longer than connections last, shorter than the protocol allows.

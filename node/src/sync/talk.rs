@@ -1,70 +1,36 @@
 //! One conversation with one peer: carries frames, the store's news and the conversation's wishes to and fro.
 
 use super::deliver::{self, Dealt, Delivery};
+use super::ended::Ended;
 use super::frames::{self, Traffic};
 use super::holdings::NodeHoldings;
 use super::manager::Manager;
-use super::offers;
+use super::{offers, tips};
+use crate::beacons;
 use crate::clock::now_ms;
+use crate::command::Command;
 use crate::effective;
 use crate::ingest::Verdict;
 use crate::keys::random;
 use crate::network::{Duplex, Peer};
-use crate::writer::{Command, Origin, Stored, WriteError};
+use crate::rooms::RoomView;
+use crate::writer::{Origin, Stored, WriteError};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use thiserror::Error;
-use tidings_protocol::admission::Rejection;
+use tidings_protocol::beacon::kind;
 use tidings_protocol::codec::encode;
+use tidings_protocol::control::kind::ends_somebody;
 use tidings_protocol::event::{Class, EventError, SignedEvent};
 use tidings_protocol::id::RoomId;
 use tidings_protocol::log::Log;
-use tidings_protocol::range::RangeError;
-use tidings_protocol::sync::{Conversation, Failure, Holdings, Input, Output, Settings, Side};
+use tidings_protocol::slots::SlotKey;
+use tidings_protocol::sync::{Conversation, Holdings, Input, Output, Settings, Side};
 use tidings_protocol::wire::{Frame, Head};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::Instant;
-
-/// Why a conversation ended.
-#[derive(Debug, Error)]
-pub(super) enum Ended {
-    /// The stream did: the peer went, or broke the framing.
-    #[error("the stream ended: {0}")]
-    Stream(#[from] std::io::Error),
-    /// The state machine says so.
-    #[error(transparent)]
-    Failure(#[from] Failure),
-    /// The peer sent something false.
-    #[error("a false range: {0}")]
-    Range(#[from] RangeError),
-    /// The peer sent something false.
-    #[error("a false event: {0}")]
-    Event(#[from] EventError),
-    /// The peer sent something false.
-    #[error("a false event: {0}")]
-    Rejected(#[from] Rejection),
-    /// The peer owes an answer for too long, or takes nothing.
-    #[error("no progress")]
-    Stalled,
-    /// This node is stopping.
-    #[error("stopping")]
-    Stopping,
-}
-
-impl Ended {
-    /// Whether the peer is to blame, and should not be asked again soon.
-    pub(super) fn is_fault(&self) -> bool {
-        match self {
-            Ended::Failure(failure) => !matches!(failure, Failure::Unavailable(_)),
-            Ended::Stream(error) => error.kind() == std::io::ErrorKind::InvalidData,
-            Ended::Range(_) | Ended::Event(_) | Ended::Rejected(_) => true,
-            Ended::Stalled | Ended::Stopping => false,
-        }
-    }
-}
 
 struct Talk<'m> {
     manager: &'m Manager,
@@ -78,9 +44,23 @@ struct Talk<'m> {
     verdicts: FuturesUnordered<futures::future::BoxFuture<'static, Judged>>,
     /// Logs that moved and of which the peer was not told yet.
     moved: BTreeSet<(RoomId, Log)>,
+    /// Beacons that changed and of which the peer was not told yet, and when they are due.
+    lit: BTreeMap<(RoomId, SlotKey), Instant>,
+    /// Rooms in which the peer was told what is of the moment.
+    met: BTreeSet<RoomId>,
     begun: Instant,
-    /// Events pushed so far.
+    /// Events pushed and keys told so far.
     pushes: u64,
+    keys_told: u64,
+    /// Keys of sealed tips that the peer has from us, and the state of all keys when it was told the last.
+    keys: BTreeMap<RoomId, ([u8; 32], [u8; 32])>,
+    keys_version: Option<u64>,
+    /// Rooms in which something has moved since the conversation began: before, nobody needs a key, and two who hold the
+    /// same say little.
+    moving: BTreeSet<RoomId>,
+    /// Introductions that came by knocks. They are dealt with when the clock ticks: who knocks cannot tell by what is
+    /// answered meanwhile whether anything is done about it.
+    introductions: Vec<(RoomId, Vec<Vec<u8>>)>,
     /// When credentials were last issued.
     offered: Instant,
 }
@@ -106,13 +86,7 @@ pub(super) async fn talk(manager: &Manager, peer: Peer, side: Side, stream: Box<
         them: peer_bytes.clone(),
     };
     let offers = offers::all(&manager.views, &manager.store, &manager.keys, &us);
-    let held = NodeHoldings {
-        store: manager.store.clone(),
-        views: manager.views.clone(),
-        peer: peer_bytes.clone(),
-        leases: manager.leases.clone(),
-        digests: manager.digests.clone(),
-    };
+    let held = manager.holdings(peer_bytes.clone());
     let mut talk = Talk {
         manager,
         peer,
@@ -123,8 +97,15 @@ pub(super) async fn talk(manager: &Manager, peer: Peer, side: Side, stream: Box<
         deliveries,
         verdicts: FuturesUnordered::new(),
         moved: BTreeSet::new(),
+        lit: BTreeMap::new(),
+        met: BTreeSet::new(),
         begun: Instant::now(),
         pushes: 0,
+        keys_told: 0,
+        keys: BTreeMap::new(),
+        keys_version: None,
+        moving: BTreeSet::new(),
+        introductions: Vec::new(),
         offered: Instant::now(),
     };
     let ended = match talk.run(frames.incoming, dealt).await {
@@ -142,7 +123,9 @@ impl Talk<'_> {
         mut dealt: mpsc::Receiver<Dealt>,
     ) -> Result<(), Ended> {
         let mut stored = self.manager.stored.subscribe();
+        let mut beacons = self.manager.beacons.news();
         let mut freed = self.manager.leases.freed();
+        let mut asks = self.manager.tips.asks();
         let mut announce = tokio::time::interval(ANNOUNCE_EVERY);
         let mut recheck = tokio::time::interval(RECHECK_EVERY.mul_f64(0.75 + rand::random::<f64>() / 2.0));
         recheck.reset();
@@ -154,7 +137,7 @@ impl Talk<'_> {
                     None => return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into()),
                 },
                 done = dealt.recv() => match done {
-                    Some(Dealt::Done(input)) => self.input(input).await?,
+                    Some(Dealt::Done(input)) => self.input(*input).await?,
                     Some(Dealt::False(error)) => return Err(error.into()),
                     Some(Dealt::Rejected(why)) => return Err(why.into()),
                     Some(Dealt::Stopped) | None => return Ok(()),
@@ -168,8 +151,17 @@ impl Talk<'_> {
                     }
                     Err(broadcast::error::RecvError::Closed) => return Ok(()),
                 },
+                // What is missed, the next Check finds.
+                Ok(news) = beacons.recv() => self.lit(&news),
                 Ok(room) = freed.recv() => self.input(Input::Resume(room)).await?,
-                _ = announce.tick() => self.announce().await?,
+                Ok((room, peer)) = asks.recv() => if peer == self.peer && self.conversation.shared().any(|r| r == room) {
+                    self.input(Input::Recheck(room)).await?;
+                },
+                _ = announce.tick() => {
+                    self.announce().await?;
+                    self.introduce();
+                    self.tell_keys().await?;
+                }
                 _ = recheck.tick() => self.recheck().await?,
             }
         }
@@ -185,17 +177,32 @@ impl Talk<'_> {
     async fn perform(&mut self) -> Result<(), Ended> {
         while let Some(output) = tokio::task::block_in_place(|| self.conversation.next_output(&self.held))? {
             match output {
-                Output::Send(frame) => {
+                Output::Send(frame) | Output::Farewell(frame) => {
                     self.pushes += u64::from(matches!(frame, Frame::Push { .. }));
+                    self.keys_told += u64::from(matches!(frame, Frame::Key { .. }));
                     self.send(frame).await?;
                 }
                 Output::Deliver { request, room, log, top, vouched, range, bytes } => {
                     let delivery = Delivery { request, room, log, top, vouched, range, bytes };
                     self.deliveries.send(delivery).await.map_err(|_| Ended::Stopping)?;
                 }
-                Output::Introduce { room, events } => self.introduce(room, events).await?,
+                Output::Introduce { room, events } => self.introductions.push((room, events)),
+                Output::Key { room, device, circle, key } => {
+                    if self.manager.tips.told(room, device, circle, key) {
+                        self.moving.insert(room);
+                        self.keys.remove(&room);
+                        self.keys_version = None;
+                    }
+                }
                 Output::Pushed { room, event } => self.pushed(room, &event).await?,
+                Output::Beacons { room, beacons } => {
+                    if let Some(view) = self.manager.views.find(room) {
+                        self.manager.beacons.hear(&view, &self.peer_bytes, beacons).await?;
+                    }
+                }
                 Output::Shared(room) => {
+                    self.keys.remove(&room);
+                    self.keys_version = None;
                     self.manager.told.shared(room, self.peer);
                     self.manager.met(self.peer, room);
                 }
@@ -242,17 +249,35 @@ impl Talk<'_> {
         Ok(())
     }
 
-    async fn introduce(&mut self, room: RoomId, events: Vec<Vec<u8>>) -> Result<(), Ended> {
-        let mut answers = Vec::new();
-        for event in events {
-            answers.push(self.admit(room, &event).await?);
+    fn introduce(&mut self) {
+        for (room, events) in std::mem::take(&mut self.introductions) {
+            let (commands, peer) = (self.manager.commands.clone(), self.peer_bytes.clone());
+            let admitted = tokio::spawn(deliver::admit_all(commands, peer, room, events));
+            self.verdicts.push(Box::pin(async move {
+                drop(admitted.await);
+                Judged::Introduced(room)
+            }));
         }
-        self.verdicts.push(Box::pin(async move {
-            for answer in answers {
-                drop(answer.await);
+    }
+
+    /// Tells the peer the keys of sealed tips that it may have and has not.
+    async fn tell_keys(&mut self) -> Result<(), Ended> {
+        let version = Some(self.manager.tips.version());
+        if version == self.keys_version {
+            return Ok(());
+        }
+        self.keys_version = version;
+        let rooms: Vec<RoomId> = self.conversation.shared().filter(|room| self.moving.contains(room)).collect();
+        for room in rooms {
+            let Some((circle, key)) = self.manager.tips.key(room) else { continue };
+            let before = self.keys_told;
+            if self.keys.get(&room) != Some(&(circle, key)) {
+                self.input(Input::Key { room, circle, key }).await?;
             }
-            Judged::Introduced(room)
-        }));
+            if self.keys_told > before {
+                self.keys.insert(room, (circle, key));
+            }
+        }
         Ok(())
     }
 
@@ -269,11 +294,21 @@ impl Talk<'_> {
 
     /// Something new is in the store: what was said here is pushed at once, all else is announced a little later.
     async fn news(&mut self, news: &Stored) -> Result<(), Ended> {
+        if !self.moving.contains(&news.room)
+            && let Some(newest) = news.numbers.last()
+            && matches!(self.held.store.event(*newest), Ok(Some(event)) if tips::is_recent(event.hlc))
+        {
+            self.moving.insert(news.room);
+            self.keys_version = None;
+        }
         let from_them = matches!(&news.origin, Origin::Live(p) | Origin::Bulk(p) if *p == self.peer_bytes);
         if !from_them {
             for number in &news.numbers {
                 let Ok(Some(event)) = self.held.store.event(*number) else { continue };
+                // Whoever is out by it hears of it from whomever it talks with.
+                let ends = event.log.class == Class::Control && ends_somebody(event.kind);
                 let signed = match news.origin {
+                    _ if ends => self.held.store.signed_event(news.room, &event).ok().flatten(),
                     Origin::Local => self.held.store.signed_event(news.room, &event).ok().flatten(),
                     _ => None,
                 };
@@ -286,7 +321,14 @@ impl Talk<'_> {
                 }
             }
         }
-        if news.room_changed { self.offer(news.room).await } else { Ok(()) }
+        if !news.room_changed {
+            return Ok(());
+        }
+        self.keys_version = None;
+        self.offer(news.room).await?;
+        // It may have been shut out.
+        self.manager.told.keep(self.peer, &self.conversation.shared().collect());
+        Ok(())
     }
 
     /// Offers a room as it is now, with a fresh credential; or no longer, if we have left it and our word of that is out.
@@ -315,6 +357,10 @@ impl Talk<'_> {
 
     async fn agreed(&mut self, room: RoomId, agreed: tidings_protocol::sync::Agreed) -> Result<(), Ended> {
         self.manager.leases.free(room, &self.peer_bytes);
+        if self.met.insert(room) {
+            let now = Instant::now();
+            self.lit.extend(self.manager.beacons.of_the_moment(room).into_iter().map(|key| ((room, key), now)));
+        }
         let agreement = tidings_storage::Agreement { token: agreed.token, change: agreed.change };
         if self.held.agreement(room).ok().flatten() != Some(agreed) {
             let command = Command::Agree { room, peer: self.peer_bytes.clone(), agreement };
@@ -348,6 +394,39 @@ impl Talk<'_> {
         for ((room, class), heads) in heads {
             self.input(Input::Moved { room, class, heads }).await?;
         }
+        self.shine().await
+    }
+
+    /// Beacons changed: what was said here, or is of the moment, is told at the next turn; the rest may change again soon.
+    fn lit(&mut self, news: &beacons::News) {
+        if news.from.as_ref() == Some(&self.peer_bytes) {
+            return;
+        }
+        for key in &news.keys {
+            let is_urgent = news.from.is_none() || !kind::is_kept(key.1);
+            let due = Instant::now() + if is_urgent { Duration::ZERO } else { SHINE_EVERY };
+            self.lit.entry((news.room, *key)).or_insert(due);
+        }
+    }
+
+    /// Tells of the beacons that are due, as far as the peer may be told so many.
+    async fn shine(&mut self) -> Result<(), Ended> {
+        let now = Instant::now();
+        let due: Vec<(RoomId, SlotKey)> = self.lit.iter().filter(|(_, due)| **due <= now).map(|(k, _)| *k).collect();
+        for keys in due.chunk_by(|a, b| a.0 == b.0) {
+            let room = keys[0].0;
+            let left = self.conversation.beacons_left(room, now_ms());
+            // Before both have agreed nothing is told; that compares all.
+            let keys = &keys[..keys.len().min(left.unwrap_or(usize::MAX))];
+            for key in keys {
+                self.lit.remove(key);
+            }
+            let slots: Vec<SlotKey> = keys.iter().filter(|_| left.is_some()).map(|(_, slot)| *slot).collect();
+            let beacons = self.manager.beacons.find(room, &slots);
+            if !beacons.is_empty() {
+                self.input(Input::Beacons { room, beacons }).await?;
+            }
+        }
         Ok(())
     }
 
@@ -363,7 +442,10 @@ impl Talk<'_> {
         if self.offered.elapsed() > OFFER_EVERY {
             self.offer_all().await?;
         }
-        let rooms: Vec<RoomId> = self.conversation.shared().collect();
+        let mut rooms: Vec<RoomId> = self.conversation.shared().collect();
+        // Who has not been let in knocks again: perhaps it is known by now who invited us.
+        let pending = |(room, view): (RoomId, Arc<RoomView>)| view.row.pending.is_some().then_some(room);
+        rooms.extend(self.manager.views.all().into_iter().filter_map(pending));
         for room in rooms {
             self.input(Input::Recheck(room)).await?;
         }
@@ -373,6 +455,8 @@ impl Talk<'_> {
 
 /// Moved logs are gathered for so long.
 const ANNOUNCE_EVERY: Duration = Duration::from_millis(50);
+/// Beacons that others said and that are kept are gathered for so long.
+const SHINE_EVERY: Duration = Duration::from_millis(500);
 /// How often equal peers make sure that they still are, about.
 const RECHECK_EVERY: Duration = Duration::from_secs(120);
 /// How often offers get fresh credentials: well before they expire.

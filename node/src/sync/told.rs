@@ -74,6 +74,14 @@ impl Told {
         self.lock().peers.entry(peer).or_default().rooms.insert(room);
     }
 
+    /// Only these rooms are shared with a peer any more.
+    pub fn keep(&self, peer: Peer, rooms: &BTreeSet<RoomId>) {
+        if let Some(stats) = self.lock().peers.get_mut(&peer) {
+            stats.rooms.retain(|room| rooms.contains(room));
+            stats.agreed.retain(|room| rooms.contains(room));
+        }
+    }
+
     /// A conversation is over.
     pub fn end(&self, peer: Peer) {
         self.lock().peers.remove(&peer);
@@ -87,6 +95,18 @@ impl Told {
     /// Whether some connected peer and we hold the same of a room.
     pub fn has_agreed(&self, room: RoomId) -> bool {
         self.lock().peers.values().any(|p| p.agreed.contains(&room))
+    }
+
+    /// A peer that shares a room with us now: this one, if it does.
+    pub fn who_shares(&self, room: RoomId, rather: Peer) -> Option<Peer> {
+        let inner = self.lock();
+        let shares = |peer: &Peer| inner.peers.get(peer).is_some_and(|p| p.rooms.contains(&room));
+        Some(rather).filter(shares).or_else(|| inner.peers.keys().copied().find(shares))
+    }
+
+    /// The peers that share a room with us now.
+    pub fn peers_sharing(&self, room: RoomId) -> Vec<Peer> {
+        self.lock().peers.iter().filter(|(_, p)| p.rooms.contains(&room)).map(|(peer, _)| *peer).collect()
     }
 
     /// How many peers share a room with us now.

@@ -38,6 +38,7 @@ impl State {
                     open.is_marking = false;
                 }
             }
+            Answer::Typed => {}
             Answer::Named(name) => self.named(name),
             Answer::Created { name, room } => {
                 self.say(format!("{} is made. /invite makes a link for those who should join.", clean(&name)));
@@ -45,6 +46,9 @@ impl State {
             }
             Answer::Joined(joined) => self.joined(joined),
             Answer::Invited(invite) => self.show_invite(&invite),
+            Answer::Person { act, person } => self.person_changed(&act, &person),
+            Answer::Code(code) => self.show_code(&code),
+            Answer::Devices(devices) => self.show_devices(&devices),
             Answer::Left { room } => {
                 self.say("You left the room.");
                 self.rooms.retain(|listed| listed.room != room);
@@ -110,6 +114,22 @@ impl State {
         self.effects.push(Effect::ShowPlain(lines));
     }
 
+    fn show_devices(&mut self, devices: &[crate::api::types::Device]) {
+        let mut lines = vec!["Your devices:".to_owned(), String::new()];
+        for device in devices {
+            let mark = match (device.revoked, device.current) {
+                (true, _) => "revoked",
+                (_, true) => "this one",
+                _ => "",
+            };
+            lines.push(format!("{:<24} {mark:<9} {}", clean(&device.name), clean(&device.device)));
+        }
+        lines.push(String::new());
+        lines.push("In a shell: tidings id add lets another in, tidings id revoke DEVICE ends one.".to_owned());
+        self.mode = Mode::Plain;
+        self.effects.push(Effect::ShowPlain(lines));
+    }
+
     fn posted(&mut self, post: Post, sent: Sent) {
         if self.saying.as_ref().is_some_and(|saying| saying.tone == Tone::Wrong) {
             self.saying = None;
@@ -129,7 +149,8 @@ impl State {
     pub(super) fn failed(&mut self, effect: Effect, failure: Failure) {
         let says = clean(&failure.says);
         match effect {
-            Effect::LoadMembers { .. } => {}
+            Effect::LoadMembers { .. } | Effect::Type { .. } => {}
+            Effect::LoadDevices => self.complain_of("Your devices could not be listed.", &says),
             // They count as here, or a node that always fails would be asked without end; the clock asks again.
             Effect::LoadStatus => self.status_loaded.arrive(),
             Effect::LoadRooms => {

@@ -11,6 +11,7 @@ use crate::tui::body::excerpt;
 use crate::tui::draft::About;
 use crate::tui::names::{clean, room_name};
 use crate::tui::open::{OpenRoom, Position};
+use crate::tui::presence::typing;
 use crate::tui::scene::grouped;
 use crate::tui::state::{Ask, Connection, Mode, State};
 use crate::tui::wrap::{fit, width};
@@ -131,9 +132,11 @@ pub fn rule(state: &State, area: Rect, buffer: &mut Buffer) {
         Mode::Compose => about(state),
         _ => String::new(),
     };
-    if !left.is_empty() {
-        let text = fit(&left, cells.saturating_sub(width(&below) + 6));
-        buffer.set_string(area.x + 1, area.y, format!(" {text} "), theme.accent());
+    let typing = state.here().map(typing).unwrap_or_default();
+    let (text, style) = if left.is_empty() { (typing, theme.dim()) } else { (left, theme.accent()) };
+    if !text.is_empty() {
+        let text = fit(&text, cells.saturating_sub(width(&below) + 6));
+        buffer.set_string(area.x + 1, area.y, format!(" {text} "), style);
     }
     if !below.is_empty() && width(&below) + 4 < cells {
         let x = area.right() - u16::try_from(width(&below) + 3).unwrap_or(0);

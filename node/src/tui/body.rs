@@ -31,6 +31,9 @@ pub fn rows(message: &Message, look: Look<'_>) -> Vec<Vec<Span<'static>>> {
     if message.erased {
         return styled("(message erased)", &[(0..16, dim)], look.cells);
     }
+    if message.hidden.is_some() {
+        return styled(HIDDEN, &[(0..HIDDEN.len(), dim)], look.cells);
+    }
     let mut text = SafeText::block(&message.text).to_string();
     text.truncate(text.trim_end().len());
     let mut marks = marks(&text, look);
@@ -56,6 +59,9 @@ pub fn rows(message: &Message, look: Look<'_>) -> Vec<Vec<Span<'static>>> {
 pub fn excerpt(message: &Message) -> String {
     if message.erased {
         return "(message erased)".to_owned();
+    }
+    if message.hidden.is_some() {
+        return HIDDEN.to_owned();
     }
     let beginning: String = message.text.chars().take(EXCERPT_CHARS).collect();
     SafeText::line(beginning.trim()).to_string()
@@ -139,6 +145,9 @@ const FOLDED_ROWS: usize = 12;
 const FOLDED_SLACK: usize = 3;
 const EXCERPT_CHARS: usize = 200;
 
+/// In place of what a revoked device says, where its room does not know that yet.
+const HIDDEN: &str = "(hidden: the device that wrote this was revoked by its user)";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,6 +207,8 @@ mod tests {
         said.erased = true;
         assert_eq!(text(&rows(&said, look(60))), ["(message erased)"]);
         assert_eq!(excerpt(&said), "(message erased)");
+        (said.erased, said.hidden) = (false, Some("device_revoked".into()));
+        assert_eq!((text(&rows(&said, look(80))).concat(), excerpt(&said)), (HIDDEN.to_owned(), HIDDEN.to_owned()));
         let unknown = message("m", "ben", 1, "");
         assert_eq!(text(&rows(&unknown, look(60))), ["(a message that this version cannot show)"]);
     }

@@ -2,6 +2,7 @@
 
 use crate::tui::effect::Effect;
 use crate::tui::names::room_name;
+use crate::tui::people::PersonCommand;
 use crate::tui::state::{Mode, State};
 
 /// A command with what belongs to it.
@@ -9,6 +10,8 @@ use crate::tui::state::{Mode, State};
 pub enum Command {
     /// `/create NAME`
     Create(String),
+    /// `/devices`
+    Devices,
     /// `/help`
     Help,
     /// `/invite`
@@ -19,6 +22,8 @@ pub enum Command {
     Leave,
     /// `/name NAME`
     Name(String),
+    /// Something about somebody.
+    Person(PersonCommand, String),
     /// `/quit`
     Quit,
     /// `/who`
@@ -26,13 +31,18 @@ pub enum Command {
 }
 
 /// All commands: how one writes them, and what they do.
-pub const COMMANDS: [(&str, &str); 8] = [
+pub const COMMANDS: [(&str, &str); 13] = [
     ("/create NAME", "make a room, for those whom you invite"),
     ("/join LINK", "join a room by an invite link"),
     ("/invite", "make an invite link for this room"),
     ("/who", "see who is in this room"),
+    ("/call WHO NAME", "give somebody a name that you alone see; without NAME take it back"),
+    ("/verify WHO", "compare keys with somebody; with their digits behind it: done"),
+    ("/block WHO", "hide what somebody says, here"),
+    ("/unblock WHO", "show it again"),
     ("/leave", "leave this room"),
     ("/name NAME", "change what people call you"),
+    ("/devices", "see your devices, and how to add one"),
     ("/help", "see all keys and commands"),
     ("/quit", "end the chat"),
 ];
@@ -60,6 +70,11 @@ impl Command {
             "/who" => Self::Who,
             "/leave" => Self::Leave,
             "/name" => Self::Name(needed("/name NAME")?),
+            "/call" => Self::Person(PersonCommand::Call, needed("/call WHO NAME")?),
+            "/verify" => Self::Person(PersonCommand::Verify, needed("/verify WHO")?),
+            "/block" => Self::Person(PersonCommand::Block, needed("/block WHO")?),
+            "/unblock" => Self::Person(PersonCommand::Unblock, needed("/unblock WHO")?),
+            "/devices" => Self::Devices,
             "/help" => Self::Help,
             "/quit" => Self::Quit,
             _ => return Err(CommandError::Unknown(name.to_owned())),
@@ -92,8 +107,10 @@ impl State {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Help => self.mode = Mode::Help(0),
+            Command::Devices => self.effects.push(Effect::LoadDevices),
             Command::Quit => self.effects.push(Effect::Quit),
             Command::Name(name) => self.set_name(&name),
+            Command::Person(command, rest) => self.obey_person(command, &rest),
             Command::Create(name) => self.effects.push(Effect::CreateRoom(name)),
             Command::Join(link) => {
                 self.say("Joining…");
@@ -145,6 +162,8 @@ mod tests {
         assert_eq!(parse("/join tidings://join/ab\ncd ef"), Ok(Command::Join("tidings://join/abcdef".into())));
         assert_eq!(parse("/invite"), Ok(Command::Invite));
         assert_eq!(parse("/name Ana"), Ok(Command::Name("Ana".into())));
+        assert_eq!(parse("/call Ana M"), Ok(Command::Person(PersonCommand::Call, "Ana M".into())));
+        assert_eq!(parse("/verify"), Err(CommandError::Incomplete("/verify WHO")));
         assert_eq!(parse("/create"), Err(CommandError::Incomplete("/create NAME")));
         assert_eq!(parse("/shrug"), Err(CommandError::Unknown("/shrug".into())));
     }

@@ -2,7 +2,8 @@
 
 use crossterm::event::KeyEvent;
 
-use crate::api::types::{Identity, Invite, Joined, Line, Member, Notice, Room, RoomCreated, Sent, Status};
+use crate::api::people::{Code, Person};
+use crate::api::types::{Device, Identity, Invite, Joined, Line, Member, Notice, Room, RoomCreated, Sent, Status};
 
 /// Everything that can happen to the chat.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +52,8 @@ pub enum Effect {
     LoadStatus,
     /// Which rooms are there?
     LoadRooms,
+    /// Which devices have I?
+    LoadDevices,
     /// Who is in this room?
     LoadMembers {
         /// The room's id.
@@ -72,6 +75,13 @@ pub enum Effect {
         /// The message.
         event: String,
     },
+    /// One types in a room, or has stopped.
+    Type {
+        /// The room's id.
+        room: String,
+        /// Whether.
+        typing: bool,
+    },
     /// Call me so.
     SetName(String),
     /// Make a room of this name.
@@ -88,12 +98,34 @@ pub enum Effect {
         /// The room's id.
         room: String,
     },
+    /// Do something about a person.
+    Person {
+        /// Their key, or what stands for it.
+        user: String,
+        /// What.
+        act: PersonAct,
+    },
     /// Print lines on the terminal's ordinary screen, where they can be copied whole and stay after the chat.
     ShowPlain(Vec<String>),
     /// Draw everything afresh, and leave the ordinary screen.
     Redraw,
     /// End the chat.
     Quit,
+}
+
+/// What is done about a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PersonAct {
+    /// Call them so here; empty for no pet name.
+    Call(String),
+    /// What is there to compare with them?
+    ShowCode,
+    /// This is what they showed.
+    Verify(String),
+    /// Hide what they say.
+    Block,
+    /// Show it again.
+    Unblock,
 }
 
 /// Part of a timeline.
@@ -160,6 +192,8 @@ pub enum Answer {
     Status(Status),
     /// To [`Effect::LoadRooms`].
     Rooms(Vec<Room>),
+    /// To [`Effect::LoadDevices`].
+    Devices(Vec<Device>),
     /// To [`Effect::LoadMembers`].
     Members {
         /// The room's id.
@@ -188,6 +222,8 @@ pub enum Answer {
         /// The room's id.
         room: String,
     },
+    /// To [`Effect::Type`].
+    Typed,
     /// To [`Effect::SetName`].
     Named(String),
     /// To [`Effect::CreateRoom`].
@@ -206,6 +242,15 @@ pub enum Answer {
         /// The room's id.
         room: String,
     },
+    /// To [`Effect::Person`].
+    Person {
+        /// What was done.
+        act: PersonAct,
+        /// The person as they are known now.
+        person: Person,
+    },
+    /// To [`Effect::Person`], when the code was asked for.
+    Code(Code),
 }
 
 /// Why something failed, for a person.

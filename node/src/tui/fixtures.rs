@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use crate::api::types::{Delivery, Gap, Happened, Identity, Line, Member, Message, Notice, Room, Sent, Status};
+use crate::api::types::{Delivery, Gap, Happened, Identity, Known, Line, Member, Message, Notice, Room, Sent, Status};
 use crate::tui::effect::{Answer, Effect, Input, Page, Post};
 use crate::tui::state::{Start, State};
 use crate::tui::theme::Theme;
@@ -28,12 +28,15 @@ pub fn message(id: &str, name: &str, ms: u64, text: &str) -> Message {
         thread: None,
         edited: false,
         erased: false,
+        hidden: None,
         imported: None,
         reactions: BTreeMap::new(),
         file: None,
         delivery: None,
+        read_by: vec![],
         verified: true,
         cursor: ms,
+        known: Known::default(),
     }
 }
 
@@ -63,12 +66,13 @@ pub fn room(id: &str, alias: &str, unread: usize, last_ms: u64) -> Room {
         topic: String::new(),
         peers: 2,
         needs_newer: false,
+        alerts: Vec::new(),
     }
 }
 
 /// A member of a room.
 pub fn member(name: &str, role: &str) -> Member {
-    Member { user: user(name), name: name.to_owned(), role: role.to_owned(), devices: 1, verified: false }
+    Member { user: user(name), name: name.to_owned(), role: role.to_owned(), devices: 1, ..Member::default() }
 }
 
 /// The local user.
@@ -183,8 +187,8 @@ pub fn sent(id: &str) -> Sent {
 /// An own message that went to so many nodes.
 pub fn own(id: &str, ms: u64, text: &str, nodes: usize) -> Message {
     let state = if nodes == 0 { "stored" } else { "announced" };
-    let nodes = (0..nodes).map(|node| format!("12D3{node}")).collect();
-    let delivery = Some(Delivery { state: state.to_owned(), nodes });
+    let peers = (0..nodes).map(|node| format!("12D3{node}")).collect();
+    let delivery = Some(Delivery { state: state.to_owned(), nodes: vec![], peers });
     Message { delivery, ..message(id, "me", ms, text) }
 }
 

@@ -30,6 +30,7 @@ mod command;
 mod compose;
 mod movement;
 mod notices;
+mod people;
 mod rooms;
 mod select;
 pub mod state;
@@ -45,6 +46,7 @@ pub mod view;
 
 // What acts.
 mod perform;
+mod presence;
 pub mod run;
 mod screen;
 

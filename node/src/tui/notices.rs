@@ -43,6 +43,7 @@ impl State {
                 }
                 self.refresh_if_here(&room);
             }
+            Happened::People => self.people_changed(),
             Happened::Peers => {
                 self.status_loaded.spoil();
                 self.rooms_loaded.spoil();
@@ -53,6 +54,11 @@ impl State {
                     open.window.forget();
                 }
                 self.refresh_if_here(&room);
+            }
+            Happened::Read { room, user, ms, .. } => self.reads(&room, &user, ms),
+            Happened::Typing { room, user, until_ms, .. } => self.types(&room, user, until_ms),
+            Happened::Presence { room, user, presence, last_seen_ms } => {
+                self.comes(&room, &user, presence, last_seen_ms);
             }
             Happened::Backfill { room, held } => {
                 self.rooms_loaded.spoil();
@@ -74,6 +80,7 @@ impl State {
         }
         let seen = seen || message.user == self.me();
         if let Some(open) = self.open.get_mut(&message.room) {
+            open.typing.retain(|(user, _)| *user != message.user);
             open.take(message, seen);
         }
     }

@@ -41,6 +41,8 @@ pub struct OpenRoom {
     pub draft: Draft,
     /// History is coming in: so many events are held, told at this time.
     pub backfill: Option<(u64, u64)>,
+    /// Who types, and until when.
+    pub typing: Vec<(String, u64)>,
     /// Long messages that are shown whole.
     pub unfolded: BTreeSet<String>,
 }
@@ -102,6 +104,13 @@ impl OpenRoom {
     pub fn meet(&mut self, members: Vec<Member>) {
         self.members = members;
         self.names = Names::of(&self.members, self.window.lines());
+    }
+
+    /// Somebody came or went.
+    pub fn see(&mut self, user: &str, presence: String, last_seen_ms: u64) {
+        if let Some(member) = self.members.iter_mut().find(|member| member.user == user) {
+            (member.presence, member.last_seen_ms) = (Some(presence), Some(last_seen_ms));
+        }
     }
 
     /// Takes in a page that was asked for.

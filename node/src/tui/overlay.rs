@@ -122,11 +122,24 @@ pub fn people(state: &State, scrolled: u16, screen: Rect, frame: &mut Frame<'_>)
     let Some(open) = state.here() else { return };
     let row = |member: &crate::api::types::Member| {
         let style = state.theme.name(&member.user);
-        let verified = if member.verified { " · keys compared" } else { "" };
+        let (dot, dot_style) = match member.presence.as_deref() {
+            Some("online") => ("● ", state.theme.good()),
+            Some(_) => ("○ ", state.theme.dim()),
+            None => ("  ", Style::new()),
+        };
+        let mut about = short(&member.user);
+        let notes = [
+            member.you.then(|| "you".to_owned()),
+            (member.verified && !member.you).then(|| "keys compared".to_owned()),
+            member.lookalike_of.as_ref().map(|user| format!("looks like {}", open.names().bare(user))),
+            member.blocked.then(|| "blocked".to_owned()),
+        ];
+        notes.into_iter().flatten().for_each(|note| about.push_str(&format!(" · {note}")));
         Row::from(vec![
+            Span::styled(dot, dot_style),
             Span::styled(format!("{:<24} ", open.names().name(&member.user, 24)), style),
             Span::raw(format!("{:<10} ", fit(&clean(&member.role), 10))),
-            Span::styled(format!("{}{verified}", short(&member.user)), state.theme.dim()),
+            Span::styled(about, state.theme.dim()),
         ])
     };
     let mut rows: Vec<Row<'_>> = open.members().iter().map(row).collect();
@@ -222,7 +235,12 @@ const KEYS: &[(&str, Keys)] = &[
             ("…", "on its way to your node"),
             ("·", "on your node's disk"),
             ("✓3", "sent on to three nodes"),
+            ("✓✓3", "on the disks of three other devices, by their word"),
+            ("◉3", "read by three people, by their word"),
+            ("● ○", "somebody who is there, who is away, where they share it"),
             ("~", "history is missing and being fetched"),
+            ("name ✓", "you compared keys with them"),
+            ("⚠ name (did:key…)", "reads like somebody else's name and is another key"),
         ],
     ),
     ("Chat", &[("F1", "this help"), ("Ctrl-L", "draw afresh"), ("Ctrl-C, Ctrl-Q", "quit")]),

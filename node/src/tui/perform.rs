@@ -7,9 +7,10 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::api::client::{Client, ClientError};
-use crate::api::types::{CreateInvite, CreateRoom, JoinRoom, MarkRead, React, SendMessage, SetName};
-use crate::tui::effect::{Answer, Effect, Failure, Input, Outcome, PAGE_LEN, Page, Post, Posting};
+use crate::api::client::{Client, ClientError, segment};
+use crate::api::people::{SetPetname, Verify};
+use crate::api::types::{CreateInvite, CreateRoom, JoinRoom, MarkRead, React, SendMessage, SetName, Typing};
+use crate::tui::effect::{Answer, Effect, Failure, Input, Outcome, PAGE_LEN, Page, PersonAct, Post, Posting};
 
 /// Asks the node. Posts go one after the other, so that they arrive in the order in which they were written; all else
 /// goes at once.
@@ -113,6 +114,7 @@ async fn ask(client: &Client, effect: &Effect) -> Result<Answer, Failure> {
         Effect::LoadIdentity => get(client, "/v1/id").await.map(Answer::Identity),
         Effect::LoadStatus => get(client, "/v1/status").await.map(Answer::Status),
         Effect::LoadRooms => get(client, "/v1/rooms").await.map(Answer::Rooms),
+        Effect::LoadDevices => get(client, "/v1/devices").await.map(Answer::Devices),
         Effect::LoadMembers { room } => {
             let members = get(client, &format!("/v1/rooms/{room}/members")).await?;
             Ok(Answer::Members { room: room.clone(), members })
@@ -125,6 +127,10 @@ async fn ask(client: &Client, effect: &Effect) -> Result<Answer, Failure> {
             let body = MarkRead { event: event.clone() };
             post::<_, IgnoredAny>(client, &format!("/v1/rooms/{room}/read"), &body).await?;
             Ok(Answer::MarkedRead { room: room.clone() })
+        }
+        Effect::Type { room, typing } => {
+            post::<_, IgnoredAny>(client, &format!("/v1/rooms/{room}/typing"), &Typing { typing: *typing }).await?;
+            Ok(Answer::Typed)
         }
         Effect::SetName(name) => {
             post::<_, IgnoredAny>(client, "/v1/id/name", &SetName { name: name.clone() }).await?;
@@ -147,10 +153,23 @@ async fn ask(client: &Client, effect: &Effect) -> Result<Answer, Failure> {
             post::<_, IgnoredAny>(client, &format!("/v1/rooms/{room}/leave"), &Empty {}).await?;
             Ok(Answer::Left { room: room.clone() })
         }
+        Effect::Person { user, act } => person(client, user, act).await,
         Effect::Post(_) | Effect::ShowPlain(_) | Effect::Redraw | Effect::Quit => {
             Err(Failure { says: "This is not for the node.".to_owned(), outcome: Outcome::NotDone })
         }
     }
+}
+
+async fn person(client: &Client, user: &str, act: &PersonAct) -> Result<Answer, Failure> {
+    let path = |what: &str| format!("/v1/people/{}/{what}", segment(user));
+    let person = match act {
+        PersonAct::Call(name) => post(client, &path("name"), &SetPetname { name: name.clone() }).await?,
+        PersonAct::ShowCode => return get(client, &path("code")).await.map(Answer::Code),
+        PersonAct::Verify(code) => post(client, &path("verify"), &Verify { code: code.clone() }).await?,
+        PersonAct::Block => post(client, &path("block"), &Empty {}).await?,
+        PersonAct::Unblock => in_time(ANSWER_WAIT, client.delete(&path("block"))).await?,
+    };
+    Ok(Answer::Person { act: act.clone(), person })
 }
 
 fn page_path(room: &str, page: &Page) -> String {

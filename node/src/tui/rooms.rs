@@ -2,9 +2,9 @@
 
 use std::cmp::Reverse;
 
-use crate::api::types::Room;
+use crate::api::types::{Alert, Room};
 use crate::tui::effect::{Effect, Page};
-use crate::tui::names::room_name;
+use crate::tui::names::{clean, room_name};
 use crate::tui::open::Position;
 use crate::tui::state::{Connection, Mode, State, Wanted};
 use crate::tui::window::message_of;
@@ -12,6 +12,11 @@ use crate::tui::window::message_of;
 impl State {
     /// Takes in the list of rooms.
     pub(super) fn list_rooms(&mut self, rooms: Vec<Room>) {
+        let told = |alert: &Alert| self.rooms.iter().any(|room| room.alerts.contains(alert));
+        let news = rooms.iter().flat_map(|room| &room.alerts).find(|alert| !told(alert));
+        if let Some(text) = news.map(|alert| format!("{} ({})", clean(&alert.text), clean(&alert.command))) {
+            self.complain(text);
+        }
         self.rooms = rooms;
         self.rooms_loaded.arrive();
         let rooms = &self.rooms;

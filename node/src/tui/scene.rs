@@ -163,9 +163,12 @@ impl<'a> Scene<'a> {
     fn say(&self, message: &Message, clock: Option<Moment>, item: &mut Vec<Row<'static>>) {
         // Of history from elsewhere nobody waits to hear that it went out.
         let delivery = message.delivery.as_ref().filter(|_| message.imported.is_none());
-        let mark = delivery.map(|delivery| match delivery.nodes.len() {
-            0 if delivery.state == "stored" => "·".to_owned(),
-            nodes => format!("✓{nodes}"),
+        let count = |many: usize| many.min(MARK_COUNT_MAX);
+        let mark = delivery.map(|delivery| match (message.read_by.len(), delivery.nodes.len(), delivery.peers.len()) {
+            (0, 0, 0) => "·".to_owned(),
+            (0, 0, peers) => format!("✓{}", count(peers)),
+            (0, nodes, _) => format!("✓✓{}", count(nodes)),
+            (readers, ..) => format!("◉{}", count(readers)),
         });
         let is_mine = message.user == self.state.me();
         let look = Look {
@@ -341,6 +344,8 @@ fn belongs_together(previous: &Message, message: &Message) -> bool {
 const TOGETHER_MS: u64 = 5 * 60 * 1000;
 /// A timeline narrower than this has the times beside the names.
 const WIDE_CELLS: usize = 44;
+/// Nobody counts further.
+const MARK_COUNT_MAX: usize = 99;
 /// Kept free at the right of one's own messages for how far they got.
 const MARK_CELLS: usize = 5;
 const NAME_CELLS_MAX: usize = 32;

@@ -42,6 +42,8 @@ pub struct State {
     pub(super) mode: Mode,
     pub(super) completion: Option<Completion>,
     pub(super) saying: Option<Saying>,
+    /// In which room the node was last told that one types, and when.
+    pub(super) typing_told: Option<(String, u64)>,
     /// When rooms and status were last asked for by the clock.
     pub(super) refreshed_ms: u64,
     pub(super) next_token: u64,
@@ -193,6 +195,7 @@ impl State {
             mode: Mode::Compose,
             completion: None,
             saying: None,
+            typing_told: None,
             refreshed_ms: start.now_ms,
             next_token: 1,
             effects: Vec::new(),

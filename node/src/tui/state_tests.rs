@@ -208,6 +208,7 @@ fn commands_ask_the_node() {
         ("/create my room", Effect::CreateRoom("my room".into())),
         ("/join tidings://join/x", Effect::Join("tidings://join/x".into())),
         ("/invite", Effect::Invite { room: "room1".into() }),
+        ("/devices", Effect::LoadDevices),
         ("/name Ana", Effect::SetName("Ana".into())),
         ("/quit", Effect::Quit),
     ];

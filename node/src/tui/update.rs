@@ -10,6 +10,7 @@ use crate::tui::state::{Ask, Connection, Mode, State};
 impl State {
     /// Takes an input and returns what is to be done about it.
     pub fn update(&mut self, input: Input) -> Vec<Effect> {
+        let written = self.draft().text();
         match input {
             Input::Key(key) if key.kind != KeyEventKind::Release => self.key(key),
             Input::Key(_) => {}
@@ -29,6 +30,7 @@ impl State {
         }
         self.page();
         self.mark_read();
+        self.tell_typing(&written);
         std::mem::take(&mut self.effects)
     }
 
@@ -42,6 +44,7 @@ impl State {
         for open in self.open.values_mut() {
             open.backfill = open.backfill.filter(|(_, told_ms)| now_ms.saturating_sub(*told_ms) < BACKFILL_SHOWN_MS);
         }
+        self.forget_typing();
         self.load_lists();
         self.load_members();
     }

@@ -5,10 +5,10 @@ use insta::assert_snapshot;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
-use crate::api::types::{Happened, Imported, Line, Notice, Room};
+use crate::api::types::{Happened, Holder, Imported, Known, Line, Member, Notice, Room};
 use crate::tui::effect::{Answer, Failure, Input, Outcome, Page};
 use crate::tui::field::Field;
-use crate::tui::fixtures::{Chat, NOW_MS, chatter, gap, line, member, message, own, room};
+use crate::tui::fixtures::{Chat, NOW_MS, chatter, gap, line, member, message, own, room, user};
 use crate::tui::state::Mode;
 use crate::tui::view::draw;
 
@@ -206,6 +206,31 @@ fn people_of_a_room() {
 }
 
 #[test]
+fn people_as_they_are_known() {
+    let known = |message: &mut crate::api::types::Message, known: Known| message.known = known;
+    let mut mum = message("m1", "alice", NOW_MS - 3 * MINUTE, "have you eaten?");
+    known(&mut mum, Known { petname: Some("Mum".into()), user_verified: true, ..Known::default() });
+    let mut friend = message("m2", "ben", NOW_MS - 2 * MINUTE, "hello");
+    known(&mut friend, Known { user_verified: true, ..Known::default() });
+    let mut double = message("m3", "carla", NOW_MS - MINUTE, "it is me, your mother");
+    double.name = "Mum ✓".into();
+    double.reply_to = Some("m1".into());
+    known(&mut double, Known { lookalike_of: Some(crate::tui::fixtures::user("alice")), ..Known::default() });
+    let mut chat = Chat::in_rooms(100, 30, rooms(), vec![line(mum), line(friend), line(double)]);
+    let mut members = ["me", "alice", "ben", "carla", "dora"].map(|name| member(name, "member")).to_vec();
+    (members[0].verified, members[0].you) = (true, true);
+    (members[1].verified, members[1].petname) = (true, Some("Mum".into()));
+    members[2].verified = true;
+    members[3].name = "Mum ✓".into();
+    members[3].lookalike_of = Some(crate::tui::fixtures::user("alice"));
+    members[4].blocked = true;
+    chat.answer(Answer::Members { room: "room1".into(), members });
+    assert_snapshot!(screen(&chat));
+    chat.write("/who").key(KeyCode::Enter);
+    assert_snapshot!("people_as_they_are_known_listed", screen(&chat));
+}
+
+#[test]
 fn first_run_asks_for_a_name() {
     let mut chat = Chat::new(100, 30);
     let mut nobody = crate::tui::fixtures::identity("me");
@@ -245,6 +270,29 @@ fn message_on_its_way_is_shown_at_once() {
     let mut chat = Chat::in_rooms(60, 20, rooms(), chatter(3));
     chat.write("on its way").key(KeyCode::Enter).write("and another").key(KeyCode::Enter);
     assert_snapshot!(screen(&chat));
+}
+
+#[test]
+fn who_types_who_has_it_and_who_has_read_is_shown() {
+    let holder = |n: u64| Holder { device: format!("d{n}"), user: user("ben") };
+    let held = |id: &str, ms: u64, nodes: u64, readers: usize| {
+        let mut message = own(id, NOW_MS - ms, "how far did this get?", 1);
+        message.delivery.as_mut().unwrap().nodes = (0..nodes).map(holder).collect();
+        message.read_by = ["alice", "ben"].map(user)[..readers].to_vec();
+        line(message)
+    };
+    let lines = vec![held("a", 30, 2, 2), held("b", 20, 120, 0), held("c", 10, 0, 0)];
+    let mut chat = Chat::in_rooms(60, 16, rooms(), lines);
+    let (room, until_ms) = ("room1".to_owned(), NOW_MS + 5_000);
+    let what = Happened::Typing { room, user: user("ben"), name: "ben".into(), until_ms };
+    chat.input(Input::Notice(Box::new(Notice { cursor: 0, what })));
+    assert_snapshot!(screen(&chat));
+    let (online, away) = (member("ben", "moderator"), member("alice", "member"));
+    let seen = |member, presence: &str| Member { presence: Some(presence.to_owned()), ..member };
+    let members = vec![member("me", "founder"), seen(online, "online"), seen(away, "away")];
+    chat.answer(Answer::Members { room: "room1".into(), members });
+    chat.state.mode = Mode::People(0);
+    assert_snapshot!("who_is_there_is_shown", screen(&chat));
 }
 
 #[test]

@@ -134,6 +134,19 @@ impl Window {
         if last { Taken::Appended } else { Taken::Inserted }
     }
 
+    /// A user has read what `me` said up to this time.
+    pub fn read(&mut self, me: &str, user: &str, ms: u64) {
+        for line in &mut self.lines {
+            if let Line::Message(message) = line
+                && message.user == me
+                && message.ms <= ms
+                && !message.read_by.iter().any(|reader| reader == user)
+            {
+                message.read_by.push(user.to_owned());
+            }
+        }
+    }
+
     /// Lets go of all but the newest `count` lines; of everything when the newest are not here.
     pub fn shrink(&mut self, count: usize) {
         if self.newest_held {

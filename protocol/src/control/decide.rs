@@ -27,6 +27,10 @@ struct Case<'a> {
     grant: Option<&'a Held>,
     invite: Option<Slot>,
     user: Option<UserId>,
+    /// Whether its predecessor counts, if it has one.
+    prev_counts: bool,
+    /// What is about to be held at or above it: a cut that names that keeps this.
+    coming: Option<EventId>,
 }
 
 impl ControlSet {
@@ -35,6 +39,7 @@ impl ControlSet {
         let mut settled = Settled::default();
         while let Some((_, _, _, slot)) = self.dirty.pop_first() {
             self.decisions += 1;
+            self.remember_kept(slot);
             let verdict = match self.forest.find(slot) {
                 Some(held) => self.void_because(&self.case(held)).map_or(Verdict::Valid, Verdict::Void),
                 None => continue,
@@ -67,7 +72,32 @@ impl ControlSet {
             _ => None,
         };
         let grant = self.held(event.log.grant).filter(|_| event.log.grant != event.id);
-        self.void_because(&Case { event, is_allowed: self.is_allowed(event), prev, grant, invite, user })
+        let (is_allowed, coming) = (self.is_allowed(event), self.slot(event.id).is_none().then_some(event.id));
+        let is_shown = is_allowed && prev.is_some_and(|prev| !prev.is_valid()) && self.is_shown_by(event);
+        let prev_counts = is_shown || prev.is_none_or(Held::is_valid);
+        // A Join stands below in the same log.
+        let grant = grant.filter(|grant| !is_shown || grant.event.log != event.log);
+        self.void_because(&Case { event, is_allowed, prev, grant, invite, user, prev_counts, coming })
+    }
+
+    /// Whether all below an event that comes now would count, by what it shows to lie within cuts that name it.
+    fn is_shown_by(&self, event: &ControlEvent) -> bool {
+        if self.slot(event.id).is_some() || !self.is_named(&event.log, event.id) {
+            return false;
+        }
+        let Some(prev) = self.slot(event.prev) else { return false };
+        let Some(lowest) = self.forest.lowest_void(prev) else { return true };
+        let mut at = Some(prev);
+        while let Some(held) = at.and_then(|slot| self.forest.find(slot)) {
+            let case = self.case(held);
+            let grant = case.grant.filter(|grant| grant.event.log != event.log);
+            let case = Case { prev_counts: true, coming: Some(event.id), grant, ..case };
+            if self.void_because(&case).is_some() {
+                return false;
+            }
+            at = held.prev.filter(|_| at != Some(lowest));
+        }
+        true
     }
 
     fn case<'a>(&'a self, held: &'a Held) -> Case<'a> {
@@ -78,6 +108,8 @@ impl ControlSet {
             grant: held.grant.and_then(|slot| self.forest.find(slot)),
             invite: held.invite,
             user: held.user,
+            prev_counts: held.prev.and_then(|slot| self.forest.find(slot)).is_none_or(Held::is_valid),
+            coming: None,
         }
     }
 
@@ -85,7 +117,7 @@ impl ControlSet {
         if !case.is_allowed {
             return Some(Void::NotAllowed);
         }
-        if case.prev.is_some_and(|prev| !prev.is_valid()) {
+        if !case.prev_counts {
             return Some(Void::Prev);
         }
         if case.grant.is_some_and(|grant| !grant.is_valid()) {
@@ -102,28 +134,40 @@ impl ControlSet {
                 return Some(Void::Closed);
             }
         }
-        self.cut_away(case.event, case.user?)
+        self.cut_away(case.event, case.user?, case.coming)
     }
 
     /// Whether a valid revocation covers the event's log and does not keep the event.
-    fn cut_away(&self, event: &ControlEvent, user: UserId) -> Option<Void> {
-        let mut revokes = self.relations.revokes.get(&user).into_iter().flatten().filter_map(|s| self.forest.find(*s));
+    fn cut_away(&self, event: &ControlEvent, user: UserId, coming: Option<EventId>) -> Option<Void> {
         let rank = match &event.control {
             // Not held yet while it is judged: its rank is its invite's.
             Control::Join(join) => self.held(join.invite).and_then(|held| held.gives),
             _ => self.rank_of_log(&event.log),
         };
-        if revokes
-            .any(|r| r.is_valid() && self.covers(r, &event.log, rank) && !self.is_within(event, r.event.control.cuts()))
-        {
+        let is_grant = matches!(event.control, Control::Genesis(_) | Control::Join(_));
+        if let Some(kept) = self.kept_of(&event.log, user, rank).filter(|_| self.is_on_line(event, coming)) {
+            let beyond = |seq: u64| event.seq > seq;
+            let by_device = (beyond(kept.by_device) && !is_grant).then_some(Void::DeviceRevoked);
+            return if beyond(kept.by_revokes) { Some(Void::Revoked) } else { by_device };
+        }
+        let is_within = |revoke: &Held| self.is_within(event, revoke.event.control.cuts(), coming);
+        let mut revokes = self.relations.revokes.get(&user).into_iter().flatten().filter_map(|s| self.forest.find(*s));
+        if revokes.any(|r| r.is_valid() && self.covers(r, &event.log, rank) && !is_within(r)) {
             return Some(Void::Revoked);
         }
-        if matches!(event.control, Control::Genesis(_) | Control::Join(_)) {
+        if is_grant {
             return None;
         }
         let device = self.device_revokes(user, event.log.author);
         let mut device = device.filter(|r| r.is_valid() && device_covers(r, &event.log, rank));
-        device.any(|r| !self.is_within(event, r.event.control.cuts())).then_some(Void::DeviceRevoked)
+        device.any(|r| !is_within(r)).then_some(Void::DeviceRevoked)
+    }
+
+    /// Whether an event is held, or goes on at the end of a log of one line and no cut names it.
+    fn is_on_line(&self, event: &ControlEvent, coming: Option<EventId>) -> bool {
+        let last = self.relations.logs.get(&event.log).and_then(|branches| branches.slots.last());
+        let named = || self.relations.named.get(&event.log).is_some_and(|named| named.contains_key(&event.id));
+        coming.is_none() || (coming == Some(event.id) && last.copied() == self.slot(event.prev) && !named())
     }
 
     /// The rank of a log's grant.
@@ -143,10 +187,7 @@ impl ControlSet {
     }
 
     fn is_lifted(&self, grant: EventId, revoke: &Held) -> bool {
-        self.held(grant).is_some_and(|held| match &held.event.control {
-            Control::Grant(g) => g.lifts.binary_search(&revoke.event.id).is_ok() && held.rank <= revoke.rank,
-            _ => false,
-        })
+        self.held(grant).is_some_and(|grant| lifts(grant, revoke))
     }
 
     fn is_closed_without(&self, invite: Slot, join: EventId) -> bool {
@@ -180,6 +221,33 @@ impl ControlSet {
         if let Some(opened) = self.forest.find_mut(invite) {
             opened.closers = u32::try_from(count).unwrap_or(u32::MAX);
         }
+    }
+
+    /// Counts the valid revocations of a grant or root that has just come.
+    pub(super) fn count_covers(&mut self, slot: Slot) {
+        let Some(held) = self.forest.find(slot) else { return };
+        let event = &held.event;
+        let user = match &event.control {
+            Control::Grant(grant) => Some(grant.user),
+            _ => event.control.certificate().map(|certificate| certificate.user()),
+        };
+        let Some(user) = user else { return };
+        let valid = |slot: &&Slot| self.forest.find(**slot).is_some_and(Held::is_valid);
+        let revokes = self.relations.revokes.get(&user).into_iter().flatten().filter(valid);
+        let covers = revokes.filter(|by| self.covers_grant(**by, slot)).count();
+        let ended = self.device_revokes(user, event.log.author).filter(|r| r.is_valid());
+        let rank = self.rank_of_log(&event.log);
+        let ended = ended.filter(|revoke| device_covers(revoke, &event.log, rank)).count();
+        if let Some(held) = self.forest.find_mut(slot) {
+            held.covers = u32::try_from(covers).unwrap_or(u32::MAX);
+            held.ended = u32::try_from(ended).unwrap_or(u32::MAX);
+        }
+    }
+
+    /// Whether a Revoke, valid or not, takes a grant of its user away.
+    pub(super) fn covers_grant(&self, revoke: Slot, grant: Slot) -> bool {
+        let (Some(revoke), Some(grant)) = (self.forest.find(revoke), self.forest.find(grant)) else { return false };
+        grant.is_grant() && revoke.rank.is_some() && revoke.rank < grant.gives && !lifts(grant, revoke)
     }
 
     /// What rests on an event that now counts, or no longer does, is decided anew.
@@ -226,22 +294,30 @@ impl ControlSet {
         if !matches!(opened.event.control, Control::OpenInvite(_)) || !self.closes(closing, opened) {
             return Vec::new();
         }
-        let lists = |join: &EventId| match &closing.event.control {
-            Control::CloseInvite(close) => close.joins.binary_search(join).is_ok(),
-            Control::Revoke(revoke) => revoke.joins.binary_search(join).is_ok(),
-            _ => false,
+        let others = opened.closers.saturating_sub(u32::from(!counts));
+        let listed = match &closing.event.control {
+            Control::CloseInvite(close) => &close.joins[..],
+            Control::Revoke(revoke) => &revoke.joins[..],
+            _ => &[],
         };
-        let joins = self.relations.joins.get(&invite).into_iter().flatten();
-        let affected = joins.filter(|slot| {
-            let Some(join) = self.forest.find(**slot) else { return false };
+        let lists = |join: &EventId| listed.binary_search(join).is_ok();
+        let of_invite = |slot: &Slot| self.forest.find(*slot).is_some_and(|join| join.invite == Some(invite));
+        let joins: Vec<Slot> = match others {
+            // It closes or opens the invite: all of its joins may turn.
+            0 => self.relations.joins.get(&invite).cloned().unwrap_or_default(),
+            _ => listed.iter().filter_map(|id| self.slot(*id)).filter(of_invite).collect(),
+        };
+        let affected = joins.into_iter().filter(|slot| {
+            let Some(join) = self.forest.find(*slot) else { return false };
             // Closing voids what is not listed and brings back what is; opening again does the reverse.
             match join.verdict {
-                Verdict::Valid => counts != lists(&join.event.id),
-                Verdict::Void(why) => why == Void::Closed && (!counts || lists(&join.event.id)),
-                Verdict::Undecided => false,
+                // Closed is said before revoked.
+                Verdict::Valid | Verdict::Void(Void::Revoked) => counts != lists(&join.event.id),
+                Verdict::Void(Void::Closed) => !counts || lists(&join.event.id),
+                Verdict::Void(_) | Verdict::Undecided => false,
             }
         });
-        let affected = affected.copied().collect();
+        let affected = affected.collect();
         if let Some(opened) = self.forest.find_mut(invite) {
             opened.closers = opened.closers.saturating_add_signed(if counts { 1 } else { -1 });
         }
@@ -275,24 +351,25 @@ impl ControlSet {
         let branches = self.relations.logs.get(&held.event.log);
         if let Some(slots) = branches.filter(|b| !b.is_forked).map(|b| &b.slots) {
             // One line: what stays is its beginning, and every second look halves what is left to search.
-            let stays = |slot: &Slot| self.forest.find(*slot).is_some_and(|h| self.is_within(&h.event, cuts));
+            let stays = |slot: &Slot| self.forest.find(*slot).is_some_and(|h| self.is_within(&h.event, cuts, None));
             let first = slots.partition_point(stays);
-            // A RevokeDevice leaves a Join or Genesis: the next one may still be cut.
-            found.extend(slots.iter().skip(first).take(2));
+            let cut = |slot: &&Slot| self.forest.find(**slot).is_some_and(|held| !spares(revoke, held));
+            found.extend(slots.iter().skip(first).find(cut));
             return;
         }
+        let by_device = matches!(revoke.event.control, Control::RevokeDevice(_));
         let mut open = vec![root];
         while let Some(slot) = open.pop() {
             let Some(held) = self.forest.find(slot) else { continue };
             match held.verdict {
-                Verdict::Valid if counts && !self.is_within(&held.event, cuts) => {
+                Verdict::Valid if counts && !self.is_within(&held.event, cuts, None) && !spares(revoke, held) => {
                     found.push(slot);
-                    if matches!(held.event.control, Control::Genesis(_) | Control::Join(_)) {
-                        open.extend(&held.children);
-                    }
                 }
+                // A new word of the device's user changes nothing of what does not count.
+                Verdict::Valid if counts && by_device && held.valid_children == 0 => {}
                 Verdict::Valid => open.extend(&held.children),
-                Verdict::Void(Void::Revoked | Void::DeviceRevoked) => found.push(slot),
+                Verdict::Void(Void::Revoked) if !counts && !by_device => found.push(slot),
+                Verdict::Void(Void::DeviceRevoked) if counts != by_device && !spares(revoke, held) => found.push(slot),
                 Verdict::Void(_) | Verdict::Undecided => {}
             }
         }
@@ -307,6 +384,20 @@ impl ControlSet {
             _ => {}
         }
     }
+}
+
+/// Whether a grant overrides a Revoke: it names it, and its issuer is no weaker.
+fn lifts(grant: &Held, revoke: &Held) -> bool {
+    match &grant.event.control {
+        Control::Grant(g) => g.lifts.binary_search(&revoke.event.id).is_ok() && grant.rank <= revoke.rank,
+        _ => false,
+    }
+}
+
+/// A RevokeDevice leaves a Genesis or Join, which are grants: what stands above them may still be cut.
+fn spares(revoke: &Held, held: &Held) -> bool {
+    let is_grant = matches!(held.event.control, Control::Genesis(_) | Control::Join(_));
+    is_grant && matches!(revoke.event.control, Control::RevokeDevice(_))
 }
 
 /// Whether a RevokeDevice, valid or not, covers a log of its device under a grant of this rank.

@@ -5,20 +5,27 @@ use super::held::{Held, Slot};
 use super::payload::{Control, Erase};
 use super::rank::Rank;
 use super::set::{ControlSet, names};
-use super::state::{DeviceCuts, Enrolment, Erasure, GrantState, Invite, Member, UserCuts};
+use super::state::{Enrolment, Erasure, GrantState, Invite, Member};
 use crate::event::Class;
 use crate::id::{DeviceId, EventId, UserId};
 use crate::log::Log;
+use imbl::OrdSet;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// What has to be derived anew, and what is counted on the way.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stale {
-    pub(super) users: BTreeSet<UserId>,
     pub(super) invites: BTreeSet<Slot>,
     grants: BTreeSet<Slot>,
+    /// Grants that their user may have come to hold, or to hold no longer.
+    active: BTreeSet<(UserId, Slot)>,
+    /// Roots whose device may have begun to speak for a member, or ceased to.
+    roots: BTreeSet<Slot>,
     enrolments: BTreeSet<(DeviceId, EventId)>,
+    /// Content logs of which something else may count.
+    logs: BTreeSet<Log>,
+    /// Revocations that turned, with their user.
+    cuts: Vec<(UserId, Slot)>,
     erases: BTreeSet<Slot>,
     keys: BTreeSet<String>,
     settings: BTreeMap<String, Setting>,
@@ -27,6 +34,12 @@ pub(super) struct Stale {
     successors: BTreeSet<(Rank, EventId)>,
     /// Joins that turned, by invite.
     joins: Vec<(Slot, EventId, bool)>,
+    /// The grants that each user holds now.
+    held: BTreeMap<UserId, BTreeSet<(Rank, EventId)>>,
+    /// In how many logs a device speaks for a user.
+    speaking: BTreeMap<(UserId, DeviceId), u32>,
+    /// How many valid roots tie a device to users under a grant.
+    rooted: BTreeMap<(DeviceId, EventId), BTreeMap<UserId, u32>>,
     /// Valid events of kinds that this version does not know.
     newer: u32,
     /// The genesis is under rules that this version does not know.
@@ -46,28 +59,28 @@ impl ControlSet {
     /// An event has another verdict than before.
     pub(super) fn note(&mut self, slot: Slot) {
         let Some(held) = self.forest.find(slot) else { return };
-        let event = &held.event;
+        let (event, stale) = (&held.event, &mut self.stale);
         if held.is_grant() {
-            self.stale.grants.insert(slot);
-            match &event.control {
-                Control::Genesis(g) => self.stale.users.extend(&g.founders),
-                Control::Grant(g) => drop(self.stale.users.insert(g.user)),
-                _ => {}
-            }
-            self.stale.erases.extend(self.relations.erases.get(&event.id).into_iter().flatten());
+            stale.grants.insert(slot);
+            stale.active.extend(users_of(&event.control).map(|user| (user, slot)));
+            let of_grant = (event.id, DeviceId([0; 32]))..=(event.id, DeviceId([255; 32]));
+            stale.erases.extend(self.relations.erases.range(of_grant).flat_map(|(_, slots)| slots));
+            let enrols = self.relations.enrols.get(&event.id).into_iter().flatten();
+            let enrols = enrols.filter_map(|slot| self.forest.find(*slot));
+            stale.logs.extend(enrols.map(|enrol| content_of(&enrol.event.log)));
         }
         if let Some(certificate) = event.control.certificate() {
-            self.stale.users.insert(certificate.user());
-            self.stale.enrolments.insert((event.log.author, event.log.grant));
-            self.stale.erases.extend(self.relations.erases.get(&event.log.grant).into_iter().flatten());
+            let place = (event.log.author, event.log.grant);
+            stale.roots.insert(slot);
+            stale.enrolments.insert(place);
+            stale.logs.insert(content_of(&event.log));
+            stale.rooted.entry(place).or_default().entry(certificate.user()).or_default();
         }
         match &event.control {
-            Control::OpenInvite(_) => drop(self.stale.invites.insert(slot)),
-            Control::Revoke(revoke) => drop(self.stale.users.insert(revoke.user)),
-            Control::RevokeDevice(_) | Control::Leave => self.stale.users.extend(held.user),
-            Control::Set(set) => drop(self.stale.keys.insert(set.key.clone())),
-            Control::Erase(_) => drop(self.stale.erases.insert(slot)),
-            Control::Unknown { kind: super::kind::GENESIS } => self.stale.is_later_genesis = true,
+            Control::OpenInvite(_) => drop(stale.invites.insert(slot)),
+            Control::Set(set) => drop(stale.keys.insert(set.key.clone())),
+            Control::Erase(_) => drop(stale.erases.insert(slot)),
+            Control::Unknown { kind: super::kind::GENESIS } => stale.is_later_genesis = true,
             _ => {}
         }
     }
@@ -77,14 +90,22 @@ impl ControlSet {
         let Some(held) = self.forest.find(slot) else { return };
         let step = if counts { 1 } else { -1 };
         let (event, rank) = (&held.event, held.rank.unwrap_or(Rank::KEEPER));
+        if let Some(certificate) = event.control.certificate() {
+            let roots = self.stale.rooted.entry((event.log.author, event.log.grant)).or_default();
+            let roots = roots.entry(certificate.user()).or_default();
+            *roots = roots.saturating_add_signed(step);
+        }
         match &event.control {
             Control::Join(_) => self.stale.joins.extend(held.invite.map(|invite| (invite, event.id, counts))),
             Control::Leave => {
                 if let Some(user) = held.user {
                     let left = self.relations.left.entry((user, event.log.grant)).or_default();
                     *left = left.saturating_add_signed(step);
+                    self.stale.active.extend(held.grant.map(|grant| (user, grant)));
                 }
             }
+            Control::Revoke(_) => self.turn_revoke(slot, step),
+            Control::RevokeDevice(_) => self.turn_device_revoke(slot, step),
             Control::Unknown { .. } => self.stale.newer = self.stale.newer.saturating_add_signed(step),
             Control::Successor(_) if counts => drop(self.stale.successors.insert((rank, event.id))),
             Control::Successor(_) => drop(self.stale.successors.remove(&(rank, event.id))),
@@ -98,6 +119,54 @@ impl ControlSet {
                 self.stand(slot, &ids);
             }
             _ => {}
+        }
+    }
+
+    /// Counts a Revoke at the grants that it takes away.
+    fn turn_revoke(&mut self, slot: Slot, step: i32) {
+        let Some(Control::Revoke(revoke)) = self.forest.find(slot).map(|held| &held.event.control) else { return };
+        let user = revoke.user;
+        self.stale.cuts.push((user, slot));
+        let grants = self.relations.grants.get(&user).into_iter().flatten().copied();
+        let covered: Vec<Slot> = grants.filter(|grant| self.covers_grant(slot, *grant)).collect();
+        for grant in covered {
+            if let Some(held) = self.forest.find_mut(grant) {
+                held.covers = held.covers.saturating_add_signed(step);
+            }
+            self.stale.active.insert((user, grant));
+        }
+        let roots = self.relations.roots.get(&user).into_iter().flatten().filter_map(|root| self.forest.find(*root));
+        let logs: Vec<(Log, Option<Rank>)> = roots.map(|root| (root.event.log, root.rank)).collect();
+        for (log, rank) in logs {
+            self.turn_kept(slot, &log, rank, step > 0);
+            self.stale.logs.insert(content_of(&log));
+        }
+    }
+
+    /// Counts a RevokeDevice at the roots of the logs that it covers.
+    fn turn_device_revoke(&mut self, slot: Slot, step: i32) {
+        let Some(by) = self.forest.find(slot) else { return };
+        let (Control::RevokeDevice(revoke), Some(user)) = (&by.event.control, by.user) else { return };
+        let device = revoke.device;
+        if device == user.into() {
+            return;
+        }
+        self.stale.cuts.push((user, slot));
+        let of_device = (device, EventId::ZERO)..=(device, EventId([255; 32]));
+        let roots = self.relations.enrolments.range(of_device).flat_map(|(_, roots)| roots);
+        let covered = roots.filter(|root| {
+            let root = self.forest.find(**root).filter(|root| root.user == Some(user));
+            root.is_some_and(|root| device_covers(by, &root.event.log, self.rank_of_log(&root.event.log)))
+        });
+        let covered: Vec<Slot> = covered.copied().collect();
+        for root in covered {
+            if let Some(held) = self.forest.find_mut(root) {
+                held.ended = held.ended.saturating_add_signed(step);
+                let (log, rank) = (held.event.log, held.rank);
+                self.stale.logs.insert(content_of(&log));
+                self.turn_kept(slot, &log, rank, step > 0);
+            }
+            self.stale.roots.insert(root);
         }
     }
 
@@ -125,17 +194,18 @@ impl ControlSet {
     /// Brings the state up to date; returns the content logs of which something else counts than before.
     pub(super) fn derive(&mut self) -> Vec<(DeviceId, EventId)> {
         self.derive_genesis();
-        let users = std::mem::take(&mut self.stale.users);
-        let before: Vec<_> =
-            self.content_logs(&users).into_iter().map(|log| (log, self.state.content_right(&log))).collect();
-        let before: Vec<_> = before.into_iter().map(|(log, right)| (log, right.map(|r| r.to_owned()))).collect();
+        let logs = std::mem::take(&mut self.stale.logs);
+        let before = (!logs.is_empty()).then(|| self.state.clone());
         for slot in std::mem::take(&mut self.stale.grants) {
             self.derive_grant(slot);
         }
         for enrolment in std::mem::take(&mut self.stale.enrolments) {
             self.derive_enrolment(enrolment);
         }
-        users.iter().for_each(|user| self.derive_user(*user));
+        for (user, slot) in std::mem::take(&mut self.stale.cuts) {
+            self.derive_cuts(user, slot);
+        }
+        self.derive_members();
         for slot in std::mem::take(&mut self.stale.invites) {
             self.derive_invite(slot);
         }
@@ -154,9 +224,9 @@ impl ControlSet {
             Control::Successor(room) => Some(*room),
             _ => None,
         });
-        let moved =
-            before.into_iter().filter(|(log, right)| self.state.content_right(log).map(|r| r.to_owned()) != *right);
-        moved.map(|(log, _)| (log.author, log.grant)).collect()
+        let Some(before) = before else { return Vec::new() };
+        let moved = logs.into_iter().filter(|log| before.content_right(log) != self.state.content_right(log));
+        moved.map(|log| (log.author, log.grant)).collect()
     }
 
     fn derive_genesis(&mut self) {
@@ -168,13 +238,6 @@ impl ControlSet {
             self.state.secret = secret;
             self.state.invite_rank = Some(invite_rank);
         }
-    }
-
-    /// The content logs of these users' devices.
-    fn content_logs(&self, users: &BTreeSet<UserId>) -> BTreeSet<Log> {
-        let roots = users.iter().filter_map(|user| self.relations.roots.get(user)).flatten();
-        let roots = roots.filter_map(|slot| self.forest.find(*slot));
-        roots.map(|root| Log { class: Class::Content, ..root.event.log }).collect()
     }
 
     fn derive_grant(&mut self, slot: Slot) {
@@ -190,73 +253,106 @@ impl ControlSet {
     }
 
     fn derive_enrolment(&mut self, (device, grant): (DeviceId, EventId)) {
-        let mut users: BTreeMap<UserId, bool> = BTreeMap::new();
-        for root in self.relations.enrolments.get(&(device, grant)).into_iter().flatten() {
-            if let Some((root, user)) = self.forest.find(*root).and_then(|root| Some((root, root.user?))) {
-                *users.entry(user).or_default() |= root.is_valid();
-            }
-        }
-        self.state.enrolments.insert((device, grant), Enrolment { users: users.into_iter().collect() });
-    }
-
-    fn derive_user(&mut self, user: UserId) {
-        self.derive_cuts(user);
-        let grants = self.relations.grants.get(&user).into_iter().flatten().filter_map(|slot| self.forest.find(*slot));
-        let active = grants.filter(|grant| self.is_active(grant, user));
-        let active: BTreeMap<EventId, Rank> = active.filter_map(|g| Some((g.event.id, g.gives?))).collect();
-        let mut devices = BTreeSet::new();
-        for root in self.relations.roots.get(&user).into_iter().flatten().filter_map(|slot| self.forest.find(*slot)) {
-            let log = &root.event.log;
-            let rank = active.get(&log.grant).copied();
-            let ended = || self.device_revokes(user, log.author).any(|r| r.is_valid() && device_covers(r, log, rank));
-            if root.is_valid() && rank.is_some() && !ended() {
-                devices.insert(log.author);
-            }
-        }
-        let before = match active.values().min() {
-            Some(rank) => self.state.members.insert(user, Member { rank: *rank, devices: devices.clone() }),
-            None => self.state.members.remove(&user),
-        };
-        self.state.active.retain_user(user, &active);
-        for device in before.map(|member| member.devices).unwrap_or_default() {
-            self.state.devices.remove(&(device, user));
-        }
-        if !active.is_empty() {
-            self.state.devices.extend(devices.into_iter().map(|device| (device, user)));
+        let users = self.stale.rooted.get(&(device, grant)).into_iter().flatten();
+        let enrolment = Enrolment { users: users.map(|(user, roots)| (*user, *roots > 0)).collect() };
+        if self.state.enrolments.get(&(device, grant)) != Some(&enrolment) {
+            self.state.enrolments.insert((device, grant), enrolment);
+            let erases = self.relations.erases.get(&(grant, device));
+            self.stale.erases.extend(erases.into_iter().flatten());
         }
     }
 
-    /// A grant that stands, under which the user has not left, and that no valid Revoke covers.
-    fn is_active(&self, grant: &Held, user: UserId) -> bool {
-        let left = self.relations.left.get(&(user, grant.event.id)).is_some_and(|n| *n > 0);
-        let log = Log { class: Class::Control, author: user.into(), grant: grant.event.id };
-        let revokes =
-            self.relations.revokes.get(&user).into_iter().flatten().filter_map(|slot| self.forest.find(*slot));
-        let revoked = || revokes.into_iter().any(|r| r.is_valid() && self.covers(r, &log, grant.gives));
-        grant.is_valid() && names(&grant.event.control, user) && !left && !revoked()
-    }
-
-    /// What cuts the content of a user.
-    fn derive_cuts(&mut self, user: UserId) {
-        let mut cuts = UserCuts::default();
-        for held in self.relations.revokes.get(&user).into_iter().flatten().filter_map(|slot| self.forest.find(*slot)) {
-            if let (true, Some(rank)) = (held.is_valid(), held.rank) {
-                cuts.revokes.push((rank, held.event.id, held.event.control.cuts().into()));
+    /// Who is a member by which grants, and which devices speak for whom.
+    fn derive_members(&mut self) {
+        let mut users = BTreeSet::new();
+        for (user, slot) in std::mem::take(&mut self.stale.active) {
+            self.derive_active(user, slot);
+            users.insert(user);
+        }
+        for (user, held) in users.iter().map(|user| (*user, self.stale.held.get(user))) {
+            match held.and_then(|held| held.first()) {
+                Some((rank, _)) if self.state.members.contains_key(&user) => {
+                    self.state.members.get_mut(&user).into_iter().for_each(|member| member.rank = *rank);
+                }
+                Some((rank, _)) => {
+                    drop(self.state.members.insert(user, Member { rank: *rank, devices: OrdSet::new() }));
+                }
+                None => {}
             }
         }
-        let from = (user, DeviceId([0; 32]));
-        for ((_, device), slots) in self.relations.device_revokes.range(from..).take_while(|((u, _), _)| *u == user) {
-            for held in slots.iter().filter_map(|slot| self.forest.find(*slot)) {
-                if let (true, Some(rank)) = (held.is_valid() && *device != user.into(), held.rank) {
-                    let (by, cuts_left) = (held.event.id, held.event.control.cuts().into());
-                    cuts.devices.push(DeviceCuts { device: *device, rank, by, cuts: cuts_left });
+        for slot in std::mem::take(&mut self.stale.roots) {
+            self.derive_root(slot);
+        }
+        for user in users.iter().filter(|user| !self.stale.held.contains_key(*user)) {
+            self.state.members.remove(user);
+        }
+    }
+
+    /// Whether a grant stands, its user has not left, and no valid Revoke covers it.
+    fn derive_active(&mut self, user: UserId, slot: Slot) {
+        let Some(grant) = self.forest.find(slot).filter(|grant| names(&grant.event.control, user)) else { return };
+        let (id, Some(rank)) = (grant.event.id, grant.gives) else { return };
+        let left = self.relations.left.get(&(user, id)).is_some_and(|n| *n > 0);
+        let is_active = grant.is_valid() && !left && grant.covers == 0;
+        if is_active == self.state.active.contains(user, id) {
+            return;
+        }
+        self.state.active.set(user, id, is_active);
+        let held = self.stale.held.entry(user).or_default();
+        match is_active {
+            true => drop(held.insert((rank, id))),
+            false => drop(held.remove(&(rank, id))),
+        }
+        if held.is_empty() {
+            self.stale.held.remove(&user);
+        }
+        let enrols = self.relations.enrols.get(&id).into_iter().flatten();
+        self.stale.roots.extend(enrols.chain(std::iter::once(&slot)));
+    }
+
+    /// Whether a device speaks for a member by this root.
+    fn derive_root(&mut self, slot: Slot) {
+        let Some(root) = self.forest.find_mut(slot) else { return };
+        let (Some(user), Some(_)) = (root.user, root.event.control.certificate()) else { return };
+        let log = root.event.log;
+        let speaks = root.is_valid() && root.ended == 0 && self.state.active.contains(user, log.grant);
+        if std::mem::replace(&mut root.speaks, speaks) == speaks {
+            return;
+        }
+        let logs = self.stale.speaking.entry((user, log.author)).or_default();
+        *logs = logs.saturating_add_signed(if speaks { 1 } else { -1 });
+        let devices = self.state.members.get_mut(&user).map(|member| &mut member.devices);
+        match *logs {
+            0 => {
+                self.stale.speaking.remove(&(user, log.author));
+                self.state.devices.remove(&(log.author, user));
+                if let Some(devices) = devices {
+                    devices.remove(&log.author);
+                }
+            }
+            _ => {
+                self.state.devices.insert((log.author, user));
+                if let Some(devices) = devices {
+                    devices.insert(log.author);
                 }
             }
         }
-        cuts.sort();
-        match cuts.is_empty() {
-            true => drop(self.state.cuts.remove(&user)),
-            false => drop(self.state.cuts.insert(user, Arc::new(cuts))),
+    }
+
+    /// A revocation of a user, or of a device of theirs, counts now or no longer does.
+    fn derive_cuts(&mut self, user: UserId, slot: Slot) {
+        let Some(held) = self.forest.find(slot) else { return };
+        let (id, Some(rank)) = (held.event.id, held.rank) else { return };
+        let cuts = self.state.cuts.entry(user).or_default();
+        let left = held.is_valid().then(|| (rank, held.event.control.cuts().into()));
+        match (&held.event.control, left) {
+            (Control::RevokeDevice(r), Some(left)) => drop(cuts.devices.insert((r.device, id), left)),
+            (Control::RevokeDevice(r), None) => drop(cuts.devices.remove(&(r.device, id))),
+            (_, Some(left)) => drop(cuts.revokes.insert(id, left)),
+            (_, None) => drop(cuts.revokes.remove(&id)),
+        }
+        if cuts.revokes.is_empty() && cuts.devices.is_empty() {
+            self.state.cuts.remove(&user);
         }
     }
 
@@ -300,7 +396,7 @@ impl ControlSet {
         let (erase, id) = (erase.clone(), held.event.id);
         let own = self.erases(held, &erase);
         let there = self.stale.erasures.entry(erase.clone()).or_default();
-        there.retain(|(_, by)| *by != id);
+        (there.remove(&(true, id)), there.remove(&(false, id)));
         there.extend(own.map(|own| (!own, id)));
         match there.first() {
             Some((not_own, by)) => drop(self.state.erased.insert(erase, Erasure { by: *by, own: !not_own })),
@@ -316,4 +412,22 @@ impl ControlSet {
         let own = enrolment.is_some_and(|e| e.users.iter().any(|(u, valid)| *valid && *u == user));
         (held.is_valid() && (own || (rank <= Rank::MODERATOR && rank <= target))).then_some(own)
     }
+}
+
+/// The users whom a grant names.
+fn users_of(control: &Control) -> impl Iterator<Item = UserId> + '_ {
+    let founders = match control {
+        Control::Genesis(genesis) => &genesis.founders[..],
+        _ => &[],
+    };
+    let other = match control {
+        Control::Grant(grant) => Some(grant.user),
+        Control::Join(join) => Some(join.certificate.user()),
+        _ => None,
+    };
+    founders.iter().copied().chain(other)
+}
+
+fn content_of(log: &Log) -> Log {
+    Log { class: Class::Content, ..*log }
 }

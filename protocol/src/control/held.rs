@@ -38,8 +38,12 @@ pub(super) struct Held {
     pub(super) invite: Option<Slot>,
     pub(super) children: Vec<Slot>,
     pub(super) valid_children: u32,
-    /// Valid closings of this invite.
+    /// Valid closings of this invite, or Revokes that cover this grant, or RevokeDevices that cover the log of this root.
     pub(super) closers: u32,
+    pub(super) covers: u32,
+    pub(super) ended: u32,
+    /// A root whose device speaks for a current member.
+    pub(super) speaks: bool,
     pub(super) verdict: Verdict,
     /// An ancestor further up.
     jump: Slot,
@@ -107,6 +111,9 @@ impl Forest {
             children: Vec::new(),
             valid_children: 0,
             closers: 0,
+            covers: 0,
+            ended: 0,
+            speaks: false,
             verdict: Verdict::Undecided,
             jump,
         });
@@ -138,6 +145,11 @@ impl Forest {
     /// Whether `slot` is `below` or one of its ancestors.
     pub(super) fn is_ancestor(&self, slot: Slot, below: Slot) -> bool {
         self.find(slot).is_some_and(|held| self.at_seq(below, held.event.seq) == Some(slot))
+    }
+
+    /// The event with which its branch begins.
+    pub(super) fn root(&self, slot: Slot) -> Option<Slot> {
+        self.at_seq(slot, 1)
     }
 
     /// The lowest event on the way down from `slot` that does not count. Those that count lie below all others.

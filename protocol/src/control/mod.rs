@@ -8,6 +8,7 @@ pub mod cut;
 pub mod decide;
 mod derive;
 mod held;
+mod kept;
 pub mod payload;
 pub mod rank;
 pub mod set;
@@ -42,4 +43,9 @@ pub mod kind {
     pub const ERASE: u16 = 11;
     /// The room goes on in another one.
     pub const SUCCESSOR: u16 = 12;
+
+    /// Whether an event of this kind can end what somebody may do.
+    pub fn ends_somebody(kind: u16) -> bool {
+        matches!(kind, CLOSE_INVITE | REVOKE | REVOKE_DEVICE)
+    }
 }

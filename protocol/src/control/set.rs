@@ -4,6 +4,7 @@
 use super::cut::Cut;
 use super::derive::Stale;
 use super::held::{Forest, Held, Sapling, Slot, Verdict};
+use super::kept::Kept;
 use super::payload::{Control, ControlEvent, Genesis};
 use super::rank::Rank;
 use super::state::{RoomState, Void};
@@ -30,6 +31,8 @@ pub struct ControlSet {
     /// How many events do not count, by whose account they are kept on.
     pub(super) void_counts: BTreeMap<[u8; 32], u32>,
     pub(super) decisions: u64,
+    /// What revocations leave of logs, as far as it was asked.
+    pub(super) kept: BTreeMap<Log, Kept>,
 }
 
 /// Who speaks of whom.
@@ -59,8 +62,8 @@ pub(super) struct Relations {
     pub(super) device_revokes: BTreeMap<(UserId, DeviceId), Vec<Slot>>,
     /// Revocations whose cuts name an event of a control log, held or not.
     pub(super) named: BTreeMap<Log, BTreeMap<EventId, Vec<Slot>>>,
-    /// Erases of content under a grant, held or not.
-    pub(super) erases: BTreeMap<EventId, Vec<Slot>>,
+    /// Erases of content of a device under a grant, held or not.
+    pub(super) erases: BTreeMap<(EventId, DeviceId), Vec<Slot>>,
     /// Valid Leaves of a user under a grant.
     pub(super) left: BTreeMap<(UserId, EventId), u32>,
 }
@@ -69,7 +72,7 @@ pub(super) struct Relations {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Branches {
     pub(super) slots: Vec<Slot>,
-    /// Then the slots are not the events 1, 2, 3, ...
+    /// Then the slots do not stand each on the one before it.
     pub(super) is_forked: bool,
 }
 
@@ -176,13 +179,16 @@ impl ControlSet {
         fresh
     }
 
-    /// The tips to tell others: of every branch that counts, and of those whose way down shows what a valid cut keeps.
+    /// The tips to tell others: of every branch that counts, and of those whose way down shows what a valid cut keeps. A
+    /// branch of which nothing counts shows nothing: who is told of it may never get what it rests on.
     pub fn heads(&self) -> Vec<(Log, Tip)> {
         let mut proofs: BTreeMap<Log, Vec<Slot>> = BTreeMap::new();
         for (log, named) in &self.relations.named {
             let void = named.keys().filter(|id| self.is_named(log, **id)).filter_map(|id| self.slot(*id));
-            let void =
-                void.filter(|slot| self.forest.find(*slot).is_some_and(|h| !h.is_valid() && h.event.log == *log));
+            let is_of_log = |slot: &Slot| self.forest.find(*slot).is_some_and(|h| !h.is_valid() && h.event.log == *log);
+            let shows =
+                |slot: &Slot| self.forest.root(*slot).and_then(|r| self.forest.find(r)).is_some_and(Held::is_valid);
+            let void = void.filter(|slot| is_of_log(slot) && shows(slot));
             proofs.insert(*log, void.collect());
         }
         let mut heads: BTreeSet<Slot> = BTreeSet::new();
@@ -353,7 +359,7 @@ impl ControlSet {
         let relations = &mut self.relations;
         let (event, id) = (&held.event, held.event.id);
         let branches = relations.logs.entry(event.log).or_default();
-        branches.is_forked |= branches.slots.len() as u64 + 1 != event.seq;
+        branches.is_forked |= branches.slots.last().copied() != held.prev;
         branches.slots.push(slot);
         if let Some(certificate) = event.control.certificate() {
             relations.roots.entry(certificate.user()).or_default().push(slot);
@@ -389,7 +395,7 @@ impl ControlSet {
                     relations.device_revokes.entry((user, revoke.device)).or_default().push(slot);
                 }
             }
-            Control::Erase(erase) => relations.erases.entry(erase.grant).or_default().push(slot),
+            Control::Erase(erase) => relations.erases.entry((erase.grant, erase.author)).or_default().push(slot),
             Control::Leave | Control::Set(_) | Control::Successor(_) | Control::Unknown { .. } => {}
         }
         for cut in event.control.cuts().iter().filter(|cut| cut.log.class == Class::Control) {
@@ -398,11 +404,13 @@ impl ControlSet {
         }
         if relations.named.get(&event.log).is_some_and(|named| named.contains_key(&id)) {
             // It may show that what lies below it is kept.
+            self.kept.remove(&event.log);
             self.forest.lowest_void(slot).into_iter().for_each(|lowest| self.mark(lowest));
         }
         if matches!(self.forest.find(slot).map(|held| &held.event.control), Some(Control::OpenInvite(_))) {
             self.count_closers(slot);
         }
+        self.count_covers(slot);
     }
 
     /// Keeps the leaves, after an event has turned.
@@ -422,10 +430,13 @@ impl ControlSet {
         }
     }
 
-    /// Whether an event, held or about to be, lies within a cut of its log.
-    pub(super) fn is_within(&self, event: &ControlEvent, cuts: &[Cut]) -> bool {
+    /// Whether an event lies within a cut of its log; `coming` is one, it or above it, that is not held yet.
+    pub(super) fn is_within(&self, event: &ControlEvent, cuts: &[Cut], coming: Option<EventId>) -> bool {
         let Some(cut) = Cut::of(cuts, &event.log).filter(|cut| event.seq <= cut.seq) else { return false };
-        let Some(slot) = self.slot(event.id) else { return cut.ids.binary_search(&event.id).is_ok() };
+        if coming.is_some_and(|id| cut.ids.binary_search(&id).is_ok()) {
+            return true;
+        }
+        let Some(slot) = self.slot(event.id) else { return false };
         let shows = |id: &EventId| {
             let named =
                 self.slot(*id).filter(|named| self.forest.find(*named).is_some_and(|n| n.event.log == event.log));

@@ -8,7 +8,6 @@ use crate::event::Class;
 use crate::id::{DeviceId, EventId, InviteKey, RoomId, UserId};
 use crate::log::Log;
 use imbl::{OrdMap, OrdSet};
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Why a control event does not count, or content under its grant does not.
@@ -77,7 +76,7 @@ pub struct RoomState {
     /// Devices that a root ties to users under a grant.
     pub(super) enrolments: OrdMap<(DeviceId, EventId), Enrolment>,
     /// What revocations left of users' logs.
-    pub(super) cuts: OrdMap<UserId, Arc<UserCuts>>,
+    pub(super) cuts: OrdMap<UserId, UserCuts>,
 }
 
 /// A member of a room.
@@ -86,7 +85,7 @@ pub struct Member {
     /// The strongest rank of the user's grants.
     pub rank: Rank,
     /// Devices enrolled under any of them.
-    pub devices: BTreeSet<DeviceId>,
+    pub devices: OrdSet<DeviceId>,
 }
 
 /// An invite that counts.
@@ -133,24 +132,10 @@ pub struct ContentRight<'a> {
     pub cuts: Vec<&'a Cut>,
 }
 
-/// The same, kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OwnedRight {
-    /// The user.
-    pub user: UserId,
-    /// What counts lies within each of these; all of it where there are none.
-    pub cuts: Vec<Cut>,
-}
-
 impl ContentRight<'_> {
     /// Whether any of the cuts names this event: then it shows that what lies below it counts, and is kept with it.
     pub fn names(&self, id: EventId) -> bool {
         self.cuts.iter().any(|cut| cut.ids.binary_search(&id).is_ok())
-    }
-
-    /// A copy to keep.
-    pub fn to_owned(&self) -> OwnedRight {
-        OwnedRight { user: self.user, cuts: self.cuts.iter().map(|cut| (*cut).clone()).collect() }
     }
 }
 
@@ -175,45 +160,23 @@ pub(super) struct Enrolment {
 pub(super) struct ActiveGrants(OrdSet<(UserId, EventId)>);
 
 impl ActiveGrants {
-    pub(super) fn retain_user(&mut self, user: UserId, grants: &BTreeMap<EventId, Rank>) {
-        let held = self.0.range((user, EventId::ZERO)..=(user, EventId([255; 32])));
-        let gone: Vec<_> = held.filter(|(_, grant)| !grants.contains_key(grant)).copied().collect();
-        for place in &gone {
-            self.0.remove(place);
+    pub(super) fn set(&mut self, user: UserId, grant: EventId, is_active: bool) {
+        match is_active {
+            true => drop(self.0.insert((user, grant))),
+            false => drop(self.0.remove(&(user, grant))),
         }
-        self.0.extend(grants.keys().map(|grant| (user, *grant)));
     }
 
-    fn contains(&self, user: UserId, grant: EventId) -> bool {
+    pub(super) fn contains(&self, user: UserId, grant: EventId) -> bool {
         self.0.contains(&(user, grant))
     }
 }
 
-/// The valid revocations of a user and of their devices.
+/// The valid revocations of a user and of their devices, each with its author's rank and what it leaves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct UserCuts {
-    pub(super) revokes: Vec<(Rank, EventId, Arc<[Cut]>)>,
-    pub(super) devices: Vec<DeviceCuts>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct DeviceCuts {
-    pub(super) device: DeviceId,
-    pub(super) rank: Rank,
-    pub(super) by: EventId,
-    pub(super) cuts: Arc<[Cut]>,
-}
-
-impl UserCuts {
-    pub(super) fn is_empty(&self) -> bool {
-        self.revokes.is_empty() && self.devices.is_empty()
-    }
-
-    /// By id, so that the order of arrival does not show.
-    pub(super) fn sort(&mut self) {
-        self.revokes.sort_by_key(|(_, id, _)| *id);
-        self.devices.sort_by_key(|d| d.by);
-    }
+    pub(super) revokes: OrdMap<EventId, (Rank, Arc<[Cut]>)>,
+    pub(super) devices: OrdMap<(DeviceId, EventId), (Rank, Arc<[Cut]>)>,
 }
 
 impl RoomState {
@@ -253,14 +216,16 @@ impl RoomState {
     fn cuts_of(&self, user: UserId, log: &Log, grant: &GrantState) -> Result<Vec<&Cut>, Void> {
         let mut found = Vec::new();
         let Some(cuts) = self.cuts.get(&user) else { return Ok(found) };
-        let lifted = |id, rank| grant.lifts.binary_search(id).is_ok() && grant.issuer <= Some(rank);
-        for (_, _, left) in cuts.revokes.iter().filter(|(rank, id, _)| *rank < grant.rank && !lifted(id, *rank)) {
+        let lifted = |id: &EventId, rank: Rank| grant.lifts.binary_search(id).is_ok() && grant.issuer <= Some(rank);
+        for (_, (_, left)) in cuts.revokes.iter().filter(|(id, (rank, _))| *rank < grant.rank && !lifted(id, *rank)) {
             found.push(Cut::of(left, log).filter(|cut| !cut.is_zero()).ok_or(Void::Revoked)?);
         }
-        let own_log = log.author == user.into();
-        let of_device = |d: &&DeviceCuts| d.device == log.author && d.rank <= grant.rank && !own_log;
-        for revoke in cuts.devices.iter().filter(of_device) {
-            found.push(Cut::of(&revoke.cuts, log).filter(|cut| !cut.is_zero()).ok_or(Void::DeviceRevoked)?);
+        if log.author == user.into() {
+            return Ok(found);
+        }
+        let of_device = (log.author, EventId::ZERO)..=(log.author, EventId([255; 32]));
+        for (_, (_, left)) in cuts.devices.range(of_device).filter(|(_, (rank, _))| *rank <= grant.rank) {
+            found.push(Cut::of(left, log).filter(|cut| !cut.is_zero()).ok_or(Void::DeviceRevoked)?);
         }
         Ok(found)
     }
@@ -283,6 +248,23 @@ impl RoomState {
     pub fn user_of(&self, device: DeviceId) -> Option<UserId> {
         let of_device = (device, UserId([0; 32]))..=(device, UserId([255; 32]));
         self.devices.range(of_device).next().map(|(_, user)| *user)
+    }
+
+    /// Whether a device may be told of the room: it is current, or it was here for a user who is a member again and has only
+    /// to begin under the new grant, which it does not know yet. Not once its user has revoked it under any grant.
+    pub fn may_hear(&self, device: DeviceId) -> bool {
+        if self.user_of(device).is_some() {
+            return true;
+        }
+        let of_device = (device, EventId::ZERO)..=(device, EventId([255; 32]));
+        let tied = self.enrolments.range(of_device).flat_map(|(_, enrolment)| &enrolment.users);
+        let mut users = tied.filter(|(user, valid)| *valid && self.members.contains_key(user)).map(|(user, _)| *user);
+        users.any(|user| !self.is_revoked_device(user, device))
+    }
+
+    fn is_revoked_device(&self, user: UserId, device: DeviceId) -> bool {
+        let any = (device, EventId::ZERO)..=(device, EventId([255; 32]));
+        self.cuts.get(&user).is_some_and(|cuts| cuts.devices.range(any).next().is_some())
     }
 
     /// The user whom a device of a log speaks for, current or not.
@@ -326,7 +308,7 @@ impl RoomState {
     /// The valid Revokes of a user, with the rank of their authors: what a new Grant has to lift.
     pub fn revokes_of(&self, user: UserId) -> Vec<(EventId, Rank)> {
         let cuts = self.cuts.get(&user);
-        cuts.into_iter().flat_map(|cuts| &cuts.revokes).map(|(rank, id, _)| (*id, *rank)).collect()
+        cuts.into_iter().flat_map(|cuts| &cuts.revokes).map(|(id, (rank, _))| (*id, *rank)).collect()
     }
 
     /// Users who were removed and are not back, ascending.

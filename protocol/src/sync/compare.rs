@@ -18,6 +18,7 @@ use crate::wire::{Frame, Handle, Head, Listing};
 pub(super) struct TheirCheck {
     pub(super) digests: Macs,
     pub(super) agreement: [u8; 16],
+    pub(super) beacons: [u8; 8],
     /// Nothing was exchanged since.
     pub(super) fresh: bool,
 }
@@ -37,8 +38,10 @@ impl Conversation {
         room.sent = Some(now.ours);
         let agreed = if room.agreed.is_some() { room.agreed } else { held.agreement(id)? };
         let agreement = agreed.map_or([0; 16], |a| a.token);
+        room.beacons.check_sent();
         let (control, content) = now.ours;
-        self.send(Frame::Check { room: handle, control, content, agreement });
+        let beacons = self.beacons_digest(id, self.settings.side, held)?;
+        self.send(Frame::Check { room: handle, control, content, agreement, beacons });
         Ok(())
     }
 
@@ -46,6 +49,7 @@ impl Conversation {
     pub(super) fn recheck(&mut self, id: RoomId, held: &dyn Holdings) -> Result<(), Failure> {
         let Some(room) = self.rooms.get_mut(&id) else { return Ok(()) };
         if !room.proven {
+            self.knock(id);
             return self.match_room(id, held);
         }
         room.exchanges.take_heart();
@@ -76,8 +80,9 @@ impl Conversation {
     pub(super) fn compare_frame(&mut self, id: RoomId, frame: Frame, held: &dyn Holdings) -> Result<(), Failure> {
         let compares_control = self.rooms.get(&id).is_some_and(|r| r.exchanges.is_open(Class::Control));
         match frame {
-            Frame::Check { control, content, agreement, .. } => {
-                self.take_check(id, TheirCheck { digests: (control, content), agreement, fresh: true }, held)
+            Frame::Check { control, content, agreement, beacons, .. } => {
+                let digests = (control, content);
+                self.take_check(id, TheirCheck { digests, agreement, beacons, fresh: true }, held)
             }
             // What moved meanwhile will be found when content is compared.
             Frame::Heads { class: Class::Content, listing: Listing::Moved, .. } if compares_control => Ok(()),
@@ -132,6 +137,7 @@ impl Conversation {
             room.exchanges.take_heart();
         }
         room.theirs = Some(theirs);
+        room.beacons.check_came();
         self.review(id, held)
     }
 
@@ -173,6 +179,7 @@ impl Conversation {
         if is_news {
             self.out.push_back(Output::Agreed { room: id, agreed });
         }
+        self.compare_beacons(id, held)?;
         self.ask_holes(id, held)
     }
 

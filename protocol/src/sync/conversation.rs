@@ -1,15 +1,33 @@
 //! The conversation as a whole: hello, what comes in, and what is to be done in which order.
 
+use super::budget::PerMinute;
 use super::fetch::Fetcher;
 use super::keys::{Keys, network_name};
 use super::rooms::Room;
 use super::serve::{Server, Wanted};
 use super::{Failure, Holdings, Input, Offer, Output, Settings, Side};
+use crate::control::payload::RoomKind;
 use crate::event::Class;
 use crate::id::RoomId;
 use crate::limits::{CREDIT_MAX, ROOMS_MAX};
 use crate::wire::{Branch, Frame, Handle, SYNC_VERSION, Tag};
 use std::collections::{BTreeMap, VecDeque};
+
+/// Tags that one side has told, and the first place of each.
+#[derive(Default)]
+pub(super) struct Tags {
+    pub(super) places: BTreeMap<Tag, u16>,
+    count: usize,
+}
+
+impl Tags {
+    /// A tag is told, perhaps again: its place stays the first.
+    pub(super) fn tell(&mut self, tag: Tag) {
+        let place = u16::try_from(self.count).unwrap_or(u16::MAX);
+        self.places.entry(tag).or_insert(place);
+        self.count = self.count.saturating_add(1);
+    }
+}
 
 /// One side of a conversation with one peer.
 pub struct Conversation {
@@ -17,13 +35,18 @@ pub struct Conversation {
     pub(super) keys: Option<Keys>,
     pub(super) rooms: BTreeMap<RoomId, Room>,
     pub(super) handles: BTreeMap<Handle, RoomId>,
-    /// Our rooms, in the order of the tags that we tell; once told, a place stays taken.
-    pub(super) own_order: Vec<RoomId>,
+    /// Our rooms that wait for the hellos.
+    pub(super) early_rooms: Vec<RoomId>,
     /// What the other side would call our rooms.
     pub(super) expected: BTreeMap<Tag, RoomId>,
-    /// The other side's tags, and their places.
-    pub(super) their_tags: BTreeMap<Tag, u16>,
-    pub(super) their_count: usize,
+    /// What the other side would call rooms into which it asks to be let.
+    pub(super) knocks: BTreeMap<Tag, RoomId>,
+    /// Our tags and the other side's, and their first places among all told.
+    pub(super) our_tags: Tags,
+    pub(super) their_tags: Tags,
+    /// Proofs that opened nothing, and knocks.
+    pub(super) proofs: PerMinute,
+    pub(super) knocked: PerMinute,
     pub(super) fetcher: Fetcher,
     pub(super) server: Server,
     /// Bytes of frames that wait for a control log, of all rooms.
@@ -39,10 +62,13 @@ impl Conversation {
             keys: None,
             rooms: BTreeMap::new(),
             handles: BTreeMap::new(),
-            own_order: Vec::new(),
+            early_rooms: Vec::new(),
             expected: BTreeMap::new(),
-            their_tags: BTreeMap::new(),
-            their_count: 0,
+            knocks: BTreeMap::new(),
+            our_tags: Tags::default(),
+            their_tags: Tags::default(),
+            proofs: PerMinute::default(),
+            knocked: PerMinute::default(),
             fetcher: Fetcher::default(),
             server: Server::default(),
             early_len: 0,
@@ -51,7 +77,7 @@ impl Conversation {
             settings,
         };
         for offer in offers.into_iter().take(ROOMS_MAX) {
-            conversation.own_order.push(offer.room);
+            conversation.early_rooms.push(offer.room);
             conversation.rooms.insert(offer.room, Room::new(offer));
         }
         if conversation.settings.side == Side::Initiator {
@@ -79,12 +105,15 @@ impl Conversation {
                     self.tell_moved(handle, class, &heads);
                 }
             }
-            Input::Push { room, event } => {
-                if let Some(room) = self.audience(room, held)? {
-                    self.send(Frame::Push { room, event });
+            Input::Push { room, event } => self.push(room, event, held)?,
+            Input::Key { room, circle, key } => {
+                let told = self.rooms.get(&room).is_some_and(|r| r.offer.kind != RoomKind::Public);
+                if let Some(room) = self.audience(room, held)?.filter(|_| told) {
+                    self.send(Frame::Key { room, circle, key });
                 }
             }
             Input::Recheck(room) => self.recheck(room, held)?,
+            Input::Beacons { room, beacons } => self.tell_beacons(room, beacons, held)?,
         }
         self.ask(held);
         Ok(())
@@ -95,8 +124,11 @@ impl Conversation {
     /// # Errors
     /// `Failure::Unavailable`.
     pub fn next_output(&mut self, held: &dyn Holdings) -> Result<Option<Output>, Failure> {
-        if let Some(output) = self.out.pop_front() {
-            return Ok(Some(output));
+        while let Some(output) = self.out.pop_front() {
+            // Between the thought and the word the peer may have been shut out.
+            if !self.is_overtaken(&output, held)? {
+                return Ok(Some(output));
+            }
         }
         let rooms = &self.rooms;
         let sees = |id| rooms.get(&id).map_or(Ok(false), |room| room.sees(held));
@@ -106,6 +138,16 @@ impl Conversation {
             room.exchanges.served(self.now_ms);
         }
         Ok(Some(Output::Send(frame)))
+    }
+
+    /// Whether this would tell a peer of a room that it may no longer see.
+    fn is_overtaken(&self, output: &Output, held: &dyn Holdings) -> Result<bool, Failure> {
+        let Output::Send(frame) = output else { return Ok(false) };
+        let room = frame.tells_of().and_then(|handle| self.rooms.get(self.handles.get(&handle)?));
+        match room.filter(|room| room.offer.kind != RoomKind::Public) {
+            Some(room) => Ok(!room.is_heard(held)?),
+            None => Ok(false),
+        }
     }
 
     /// Whether the peer owes us an answer.
@@ -155,17 +197,39 @@ impl Conversation {
             Frame::Push { room, event } => {
                 match self.open_room(room, held)? {
                     Some(id) => self.out.push_back(Output::Pushed { room: id, event }),
-                    None => self.not_open(room, &Frame::Push { room, event }),
+                    None => self.not_open(room),
                 }
                 Ok(())
             }
+            Frame::Knock { tag, sealed } => self.take_knock(tag, &sealed, held),
+            Frame::Key { room, circle, key } => {
+                match self.open_room(room, held)? {
+                    Some(id) => self.take_key(id, circle, key),
+                    None => self.not_open(room),
+                }
+                Ok(())
+            }
+            Frame::Beacons { room, beacons } => match self.open_room(room, held)? {
+                Some(id) => self.take_beacons(id, beacons),
+                None => {
+                    self.not_open(room);
+                    Ok(())
+                }
+            },
+            Frame::Slots { room, names } => match self.open_room(room, held)? {
+                Some(id) => self.take_slots(id, &names, held),
+                None => {
+                    self.not_open(room);
+                    Ok(())
+                }
+            },
             Frame::Check { room, .. }
             | Frame::Heads { room, .. }
             | Frame::Reconcile { room, .. }
             | Frame::Lack { room, .. } => {
                 match self.open_room(room, held)? {
                     Some(id) => self.compare_frame(id, frame, held)?,
-                    None => self.not_open(room, &frame),
+                    None => self.not_open(room),
                 }
                 Ok(())
             }
@@ -194,7 +258,9 @@ impl Conversation {
         if self.settings.side == Side::Responder {
             self.send(self.hello());
         }
-        self.tell_tags(self.own_order.clone());
+        let rooms = std::mem::take(&mut self.early_rooms);
+        self.tell_tags(&rooms);
+        rooms.into_iter().for_each(|room| self.knock(room));
         Ok(())
     }
 

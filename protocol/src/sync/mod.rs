@@ -2,15 +2,17 @@
 //! as arguments, so that a simulator runs the very code that nodes run.
 //!
 //! `keys` derives what only these two peers in this conversation can know; `conversation` says hello and takes turns;
-//! `rooms` matches rooms and checks proofs; `compare` and `reconcile` find what differs; `fetch` asks for it, newest first;
-//! `serve` answers under credit.
+//! `rooms` matches rooms and checks proofs, `knock` lets in who has only a link; `compare` and `reconcile` find what
+//! differs; `fetch` asks for it, newest first; `serve` answers under credit; `beacons` tells what is of the day.
 
+mod beacons;
 mod budget;
 mod compare;
 mod conversation;
 mod exchange;
 mod fetch;
 mod keys;
+mod knock;
 mod reconcile;
 mod rooms;
 mod serve;
@@ -18,8 +20,9 @@ mod serve;
 mod tests;
 
 pub use conversation::Conversation;
-pub use keys::{Credential, network_name};
+pub use keys::{Credential, inner_secret, network_name};
 
+use crate::beacon::SignedBeacon;
 use crate::codec::CodecError;
 use crate::control::payload::RoomKind;
 use crate::event::{Class, Hlc};
@@ -76,8 +79,10 @@ pub struct Offer {
     pub room: RoomId,
     /// Who may see it.
     pub kind: RoomKind,
-    /// Its secret; zero in a public room.
+    /// Its secret, as links carry it; zero in a public room.
     pub secret: [u8; 32],
+    /// Its `inner_secret`; none in a public room, and while we hold nothing of the room.
+    pub inner: Option<[u8; 32]>,
     /// That our device may see it; not needed in a public room.
     pub credential: Option<Credential>,
     /// Events by which a peer gets to know our device: a Join that nobody has taken up yet.
@@ -182,6 +187,16 @@ pub trait Holdings {
     /// # Errors
     /// `Unavailable`.
     fn is_current_device(&self, room: RoomId, device: DeviceId) -> Result<bool, Unavailable>;
+    /// The beacons kept of a room, the newest first; those of the moment are not among them.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    fn beacons(&self, room: RoomId) -> Result<Vec<SignedBeacon>, Unavailable>;
+    /// One hash over them (`slots::Slots::fingerprint`).
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    fn beacons_fingerprint(&self, room: RoomId) -> Result<[u8; 32], Unavailable>;
     /// Whether this conversation may fetch content of the room now, or another does.
     fn may_fetch(&self, room: RoomId) -> bool;
 }
@@ -195,7 +210,7 @@ pub enum Input {
     Offer(Offer),
     /// We no longer offer a room.
     Withdraw(RoomId),
-    /// The introduction that came with a proof was admitted, or not.
+    /// The introduction that came with a knock was admitted, or not.
     Introduced(RoomId),
     /// A delivered range was dealt with.
     Delivered {
@@ -234,16 +249,35 @@ pub enum Input {
         /// The event's bytes.
         event: Vec<u8>,
     },
+    /// The key of the room's sealed tips, for a peer that may have it.
+    Key {
+        /// The room.
+        room: RoomId,
+        /// Names the current devices.
+        circle: [u8; 32],
+        /// The key.
+        key: [u8; 32],
+    },
     /// Compare again: a gap was seen, or a timer ran out.
     Recheck(RoomId),
+    /// Beacons that changed: tell the peer. At most `Conversation::beacons_left` of them are told.
+    Beacons {
+        /// The room.
+        room: RoomId,
+        /// The newest of their slots.
+        beacons: Vec<SignedBeacon>,
+    },
 }
 
 /// What a conversation wants done, in this order.
 #[derive(Debug)]
 pub enum Output {
+    /// Send this frame, though the peer may hear no more of its room: it says why.
+    Farewell(Frame),
     /// Send this.
     Send(Frame),
-    /// Admit these, each as it travels alone, then say `Introduced`.
+    /// Admit these, each as it travels alone, then say `Introduced`. That some are false is no fault: the peer is not to
+    /// learn that they were looked at.
     Introduce {
         /// The room.
         room: RoomId,
@@ -274,8 +308,26 @@ pub enum Output {
         /// The event's bytes.
         event: Vec<u8>,
     },
+    /// Take these beacons: the peer's fault if one of them is false.
+    Beacons {
+        /// The room.
+        room: RoomId,
+        /// Not verified.
+        beacons: Vec<SignedBeacon>,
+    },
     /// The peer may see the room, and has it: push to it, announce to it.
     Shared(RoomId),
+    /// The peer tells a key of the room's sealed tips.
+    Key {
+        /// The room.
+        room: RoomId,
+        /// The device that speaks for the peer.
+        device: DeviceId,
+        /// Names the current devices, as the peer knows them.
+        circle: [u8; 32],
+        /// The key.
+        key: [u8; 32],
+    },
     /// The peer does not let us see the room.
     Refused(RoomId),
     /// Both hold the same.

@@ -1,14 +1,20 @@
-//! Which rooms both sides have, and who may see them: tags, proofs, introductions; offers that come and go.
+//! Which rooms both sides have, and who may see them: tags, proofs; offers that come and go.
+//!
+//! Whoever is refused is to learn nothing from it, neither from the bytes nor from the time: a proof is answered after the
+//! same work whether the room is here or not.
 
+use super::beacons::BeaconRoom;
 use super::budget::PerMinute;
 use super::compare::TheirCheck;
-use super::conversation::Conversation;
+use super::conversation::{Conversation, Tags};
 use super::exchange::Exchanges;
 use super::keys::Credential;
 use super::{Agreed, Failure, Holdings, Offer, Output, Side, Unavailable};
+use crate::control::kind;
 use crate::control::payload::RoomKind;
+use crate::event::{Class, Header, SignedEvent};
 use crate::id::{DeviceId, RoomId};
-use crate::limits::{HELD_BACK_MAX, INTRODUCTIONS_MAX, PROOFS_MAX, ROOMS_MAX};
+use crate::limits::{KEYS_MAX, PROOFS_MAX, ROOMS_MAX};
 use crate::wire::{Frame, Handle, Proof, Tag};
 
 /// A room in this conversation.
@@ -23,14 +29,15 @@ pub(super) struct Room {
     on_trust: bool,
     /// We sent our proof, and it was not refused.
     shown: bool,
-    /// Our introduction went with a proof: it would say nothing new.
-    introduced: bool,
+    /// Our introduction was told by a knock: another would say nothing new.
+    pub(super) introduced: bool,
     /// Whose proof we refused only because we do not know the device: to be shown again when we do.
-    unheard: Option<DeviceId>,
-    introducing: Option<Introducing>,
-    /// Proofs whose signature we checked, and introductions among them.
-    proofs: PerMinute,
-    introductions: PerMinute,
+    pub(super) unheard: Option<DeviceId>,
+    /// Whose introduction is being admitted.
+    pub(super) introducing: Option<DeviceId>,
+    pub(super) introductions: PerMinute,
+    /// Keys of sealed tips that they told.
+    keys: PerMinute,
     /// What our last Check said, and theirs.
     pub(super) sent: Option<([u8; 16], [u8; 16])>,
     pub(super) theirs: Option<TheirCheck>,
@@ -42,13 +49,14 @@ pub(super) struct Room {
     /// Whether our own holes were asked for since they were last looked at, and whether that is under way.
     pub(super) holes_asked: bool,
     pub(super) filling: bool,
+    pub(super) beacons: BeaconRoom,
 }
 
-/// An introduction that is being admitted.
-struct Introducing {
-    device: DeviceId,
-    /// Refusals owed if it is not: an unknown room would have answered each frame.
-    refusals: u32,
+impl Offer {
+    /// The secret by which those who may see the room call it.
+    pub(super) fn calls(&self) -> &[u8; 32] {
+        self.inner.as_ref().unwrap_or(&self.secret)
+    }
 }
 
 impl Room {
@@ -63,8 +71,8 @@ impl Room {
             introduced: false,
             unheard: None,
             introducing: None,
-            proofs: PerMinute::default(),
             introductions: PerMinute::default(),
+            keys: PerMinute::default(),
             sent: None,
             theirs: None,
             agreed: None,
@@ -72,6 +80,7 @@ impl Room {
             early: Vec::new(),
             holes_asked: false,
             filling: false,
+            beacons: BeaconRoom::default(),
         }
     }
 
@@ -82,30 +91,38 @@ impl Room {
             None => Ok(self.proven),
         }
     }
+
+    /// Whether what was said to them a moment ago may still reach them.
+    pub(super) fn is_heard(&self, held: &dyn Holdings) -> Result<bool, Unavailable> {
+        Ok(self.proven && (self.on_trust || self.sees(held)?))
+    }
 }
 
 impl Conversation {
     /// Tells what we call these rooms, and learns what the other side would.
-    pub(super) fn tell_tags(&mut self, rooms: Vec<RoomId>) {
+    pub(super) fn tell_tags(&mut self, rooms: &[RoomId]) {
         let Some(keys) = self.keys else { return };
+        let (side, other) = (self.settings.side, self.settings.side.other());
         let mut tags = Vec::with_capacity(rooms.len());
         for id in rooms {
-            let Some(secret) = self.rooms.get(&id).map(|r| r.offer.secret) else { continue };
-            tags.push(keys.tag(self.settings.side, id, &secret));
-            self.expected.insert(keys.tag(self.settings.side.other(), id, &secret), id);
+            let Some(offer) = self.rooms.get(id).map(|r| &r.offer) else { continue };
+            tags.push(keys.tag(side, *id, offer.calls()));
+            self.expected.insert(keys.tag(other, *id, offer.calls()), *id);
+            if offer.kind != RoomKind::Public && !offer.joining {
+                self.knocks.insert(keys.tag(other, *id, &offer.secret), *id);
+            }
         }
+        tags.iter().for_each(|tag| self.our_tags.tell(*tag));
         self.send(Frame::Rooms(tags));
     }
 
     pub(super) fn take_tags(&mut self, tags: Vec<Tag>, held: &dyn Holdings) -> Result<(), Failure> {
         for tag in tags {
-            // A tag told again is a room offered again, or to be proven again: its place stays the first.
-            let place = u16::try_from(self.their_count).unwrap_or(u16::MAX);
-            self.their_tags.entry(tag).or_insert(place);
-            if self.their_tags.len() > ROOMS_MAX {
+            // A tag told again is a room offered again, or to be proven again.
+            self.their_tags.tell(tag);
+            if self.their_tags.places.len() > ROOMS_MAX {
                 return Err(Failure::Budget("rooms"));
             }
-            self.their_count = self.their_count.saturating_add(1);
             if let Some(id) = self.expected.get(&tag).copied() {
                 self.match_room(id, held)?;
             }
@@ -117,15 +134,21 @@ impl Conversation {
     pub(super) fn match_room(&mut self, id: RoomId, held: &dyn Holdings) -> Result<(), Failure> {
         let (Some(keys), Some(room)) = (self.keys, self.rooms.get_mut(&id)) else { return Ok(()) };
         let side = self.settings.side;
-        if room.handle.is_none() {
-            let tag = keys.tag(side.other(), id, &room.offer.secret);
-            let Some(their_place) = self.their_tags.get(&tag).copied() else { return Ok(()) };
-            let own_place = || self.own_order.iter().position(|r| *r == id).and_then(|n| u16::try_from(n).ok());
-            let place = if side == Side::Initiator { own_place() } else { Some(their_place) };
-            let Some(handle) = place.map(Handle) else { return Ok(()) };
-            room.handle = Some(handle);
-            self.handles.insert(handle, id);
+        let mut matched = None;
+        // By the link's secret only where both have told that tag; a later name counts.
+        for secret in [&room.offer.secret, room.offer.calls()] {
+            let place = |tags: &Tags, side| tags.places.get(&keys.tag(side, id, secret)).copied();
+            let places = [place(&self.our_tags, side), place(&self.their_tags, side.other())];
+            if let [Some(ours), Some(theirs)] = places {
+                let handle = Handle(if side == Side::Initiator { ours } else { theirs });
+                self.handles.insert(handle, id);
+                matched = Some(handle);
+            }
         }
+        if matched.is_none() {
+            return Ok(());
+        }
+        room.handle = matched;
         if room.offer.kind == RoomKind::Public {
             return self.open(id, held);
         }
@@ -135,51 +158,42 @@ impl Conversation {
         Ok(())
     }
 
-    /// Shows that we may see the room. Most peers know our device already, so we introduce it only where that cannot be, or
-    /// after a refusal.
+    /// Shows that we may see the room.
     fn show_proof(&mut self, id: RoomId) {
-        let introduces = self.rooms.get(&id).is_some_and(|r| r.offer.joining);
-        self.show_proof_with(id, introduces);
-    }
-
-    fn show_proof_with(&mut self, id: RoomId, introduces: bool) {
         let Some(room) = self.rooms.get_mut(&id).filter(|r| !r.shown) else { return };
         let (Some(handle), Some(credential)) = (room.handle, room.offer.credential) else { return };
         room.shown = true;
-        let introduction = if introduces { room.offer.introduction.clone() } else { Vec::new() };
-        room.introduced |= !introduction.is_empty();
-        let proof = Proof {
-            room: handle,
-            device: credential.device,
-            expires_ms: credential.expires_ms,
-            signature: credential.signature,
-            introduction,
-        };
-        self.send(Frame::Proof(proof));
+        let Credential { device, expires_ms, signature } = credential;
+        self.send(Frame::Proof(Proof { room: handle, device, expires_ms, signature }));
     }
 
     pub(super) fn take_proof(&mut self, proof: Proof, held: &dyn Holdings) -> Result<(), Failure> {
-        let found = self.handles.get(&proof.room).copied().and_then(|id| Some((id, self.rooms.get_mut(&id)?)));
-        let Some((id, room)) = found else {
-            self.send(Frame::Refused(proof.room));
-            return Ok(());
-        };
-        if room.offer.kind == RoomKind::Public {
+        let found = self.handles.get(&proof.room).copied().filter(|id| self.rooms.contains_key(id));
+        let kind = found.and_then(|id| self.rooms.get(&id)).map(|r| r.offer.kind);
+        if kind == Some(RoomKind::Public) {
             return Ok(());
         }
         let Proof { device, expires_ms, signature, .. } = proof;
         let credential = Credential { device, expires_ms, signature };
-        let is_heard = room.introducing.is_none() && room.proofs.add(self.now_ms) <= PROOFS_MAX;
-        let speaks = is_heard && credential.verify(id, &self.settings.them, self.now_ms).is_ok();
-        let is_current = speaks && held.is_current_device(id, device)?;
-        if is_current || (speaks && room.offer.joining) {
-            room.on_trust = !is_current;
-            return self.proof_holds(id, device, held);
-        }
-        if speaks && !proof.introduction.is_empty() && room.introductions.add(self.now_ms) <= INTRODUCTIONS_MAX {
-            room.introducing = Some(Introducing { device, refusals: 1 });
-            self.out.push_back(Output::Introduce { room: id, events: proof.introduction });
+        // Of a room that is not here the same is asked: the answer must not come sooner.
+        let named = found.unwrap_or(RoomId::ZERO);
+        let is_heard = self.proofs.count(self.now_ms) < PROOFS_MAX;
+        let speaks = is_heard && credential.verify(named, &self.settings.them, self.now_ms).is_ok();
+        let is_current = held.is_current_device(named, device)? && speaks;
+        let Some((id, room)) = found.and_then(|id| Some((id, self.rooms.get_mut(&id)?))) else {
+            self.proofs.add(self.now_ms);
+            self.send(Frame::Refused(proof.room));
             return Ok(());
+        };
+        let holds = is_current || (speaks && room.offer.joining);
+        if !holds || room.proven {
+            self.proofs.add(self.now_ms);
+        }
+        if holds {
+            room.on_trust = !is_current;
+            room.device = Some(device);
+            self.show_proof(id);
+            return self.open(id, held);
         }
         if speaks {
             room.unheard = Some(device);
@@ -188,33 +202,22 @@ impl Conversation {
         Ok(())
     }
 
-    pub(super) fn introduced(&mut self, id: RoomId, held: &dyn Holdings) -> Result<(), Failure> {
-        let Some(room) = self.rooms.get_mut(&id) else { return Ok(()) };
-        let Some(device) = room.introducing.as_ref().map(|i| i.device) else { return Ok(()) };
-        if held.is_current_device(id, device)? {
-            (room.introducing, room.on_trust) = (None, false);
-            return self.proof_holds(id, device, held);
+    /// A key by which the peer seals tips, or has them from others.
+    pub(super) fn take_key(&mut self, id: RoomId, circle: [u8; 32], key: [u8; 32]) {
+        let now_ms = self.now_ms;
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        if let Some(device) = room.device
+            && room.keys.add(now_ms) <= KEYS_MAX
+        {
+            self.out.push_back(Output::Key { room: id, device, circle, key });
         }
-        room.unheard = Some(device);
-        self.refuse(id, 0);
-        Ok(())
     }
 
     /// Refuses to speak of a room. Who is refused starts anew, and so do we, or one would wait for what the other has said.
     fn refuse(&mut self, id: RoomId, times: u32) {
-        let Some(room) = self.rooms.get_mut(&id) else { return };
-        let Some(handle) = room.handle else { return };
-        let owed = times + room.introducing.take().map_or(0, |i| i.refusals);
+        let Some(handle) = self.rooms.get(&id).and_then(|r| r.handle) else { return };
         self.reset(id);
-        (0..owed).for_each(|_| self.send(Frame::Refused(handle)));
-    }
-
-    fn proof_holds(&mut self, id: RoomId, device: DeviceId, held: &dyn Holdings) -> Result<(), Failure> {
-        if let Some(room) = self.rooms.get_mut(&id) {
-            room.device = Some(device);
-        }
-        self.show_proof(id);
-        self.open(id, held)
+        (0..times).for_each(|_| self.send(Frame::Refused(handle)));
     }
 
     /// The other side may speak of the room: say what we hold.
@@ -225,19 +228,14 @@ impl Conversation {
         self.review(id, held)
     }
 
-    /// A frame for a room that is not open: the answer is that of an unknown room, unless an introduction may open it yet.
-    pub(super) fn not_open(&mut self, handle: Handle, frame: &Frame) {
-        let found = self.handles.get(&handle).copied().and_then(|id| Some((id, self.rooms.get_mut(&id)?)));
-        let Some((id, room)) = found else { return self.send(Frame::Refused(handle)) };
-        match (&mut room.introducing, frame) {
-            (Some(introducing), Frame::Check { control, content, agreement, .. })
-                if introducing.refusals < HELD_BACK_MAX =>
-            {
-                introducing.refusals += 1;
-                let digests = (*control, *content);
-                room.theirs = Some(TheirCheck { digests, agreement: *agreement, fresh: true });
+    /// A frame for a room that is not open: the answer is that of an unknown room.
+    pub(super) fn not_open(&mut self, handle: Handle) {
+        match self.handles.get(&handle).copied().filter(|id| self.rooms.contains_key(id)) {
+            Some(id) => {
+                self.reset(id);
+                self.send(Frame::Refused(handle));
             }
-            _ => self.refuse(id, 1),
+            None => self.send(Frame::Refused(handle)),
         }
     }
 
@@ -248,42 +246,43 @@ impl Conversation {
         if self.rooms.get(&id).is_some_and(|room| key(&room.offer) != key(&offer)) {
             // Who may see it is another question now, and it is called something else: as a new room.
             self.withdraw(id);
-            self.own_order.iter_mut().filter(|room| **room == id).for_each(|room| *room = RoomId::ZERO);
             self.expected.retain(|_, room| *room != id);
+            self.knocks.retain(|_, room| *room != id);
         }
         if let Some(room) = self.rooms.get_mut(&id) {
             room.introduced &= room.offer.introduction == offer.introduction;
+            let is_renamed = room.offer.inner != offer.inner;
             room.offer = offer;
             let known = room.unheard.map(|device| held.is_current_device(id, device)).transpose()?.unwrap_or(false);
             if known {
                 room.unheard = None;
             }
-            if known && self.settings.side == Side::Responder {
-                self.tell_tags(vec![id]);
+            if is_renamed || (known && self.settings.side == Side::Responder) {
+                self.tell_tags(&[id]);
             }
             self.audience(id, held)?;
             return self.match_room(id, held);
         }
-        if self.own_order.len() >= ROOMS_MAX {
+        if self.our_tags.places.len() + self.early_rooms.len() >= ROOMS_MAX {
             return Ok(());
         }
-        self.own_order.push(id);
         self.rooms.insert(id, Room::new(offer));
-        if self.keys.is_some() {
-            self.tell_tags(vec![id]);
+        if self.keys.is_none() {
+            self.early_rooms.push(id);
+            return Ok(());
         }
+        self.tell_tags(&[id]);
+        self.knock(id);
         self.match_room(id, held)
     }
 
     /// Says so to a peer that had the room open.
     pub(super) fn withdraw(&mut self, id: RoomId) {
         self.close(id);
-        if let Some(handle) = self.rooms.remove(&id).and_then(|r| r.handle) {
-            self.handles.remove(&handle);
+        if self.rooms.remove(&id).is_some_and(|r| r.handle.is_some()) {
+            self.handles.retain(|_, room| *room != id);
         }
-        if self.keys.is_none() {
-            self.own_order.retain(|r| *r != id);
-        }
+        self.early_rooms.retain(|room| *room != id);
     }
 
     /// The other side has no such room any more, or does not let us see it: perhaps it has not heard of our device yet.
@@ -293,7 +292,7 @@ impl Conversation {
         let introduces = self.rooms.get(&id).is_some_and(can_introduce);
         self.reset(id);
         if introduces {
-            self.show_proof_with(id, true);
+            self.introduce(id);
         } else {
             self.out.push_back(Output::Refused(id));
         }
@@ -326,9 +325,33 @@ impl Conversation {
         Ok(None)
     }
 
+    /// Tells of a new event. The last that a device is told is that it is out, and by which word: that alone.
+    pub(super) fn push(&mut self, id: RoomId, event: Vec<u8>, held: &dyn Holdings) -> Result<(), Failure> {
+        if let Some(room) = self.rooms.get(&id).filter(|room| room.proven && !room.on_trust)
+            && let Some(handle) = room.handle
+            && !room.sees(held)?
+        {
+            let header = SignedEvent::decode(&event).map(|signed| signed.header);
+            let ends = |header: &Header| header.class == Class::Control && kind::ends_somebody(header.kind);
+            if header.is_ok_and(|header| ends(&header)) {
+                // What is said next finds the room closed.
+                self.out.push_back(Output::Farewell(Frame::Push { room: handle, event }));
+                return Ok(());
+            }
+        }
+        if let Some(room) = self.audience(id, held)? {
+            self.send(Frame::Push { room, event });
+        }
+        Ok(())
+    }
+
     /// Tells a peer that had the room open that it is no longer.
     fn close(&mut self, id: RoomId) {
         let times = self.rooms.get(&id).map_or(0, |r| u32::from(r.proven));
+        if let Some(room) = self.rooms.get_mut(&id) {
+            // Should it be let in again, it is called.
+            room.unheard = room.device.or(room.unheard);
+        }
         self.refuse(id, times);
     }
 
@@ -346,9 +369,11 @@ impl Conversation {
                 handle: room.handle,
                 introduced: room.introduced,
                 unheard: room.unheard,
-                proofs: room.proofs,
+                introducing: room.introducing,
                 introductions: room.introductions,
+                keys: room.keys,
                 exchanges: room.exchanges.budget(),
+                beacons: room.beacons.budget(),
                 ..new
             };
         }

@@ -9,8 +9,8 @@ use crate::event::{Class, EventError, Hlc};
 use crate::id::EventId;
 use crate::identity::{BadSignature, Signature};
 use crate::limits::{
-    CREDIT_MAX, HEADS_LISTED_MAX, HEADS_MAX, HEADS_PER_FRAME_MAX, RECONCILE_ROUNDS_MAX, ROOMS_MAX, UNTRUE_MAX,
-    WANTS_MAX,
+    CREDIT_MAX, HEADS_LISTED_MAX, HEADS_MAX, HEADS_PER_FRAME_MAX, KNOCKS_MAX, PROOFS_MAX, RECONCILE_ROUNDS_MAX,
+    ROOMS_MAX, UNTRUE_MAX, WANTS_MAX,
 };
 use crate::log::Tip;
 use crate::range::RangeError;
@@ -360,26 +360,38 @@ fn a_peer_that_tells_heads_and_has_none_of_their_events_is_left() {
 }
 
 #[test]
-fn proofs_are_checked_only_so_often() {
+fn proofs_and_knocks_are_looked_at_only_so_often() {
     let world = World::new(53, RoomKind::Members, 2, 1, Signed::Each);
-    let mut node = Node::with(&world);
-    node.current.insert(world.key(1).device());
-    let offer = node.offer(&world, Some(credential(&world, R, &world.key(0))));
-    let (mut puppet, _) = Puppet::greeted(R, node, vec![offer], &world);
-    for _ in 0..100 {
-        assert_eq!(puppet.hear(proof(NO_CREDENTIAL, Vec::new())), Ok(vec![Frame::Refused(ROOM)]));
+    for unknown in [ROOM, Handle(77)] {
+        let mut node = Node::with(&world);
+        node.current.insert(world.key(1).device());
+        let offer = node.offer(&world, Some(credential(&world, R, &world.key(0))));
+        let (mut puppet, _) = Puppet::greeted(R, node, vec![offer], &world);
+        // Those for rooms that are not here count as well.
+        for _ in 0..PROOFS_MAX {
+            let Frame::Proof(proof) = proof(NO_CREDENTIAL) else { unreachable!() };
+            let proof = Frame::Proof(crate::wire::Proof { room: unknown, ..proof });
+            assert_eq!(puppet.hear(proof), Ok(vec![Frame::Refused(unknown)]));
+        }
+        let good = puppet.proof(credential(&world, I, &world.key(1)));
+        assert_eq!(puppet.hear(good), Ok(vec![Frame::Refused(ROOM)]), "not even looked at");
+        let long = crate::sync::Credential::issue(&world.key(1), world.room, &super::link::peer(I), NOW_MS + 100_000);
+        let knock = puppet.knock(&world, long, Vec::new());
+        for _ in 0..KNOCKS_MAX {
+            puppet.hear(Frame::Knock { tag: Tag([9; 16]), sealed: vec![9; 300] }).unwrap();
+        }
+        assert_eq!(puppet.hear(knock.clone()), Ok(Vec::new()), "not even looked at");
+        puppet.now_ms += 60_000;
+        assert_eq!(puppet.hear(proof(long)).map(|f| f.len()), Ok(2));
+        assert_eq!(puppet.hear(knock).map(|f| f.len()), Ok(1), "the tag is told again");
     }
-    let good = puppet.proof(credential(&world, I, &world.key(1)));
-    assert_eq!(puppet.hear(good.clone()), Ok(vec![Frame::Refused(ROOM)]), "not even looked at");
-    puppet.now_ms += 60_000;
-    let long = crate::sync::Credential::issue(&world.key(1), world.room, &super::link::peer(I), NOW_MS + 100_000);
-    assert_eq!(puppet.hear(proof(long, Vec::new())).map(|f| f.len()), Ok(2));
 }
 
 #[test]
 fn frames_of_rooms_that_nobody_has_are_refused() {
     let mut puppet = Puppet::public(R, world());
-    let check = Frame::Check { room: Handle(9), control: [0; 16], content: [0; 16], agreement: [0; 16] };
+    let check =
+        Frame::Check { room: Handle(9), control: [0; 16], content: [0; 16], agreement: [0; 16], beacons: [0; 8] };
     assert_eq!(puppet.hear(check), Ok(vec![Frame::Refused(Handle(9))]));
     assert_eq!(puppet.hear(Frame::Refused(Handle(9))), Ok(Vec::new()));
     assert_eq!(puppet.input(Input::Introduced(world().room)), Ok(Vec::new()));

@@ -2,6 +2,7 @@
 
 use super::link::{I, R, settings};
 use super::puppet::heads;
+use crate::beacon::SignedBeacon;
 use crate::control::payload::RoomKind;
 use crate::event::Class;
 use crate::id::{DeviceId, EventId, RoomId};
@@ -66,6 +67,12 @@ impl Holdings for Many {
     fn is_current_device(&self, _: RoomId, _: DeviceId) -> Result<bool, Unavailable> {
         Ok(false)
     }
+    fn beacons(&self, _: RoomId) -> Result<Vec<SignedBeacon>, Unavailable> {
+        Ok(Vec::new())
+    }
+    fn beacons_fingerprint(&self, _: RoomId) -> Result<[u8; 32], Unavailable> {
+        Ok([0; 32])
+    }
     fn may_fetch(&self, _: RoomId) -> bool {
         true
     }
@@ -77,6 +84,7 @@ fn talk(nodes: [&Many; 2]) -> [Vec<Frame>; 2] {
         room: RoomId([1; 32]),
         kind: RoomKind::Public,
         secret: [0; 32],
+        inner: None,
         credential: None,
         introduction: Vec::new(),
         joining: false,
@@ -88,7 +96,7 @@ fn talk(nodes: [&Many; 2]) -> [Vec<Frame>; 2] {
         let before = (sent.each_ref().map(Vec::len), heard);
         for side in [I, R] {
             while let Some(output) = talks[side].next_output(nodes[side]).unwrap() {
-                if let Output::Send(frame) = output {
+                if let Output::Send(frame) | Output::Farewell(frame) = output {
                     sent[side].push(Frame::from_bytes(&frame.to_bytes()).unwrap());
                 }
             }

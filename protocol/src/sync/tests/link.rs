@@ -2,6 +2,7 @@
 
 use super::node::{Node, verify, verify_alone};
 use super::world::World;
+use crate::beacon::SignedBeacon;
 use crate::codec::encode;
 use crate::event::Class;
 use crate::id::RoomId;
@@ -9,6 +10,7 @@ use crate::identity::DeviceKey;
 use crate::limits::{CHUNK_LEN_MAX, CREDIT_MAX, FRAME_LEN_MAX, WANTS_MAX};
 use crate::log::{Log, Tip};
 use crate::range::{Range, Vouched};
+use crate::slots::Weighed;
 use crate::sync::serve::cost;
 use crate::sync::{Agreed, Conversation, Credential, Failure, Input, Offer, Output, Settings, Side};
 use crate::wire::Frame;
@@ -30,8 +32,14 @@ pub(super) struct End {
     pub(super) sent: Sent,
     /// The frames that it got.
     pub(super) heard: Vec<Vec<u8>>,
+    /// Beacons that it got and did not have.
+    pub(super) news: Vec<SignedBeacon>,
     /// Introductions wait until the test lets them in.
     pub(super) holds_introductions: bool,
+    /// The keys of sealed tips that it was told, and by which device.
+    pub(super) keys: Vec<(crate::id::DeviceId, [u8; 32], [u8; 32])>,
+    /// What it offers of rooms that it is joining.
+    joins: Vec<Offer>,
     inbox: VecDeque<Vec<u8>>,
     todo: VecDeque<Todo>,
 }
@@ -53,6 +61,7 @@ enum Todo {
     Deliver { request: u32, room: RoomId, log: Log, top: Tip, vouched: Vouched, range: Range, bytes: u32 },
     Introduce { room: RoomId, events: Vec<Vec<u8>> },
     Pushed { event: Vec<u8> },
+    Beacons { room: RoomId, beacons: Vec<SignedBeacon> },
 }
 
 /// Two ends.
@@ -70,7 +79,9 @@ impl Link {
         let mut side = 0;
         let ends = nodes.map(|node| {
             side += 1;
-            End::new(node, Conversation::new(settings(side - 1), offers.next().unwrap()))
+            let offers = offers.next().unwrap();
+            let joins = offers.iter().filter(|offer| offer.joining).cloned().collect();
+            End { joins, ..End::new(node, Conversation::new(settings(side - 1), offers)) }
         });
         let mut link = Link { ends, now_ms: NOW_MS };
         link.drain(I);
@@ -144,6 +155,15 @@ impl Link {
             return false;
         }
         let Some(todo) = self.ends[side].todo.pop_front() else { return false };
+        self.work(side, todo);
+        // A node whose genesis has come calls the room as members do.
+        for renewed in self.ends[side].renewed() {
+            self.input(side, Input::Offer(renewed));
+        }
+        true
+    }
+
+    fn work(&mut self, side: usize, todo: Todo) {
         let end = &mut self.ends[side];
         match todo {
             Todo::Deliver { request, room, log, top, vouched, range, bytes } => {
@@ -166,6 +186,14 @@ impl Link {
                 }
                 self.input(side, Input::Introduced(room));
             }
+            Todo::Beacons { room, beacons } => {
+                for beacon in beacons {
+                    if end.node.slots.weigh(&beacon, self.now_ms) == Weighed::New {
+                        end.news.push(beacon.clone());
+                        end.node.slots.take(beacon.verify(room).unwrap());
+                    }
+                }
+            }
             Todo::Pushed { event } => {
                 let event = verify_alone(&event);
                 let (room, early) = (event.room(), end.node.came_early);
@@ -176,7 +204,6 @@ impl Link {
                 }
             }
         }
-        true
     }
 
     /// Gives a conversation an input, and sends what it wants sent.
@@ -193,7 +220,7 @@ impl Link {
         while self.ends[side].failure.is_none() {
             let end = &mut self.ends[side];
             match end.talk.next_output(&end.node) {
-                Ok(Some(Output::Send(frame))) => self.send(side, &frame),
+                Ok(Some(Output::Send(frame) | Output::Farewell(frame))) => self.send(side, &frame),
                 Ok(Some(output)) => end.note(output),
                 Ok(None) => return,
                 Err(failure) => end.failure = Some(failure),
@@ -290,7 +317,10 @@ impl End {
             ranges: Vec::new(),
             sent: Sent::default(),
             heard: Vec::new(),
+            news: Vec::new(),
             holds_introductions: false,
+            keys: Vec::new(),
+            joins: Vec::new(),
             inbox: VecDeque::new(),
             todo: VecDeque::new(),
         }
@@ -298,20 +328,28 @@ impl End {
 
     fn note(&mut self, output: Output) {
         match output {
-            Output::Send(_) => {}
+            Output::Send(_) | Output::Farewell(_) => {}
             Output::Deliver { request, room, log, top, vouched, range, bytes } => {
                 self.todo.push_back(Todo::Deliver { request, room, log, top, vouched, range, bytes });
             }
             Output::Introduce { room, events } => self.todo.push_back(Todo::Introduce { room, events }),
             Output::Pushed { event, .. } => self.todo.push_back(Todo::Pushed { event }),
+            Output::Beacons { room, beacons } => self.todo.push_back(Todo::Beacons { room, beacons }),
             Output::Shared(room) => self.shared.push(room),
             Output::Refused(room) => self.refused.push(room),
             Output::Rested(room) => self.rested.push(room),
+            Output::Key { device, circle, key, .. } => self.keys.push((device, circle, key)),
             Output::Agreed { room, agreed } => {
                 self.agreed.insert(room, agreed);
                 self.node.agreements.insert(room, agreed);
             }
         }
+    }
+
+    fn renewed(&mut self) -> Vec<Offer> {
+        let renewed: Vec<Offer> = self.joins.iter().filter_map(|offer| self.node.renewed(offer)).collect();
+        self.joins.retain(|offer| renewed.iter().all(|r| r.room != offer.room));
+        renewed
     }
 
     /// Seqs of the content ranges of a log, in the order in which they came: (lowest, highest).

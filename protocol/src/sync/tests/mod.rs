@@ -1,11 +1,13 @@
 //! Two whole conversations over an in-memory link: what must hold whatever is held, said, delayed or forged.
 
+mod beacons;
 mod control;
 mod differ;
 mod equal;
 mod forks;
 mod garbage;
 mod hostile;
+mod known;
 mod large;
 mod link;
 mod live;

@@ -1,15 +1,17 @@
 //! A node in memory: what it holds, kept as a store keeps it.
 
 use super::world::{Event, World};
+use crate::beacon::SignedBeacon;
 use crate::codec::encode;
 use crate::control::payload::RoomKind;
-use crate::event::{Class, Hlc, SignedEvent, VerifiedEvent};
+use crate::event::{Body, Class, Hlc, SignedEvent, VerifiedEvent};
 use crate::id::{DeviceId, EventId, RoomId};
 use crate::identity::Signature;
 use crate::limits::{CHUNK_EVENTS_MAX, CHUNK_FILL_LEN};
 use crate::log::{Log, LogState, Run, Tip};
 use crate::range::{Range, RangeError, Row, Vouched, signature_travels};
-use crate::sync::{Agreed, Chunk, Credential, Digests, Holdings, Missing, Offer, Unavailable};
+use crate::slots::Slots;
+use crate::sync::{Agreed, Chunk, Credential, Digests, Holdings, Missing, Offer, Unavailable, inner_secret};
 use crate::wire::Head;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,6 +43,8 @@ pub(super) struct Node {
     pub(super) forged_tip: Option<Option<Signature>>,
     /// Heads listed and events served so far.
     pub(super) work: Cell<usize>,
+    /// The beacons of its only room, if it has such.
+    pub(super) slots: Slots,
 }
 
 /// What is held of one room.
@@ -81,10 +85,19 @@ impl Node {
             room: world.room,
             kind: world.kind,
             secret: world.secret,
+            inner: (world.kind != RoomKind::Public && !joining).then(|| world.inner()),
             credential,
             introduction: Vec::new(),
             joining,
         }
+    }
+
+    /// The offer of a room whose genesis has come meanwhile.
+    pub(super) fn renewed(&self, offer: &Offer) -> Option<Offer> {
+        let genesis = self.event(offer.room, EventId(*offer.room.as_bytes())).filter(|_| offer.joining)?;
+        let Body::Kept(payload) = genesis.body() else { return None };
+        let inner = Some(inner_secret(offer.room, &offer.secret, &payload.salt));
+        Some(Offer { joining: false, inner, ..offer.clone() })
     }
 
     /// Takes consecutive events of one branch, ascending. Returns whether anything was new.
@@ -295,6 +308,16 @@ impl Holdings for Node {
     fn is_current_device(&self, _: RoomId, device: DeviceId) -> Result<bool, Unavailable> {
         self.answers()?;
         Ok(self.current.contains(&device))
+    }
+
+    fn beacons(&self, _: RoomId) -> Result<Vec<SignedBeacon>, Unavailable> {
+        self.answers()?;
+        Ok(self.slots.kept())
+    }
+
+    fn beacons_fingerprint(&self, _: RoomId) -> Result<[u8; 32], Unavailable> {
+        self.answers()?;
+        Ok(self.slots.fingerprint())
     }
 
     fn may_fetch(&self, room: RoomId) -> bool {

@@ -3,12 +3,14 @@
 use super::link::{NOW_MS, settings};
 use super::node::{Node, verify};
 use super::world::World;
+use crate::codec::encode;
+use crate::control::payload::RoomKind;
 use crate::id::{DeviceId, EventId};
 use crate::identity::Signature;
 use crate::log::Tip;
 use crate::sync::keys::{Keys, network_name};
 use crate::sync::{Conversation, Credential, Failure, Input, Offer, Output, Side};
-use crate::wire::{Branch, Frame, Handle, Head, Proof, SYNC_VERSION, Tag};
+use crate::wire::{Branch, Frame, Handle, Head, Knock, Proof, SYNC_VERSION, Tag};
 
 /// The conversation under test, and what a peer needs to talk to it.
 pub(super) struct Puppet {
@@ -47,14 +49,32 @@ impl Puppet {
         Puppet::greeted(side, node, vec![offer], world).0
     }
 
-    /// Our tag for a room.
+    /// Our tag for a room, as those say it who were let in.
     pub(super) fn tag(&self, world: &World) -> Tag {
-        self.keys.tag([Side::Initiator, Side::Responder][self.them()], world.room, &world.secret)
+        let inner = if world.kind == RoomKind::Public { world.secret } else { world.inner() };
+        self.keys.tag(self.side_of_them(), world.room, &inner)
+    }
+
+    /// Our tag for a room that we know by its link alone.
+    pub(super) fn outer_tag(&self, world: &World) -> Tag {
+        self.keys.tag(self.side_of_them(), world.room, &world.secret)
     }
 
     /// What the responder calls a room.
     pub(super) fn responder_tag(&self, world: &World) -> Tag {
-        self.keys.tag(Side::Responder, world.room, &world.secret)
+        self.keys.tag(Side::Responder, world.room, &world.inner())
+    }
+
+    /// A knock by us at a room, of which we know the link.
+    pub(super) fn knock(&self, world: &World, credential: Credential, introduction: Vec<Vec<u8>>) -> Frame {
+        let Credential { device, expires_ms, signature } = credential;
+        let text = encode(&Knock { device, expires_ms, signature, introduction });
+        let sealed = self.keys.seal_knock(self.side_of_them(), world.room, &world.secret, &text);
+        Frame::Knock { tag: self.outer_tag(world), sealed }
+    }
+
+    fn side_of_them(&self) -> Side {
+        [Side::Initiator, Side::Responder][self.them()]
     }
 
     fn them(&self) -> usize {
@@ -88,7 +108,7 @@ impl Puppet {
         let mut frames = Vec::new();
         while let Some(output) = self.talk.next_output(&self.node)? {
             match output {
-                Output::Send(frame) => frames.push(frame),
+                Output::Send(frame) | Output::Farewell(frame) => frames.push(frame),
                 other => self.others.push(other),
             }
         }
@@ -97,14 +117,14 @@ impl Puppet {
 
     /// A proof that the peer of this conversation's other side speaks for a device.
     pub(super) fn proof(&self, credential: Credential) -> Frame {
-        proof(credential, Vec::new())
+        proof(credential)
     }
 }
 
 /// A proof for the first room.
-pub(super) fn proof(credential: Credential, introduction: Vec<Vec<u8>>) -> Frame {
+pub(super) fn proof(credential: Credential) -> Frame {
     let Credential { device, expires_ms, signature } = credential;
-    Frame::Proof(Proof { room: ROOM, device, expires_ms, signature, introduction })
+    Frame::Proof(Proof { room: ROOM, device, expires_ms, signature })
 }
 
 /// A want of one branch of the first room.
@@ -120,7 +140,7 @@ pub(super) fn hello(side: usize) -> Frame {
 
 /// A check of nonsense, so that everything differs.
 pub(super) fn check(n: u8) -> Frame {
-    Frame::Check { room: ROOM, control: [n; 16], content: [n; 16], agreement: [0; 16] }
+    Frame::Check { room: ROOM, control: [n; 16], content: [n; 16], agreement: [0; 16], beacons: [0; 8] }
 }
 
 /// Heads that nobody has.

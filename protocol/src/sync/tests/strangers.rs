@@ -10,8 +10,8 @@ use crate::event::Class;
 use crate::id::EventId;
 use crate::limits::CREDENTIAL_MS_MAX;
 use crate::log::Tip;
-use crate::sync::{Credential, Input, Output, Side};
-use crate::wire::{Frame, Listing, Tag};
+use crate::sync::{Credential, Input, Offer, Output, Side};
+use crate::wire::{Frame, Handle, Listing, Proof, Tag};
 
 fn world() -> World {
     World::new(40, RoomKind::Members, 4, 3, Signed::Each)
@@ -71,7 +71,7 @@ fn a_stranger_is_answered_as_if_the_room_were_unknown() {
         let offer = node.offer(&world, Some(self::credential(&world, R, &world.key(0))));
         let (mut knows, after_tags) = Puppet::greeted(R, node, vec![offer], &world);
         let (mut unknown, after_tags_too) = Puppet::greeted(R, Node::new(), Vec::new(), &world);
-        let frames = attempts(credential.map(|c| proof(c, Vec::new())));
+        let frames = attempts(credential.map(proof));
         let told = answers(&mut knows, frames.clone());
         assert_eq!(told, answers(&mut unknown, frames), "{what}");
         assert_eq!(after_tags, after_tags_too);
@@ -99,7 +99,7 @@ fn an_initiator_shows_its_proof_and_nothing_else_to_a_stranger() {
     let offer = node.offer(&world, Some(credential(&world, I, &world.key(0))));
     let (mut puppet, after_tags) = Puppet::greeted(I, node, vec![offer], &world);
     assert!(matches!(after_tags[..], [Frame::Proof(_)]));
-    for frame in attempts(Some(proof(NO_CREDENTIAL, Vec::new()))) {
+    for frame in attempts(Some(proof(NO_CREDENTIAL))) {
         let frames = puppet.hear(frame).unwrap();
         let tells = |f: &Frame| {
             !matches!(f, Frame::Refused(_)) && !matches!(f, Frame::Events { chunk, .. } if chunk.is_empty())
@@ -153,6 +153,47 @@ fn a_room_and_its_tag_look_different_to_each_peer_side_and_conversation() {
     assert_ne!(puppet.tag(&world), tag);
 }
 
+/// A member's node that a stranger has greeted, of whom it knows nothing yet.
+fn greeted_by_a_link(side: usize, node: Node, world: &World) -> (Puppet, Vec<Frame>) {
+    let offer = node.offer(world, Some(credential(world, side, &world.key(0))));
+    knowing_a_link(side, node, offer, world)
+}
+
+fn knowing_a_link(side: usize, node: Node, offer: Offer, world: &World) -> (Puppet, Vec<Frame>) {
+    let mut puppet = Puppet::new(side, node, vec![offer]);
+    let mut told = puppet.hear(hello(1 - side)).unwrap();
+    let tag = puppet.outer_tag(world);
+    told.extend(puppet.hear(Frame::Rooms(vec![tag])).unwrap());
+    (puppet, told)
+}
+
+#[test]
+fn who_has_the_link_alone_cannot_tell_who_has_the_room() {
+    let world = world();
+    for side in [I, R] {
+        let (mut puppet, told) = greeted_by_a_link(side, member(&world), &world);
+        // Its one tag is none that the link's secret makes, and nothing answers ours.
+        let [.., Frame::Rooms(tags)] = &told[..] else { panic!("{told:?}") };
+        let ours = [Side::Initiator, Side::Responder].map(|s| puppet.keys.tag(s, world.room, &world.secret));
+        assert!(tags.len() == 1 && !ours.contains(&tags[0]));
+        let with_proof = Some(proof(credential(&world, 1 - side, &world.joiner(8))));
+        let (mut unknown, _) =
+            greeted_by_a_link(side, Node::new(), &self::World::new(44, RoomKind::Members, 1, 1, Signed::Each));
+        for frame in attempts(with_proof) {
+            assert_eq!(puppet.hear(frame.clone()).unwrap(), unknown.hear(frame).unwrap());
+        }
+        assert_eq!(puppet.talk.shared().count(), 0);
+        // Control: those who were let in once find it by its inner name.
+        let tag = puppet.tag(&world);
+        puppet.hear(Frame::Rooms(vec![tag])).unwrap();
+        let held = credential(&world, 1 - side, &world.key(1));
+        let handle = if side == I { ROOM } else { Handle(1) };
+        let Frame::Proof(shown) = proof(held) else { unreachable!() };
+        let told = puppet.hear(Frame::Proof(Proof { room: handle, ..shown })).unwrap();
+        assert!(matches!(told.last(), Some(Frame::Check { .. })), "{told:?}");
+    }
+}
+
 #[test]
 fn a_joiner_is_let_in_by_its_introduction_and_before_that_gets_nothing() {
     let world = world();
@@ -171,6 +212,8 @@ fn a_joiner_is_let_in_by_its_introduction_and_before_that_gets_nothing() {
         link.pump();
         assert_eq!(link.ends[1 - joiner].shared, []);
         assert_eq!(link.ends[1 - joiner].sent.events, 0);
+        // A hello and the one tag: it does not even know that the room is there.
+        assert_eq!(link.ends[1 - joiner].sent.frames, 2);
         assert_eq!(link.ends[joiner].node.ids(world.room).len(), 0);
         assert_eq!(link.ends[joiner].refused, []);
         link.ends[1 - joiner].holds_introductions = false;
@@ -180,25 +223,76 @@ fn a_joiner_is_let_in_by_its_introduction_and_before_that_gets_nothing() {
 }
 
 #[test]
-fn an_introduction_that_is_not_admitted_is_answered_as_if_the_room_were_unknown() {
+fn a_member_whose_device_is_not_known_yet_introduces_itself() {
+    let world = world();
+    for newer in [I, R] {
+        let mut nodes = [member(&world), member(&world)];
+        let join = world.join(7);
+        nodes[newer].take(std::slice::from_ref(&join));
+        nodes[newer].current.insert(world.joiner(7).device());
+        let offers = [I, R].map(|side| {
+            let key = if side == newer { world.joiner(7) } else { world.key(0) };
+            let mut offer = nodes[side].offer(&world, Some(credential(&world, side, &key)));
+            offer.introduction.extend((side == newer).then(|| encode(&join.to_signed().unwrap())));
+            vec![offer]
+        });
+        let mut link = Link::new(nodes, offers);
+        link.pump().assert_agreed(world.room);
+    }
+}
+
+#[test]
+fn a_knock_that_lets_nobody_in_has_no_answer() {
     let world = world();
     let stranger = credential(&world, I, &world.joiner(8));
-    let frames = [proof(stranger, vec![vec![1; 100]]), check(1), check(2)];
     let node = member(&world);
     let offer = node.offer(&world, Some(credential(&world, R, &world.key(0))));
     let (mut knows, _) = Puppet::greeted(R, node, vec![offer], &world);
-    let mut told = answers(&mut knows, frames.to_vec());
-    assert!(matches!(knows.others[..], [Output::Introduce { .. }]));
-    assert!(told.is_empty());
-    told.extend(knows.input(Input::Introduced(world.room)).unwrap().iter().map(Frame::to_bytes));
-    let (mut unknown, _) = Puppet::greeted(R, Node::new(), Vec::new(), &world);
-    assert_eq!(told, answers(&mut unknown, frames.to_vec()));
+    let mut expired = credential(&world, I, &world.key(1));
+    expired.expires_ms = NOW_MS;
+    let bad = [
+        knows.knock(&world, NO_CREDENTIAL, vec![vec![1; 100]]),
+        knows.knock(&world, expired, Vec::new()),
+        knows.knock(&world, credential(&world, I, &world.key(3)), Vec::new()),
+        knows.knock(&world, credential(&world, R, &world.key(1)), Vec::new()),
+        Frame::Knock { tag: knows.outer_tag(&world), sealed: vec![7; 200] },
+        Frame::Knock { tag: Tag([7; 16]), sealed: Vec::new() },
+    ];
+    for knock in bad {
+        assert_eq!(knows.hear(knock), Ok(Vec::new()));
+    }
+    assert!(knows.others.is_empty());
     // Introductions cost work, so that only a few are looked at.
     for _ in 0..10 {
-        knows.hear(frames[0].clone()).unwrap();
-        knows.input(Input::Introduced(world.room)).unwrap();
+        let knock = knows.knock(&world, stranger, vec![vec![1; 100]]);
+        assert_eq!(knows.hear(knock), Ok(Vec::new()));
+        assert_eq!(knows.input(Input::Introduced(world.room)), Ok(Vec::new()));
     }
     assert_eq!(knows.others.iter().filter(|o| matches!(o, Output::Introduce { .. })).count(), 4);
+    // Control: a member's device is let in.
+    let knock = knows.knock(&world, credential(&world, I, &world.key(1)), Vec::new());
+    assert!(matches!(knows.hear(knock).unwrap()[..], [Frame::Rooms(_)]));
+}
+
+#[test]
+fn a_key_of_sealed_tips_goes_to_current_devices_alone() {
+    let world = world();
+    let mut link = Link::members([member(&world), member(&world)], &world);
+    link.pump().assert_agreed(world.room);
+    let key = |n: u8| Input::Key { room: world.room, circle: [n; 32], key: [n + 1; 32] };
+    link.input(R, key(1));
+    link.pump();
+    assert_eq!(link.ends[I].keys, [(world.key(1).device(), [1; 32], [2; 32])]);
+    // Neither a device that was removed, nor a stranger, nor anybody in a public room.
+    link.ends[R].node.current.remove(&world.key(0).device());
+    link.input(R, key(3));
+    link.pump();
+    assert_eq!(link.ends[I].keys.len(), 1);
+    let (mut puppet, _) = greeted_by_a_link(R, member(&world), &world);
+    assert_eq!(puppet.input(key(1)), Ok(Vec::new()));
+    let public = World::new(45, RoomKind::Public, 1, 1, Signed::Each);
+    let mut puppet = Puppet::public(R, &public);
+    assert_eq!(puppet.input(Input::Key { room: public.room, circle: [1; 32], key: [2; 32] }), Ok(Vec::new()));
 }
 
 #[test]
@@ -207,7 +301,8 @@ fn whoever_a_joiner_lets_in_on_trust_may_give_but_not_take() {
     let node = Node::new();
     let mut offer = node.offer(&world, Some(credential(&world, R, &world.joiner(7))));
     assert!(offer.joining);
-    let (mut puppet, _) = Puppet::greeted(R, node, vec![offer.clone()], &world);
+    let (mut puppet, told) = knowing_a_link(R, node, offer.clone(), &world);
+    assert!(matches!(told[..], [Frame::Hello { .. }, Frame::Rooms(_), Frame::Knock { .. }]), "{told:?}");
     let frames = puppet.hear(puppet.proof(credential(&world, I, &world.key(1)))).unwrap();
     assert!(matches!(frames[..], [Frame::Proof(_), Frame::Check { .. }]));
     // The history came by another way meanwhile, and the peer turned out to be no member.
@@ -266,4 +361,42 @@ fn a_device_that_is_removed_while_we_talk_gets_nothing_more() {
     assert_eq!(puppet.talk.shared().count(), 0);
     assert!(puppet.input(Input::Push { room: world.room, event: vec![1] }).unwrap().is_empty());
     assert_eq!(puppet.hear(check(1)).unwrap(), [Frame::Refused(ROOM)]);
+}
+
+#[test]
+fn what_is_queued_for_a_device_that_is_removed_meanwhile_is_not_sent() {
+    let world = world();
+    for removed in [false, true] {
+        let node = member(&world);
+        let offer = node.offer(&world, Some(credential(&world, R, &world.key(0))));
+        let (mut puppet, _) = Puppet::greeted(R, node, vec![offer], &world);
+        puppet.hear(puppet.proof(credential(&world, I, &world.key(1)))).unwrap();
+        let room = world.room;
+        let top = Tip { seq: 3, id: world.logs[2][2].id() };
+        let inputs = [
+            Input::Moved { room, class: Class::Content, heads: heads(0, 3) },
+            Input::Push { room, event: vec![1] },
+            Input::Key { room, circle: [1; 32], key: [2; 32] },
+            Input::Recheck(room),
+            Input::Frame(want(7, top, 1)),
+        ];
+        // The node is busy: nothing is taken of what is to be sent, until the room has changed.
+        for input in inputs {
+            puppet.talk.handle(input, &puppet.node, NOW_MS).unwrap();
+        }
+        if removed {
+            puppet.node.current.remove(&world.key(1).device());
+        }
+        let mut sent = Vec::new();
+        while let Some(output) = puppet.talk.next_output(&puppet.node).unwrap() {
+            sent.push(output);
+        }
+        let tells = |output: &Output| match output {
+            Output::Send(Frame::Events { chunk, .. }) => !chunk.is_empty(),
+            Output::Send(Frame::Refused(_)) => false,
+            Output::Send(_) => true,
+            _ => false,
+        };
+        assert_eq!(sent.iter().filter(|o| tells(o)).count(), if removed { 0 } else { 5 }, "{sent:?}");
+    }
 }

@@ -50,6 +50,11 @@ impl World {
         world
     }
 
+    /// What no link of the room carries.
+    pub(super) fn inner(&self) -> [u8; 32] {
+        crate::sync::inner_secret(self.room, &self.secret, &[self.number; 16])
+    }
+
     pub(super) fn key(&self, author: usize) -> DeviceKey {
         device(self.number, author)
     }

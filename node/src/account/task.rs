@@ -1,0 +1,389 @@
+//! The account's task: reads what other devices of this user have sealed and does it here, and seals what changes here.
+//! Rooms are told at once, read markers at most once a minute and many together.
+
+use super::Summary;
+use super::desk::Order;
+use super::follow::Follower;
+use super::ledger::Ledger;
+use crate::clock::now_ms;
+use crate::command::Command;
+use crate::effective;
+use crate::handle::{NodeError, NodeHandle};
+use crate::keys::random;
+use crate::local::{Intent, NAME_NOTE};
+use crate::network::{self, PeerAddress};
+use crate::rooms::RoomView;
+use crate::writer::Stored;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
+use std::time::Duration;
+use tidings_protocol::account::{Bundle, Entry, Record, RoomRecord};
+use tidings_protocol::content::Content;
+use tidings_protocol::control::state::RoomState;
+use tidings_protocol::event::{Body, Class, Hlc};
+use tidings_protocol::id::{DeviceId, EventId, RoomId, UserId};
+use tidings_protocol::identity::RecoveryPhrase;
+use tidings_protocol::limits::{ALIAS_LEN_MAX, RECORD_ADDRESSES_MAX};
+use tidings_protocol::sealed::{Place, Sealed};
+use tidings_storage::StoredEvent;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::Instant;
+
+/// What the task is asked to do.
+pub(crate) enum Wish {
+    /// Let the other devices know.
+    Say(Record),
+    /// Do all that there is to do, and say what is known.
+    Settle(oneshot::Sender<Summary>),
+}
+
+struct Task {
+    node: NodeHandle,
+    ledger: Ledger,
+    /// What was told or done last of a room: what differs from it was changed here.
+    known: BTreeMap<RoomId, (String, bool)>,
+    /// Rooms to be looked at.
+    dirty: BTreeSet<RoomId>,
+    /// Own wishes that are not sealed yet.
+    unsaid: Vec<Entry>,
+    /// Read markers may be told from then on.
+    reads_due: Instant,
+    /// Since when a device of ours waits to be told everything.
+    uncovered_since: Option<Instant>,
+    follower: Follower,
+}
+
+/// Runs until the node stops.
+pub(crate) async fn run(node: NodeHandle, mut wishes: mpsc::Receiver<Wish>) {
+    let mut stored = node.manager.stored.subscribe();
+    loop {
+        match node.write(|reply| Command::Account(Order::Begin(reply))).await {
+            Ok(()) => break,
+            Err(NodeError::DiskFull) => tokio::time::sleep(TICK).await,
+            Err(_) => return,
+        }
+    }
+    let mut task = match Task::start(node) {
+        Ok(task) => task,
+        Err(error) => return tracing::error!(%error, "the account cannot be read"),
+    };
+    let mut tick = tokio::time::interval(TICK);
+    loop {
+        let mut asked = None;
+        tokio::select! {
+            news = stored.recv() => match news {
+                Ok(news) => task.note(&news),
+                Err(broadcast::error::RecvError::Lagged(_)) => task.note_all(),
+                Err(broadcast::error::RecvError::Closed) => return,
+            },
+            wish = wishes.recv() => match wish {
+                Some(Wish::Say(record)) => task.wish(&record),
+                Some(Wish::Settle(reply)) => {
+                    // What is not on disk yet is not told yet, but it is here.
+                    task.note_all();
+                    asked = Some(reply);
+                }
+                None => return,
+            },
+            _ = tick.tick() => {}
+        }
+        // What came meanwhile is dealt with together.
+        while let Ok(news) = stored.try_recv() {
+            task.note(&news);
+        }
+        match task.settle().await {
+            Ok(()) => {}
+            Err(NodeError::Stopping) => return,
+            Err(error) => tracing::warn!(%error, "the account is not up to date yet"),
+        }
+        if let Some(reply) = asked {
+            drop(reply.send(task.summary()));
+        }
+    }
+}
+
+impl Task {
+    fn start(node: NodeHandle) -> Result<Self, NodeError> {
+        let ledger = Ledger::load(&node.manager.store)?;
+        let mut known = BTreeMap::new();
+        for (room, view) in node.manager.views.all() {
+            if ledger.room(room).is_some() {
+                known.insert(room, (view.row.alias.clone(), view.row.left));
+            }
+        }
+        let follower = Follower::default();
+        let now = Instant::now();
+        let mut task = Task {
+            node,
+            ledger,
+            known,
+            dirty: BTreeSet::new(),
+            unsaid: Vec::new(),
+            reads_due: now,
+            uncovered_since: None,
+            follower,
+        };
+        task.note_all();
+        Ok(task)
+    }
+
+    fn summary(&self) -> Summary {
+        let keys = &self.node.manager.keys;
+        let covered = keys.phrase.is_some() || self.ledger.covers(keys.device().sealing.id());
+        Summary { covered, rooms: self.ledger.rooms() }
+    }
+
+    fn note(&mut self, news: &Stored) {
+        self.dirty.insert(news.room);
+        self.follower.note(news);
+    }
+
+    fn note_all(&mut self) {
+        self.dirty.extend(self.node.manager.views.all().into_iter().map(|(room, _)| room));
+        self.follower.note_all();
+    }
+
+    fn wish(&mut self, record: &Record) {
+        // Later than what it takes the place of, even where that was said by a clock that is ahead of ours.
+        let held = self.ledger.account.find(Entry::new(record, Hlc(0)).subject()).map_or(Hlc(0), Entry::hlc);
+        let entry = Entry::new(record, held.tick(now_ms()));
+        if self.ledger.account.merge(entry.clone(), now_ms()) {
+            self.unsaid.push(entry);
+        }
+    }
+
+    async fn settle(&mut self) -> Result<(), NodeError> {
+        let before = self.ledger.clone();
+        let home = self.node.manager.keys.self_room();
+        let mut dirty = std::mem::take(&mut self.dirty);
+        if dirty.remove(&home) {
+            self.take_in(home).await?;
+            // What it says of a device concerns every room.
+            self.revoke_everywhere(|_| true).await?;
+        } else {
+            self.revoke_everywhere(|room| dirty.contains(room)).await?;
+        }
+        for room in dirty {
+            if let Some(view) = self.node.manager.views.find(room).filter(|v| v.row.home_of.is_none()) {
+                self.look_at(room, &view);
+            }
+        }
+        self.say_what_changed(home).await?;
+        if self.ledger != before {
+            let (name, value) = self.ledger.to_note();
+            self.node.write(|reply| Command::Note { name, value, reply }).await?;
+        }
+        self.follower.follow(&self.node).await
+    }
+
+    /// Reads what is new in the self-room, and does what it says.
+    async fn take_in(&mut self, home: RoomId) -> Result<(), NodeError> {
+        let manager = self.node.manager.clone();
+        loop {
+            let through = self.ledger.through;
+            let arrived = tokio::task::block_in_place(|| manager.store.arrived_since(through, ARRIVED_MAX))?;
+            let Some(last) = arrived.last().map(|event| event.number) else { return Ok(()) };
+            let Some(view) = manager.views.find(home) else { return Ok(()) };
+            let mut own = Vec::new();
+            for event in arrived.iter().filter(|e| e.room == view.number) {
+                if event.log.class == Class::Control || effective::author_of(&manager.store, &view, event)?.is_some() {
+                    own.push(event);
+                }
+            }
+            let device = manager.keys.device();
+            let words = manager.keys.phrase.as_ref().map(|phrase| phrase.sealing_key());
+            let keys: Vec<_> = std::iter::once(&device.sealing).chain(&words).collect();
+            let mut news = Vec::new();
+            for event in own {
+                news.extend(tokio::task::block_in_place(|| self.ledger.take(home, event, &keys, now_ms())));
+                if event.log.author != device.id() {
+                    self.take_name(event).await?;
+                }
+            }
+            self.ledger.through = self.ledger.through.max(last);
+            for entry in news {
+                self.apply(&entry).await?;
+            }
+        }
+    }
+
+    /// Another device says what its user is called.
+    async fn take_name(&self, event: &StoredEvent) -> Result<(), NodeError> {
+        let manager = &self.node.manager;
+        let Body::Kept(payload) = &event.body else { return Ok(()) };
+        let Ok(Content::Profile { name, .. }) = Content::decode(event.kind, &payload.bytes) else { return Ok(()) };
+        let newest = manager.store.profile_name(event.room, manager.keys.user)?;
+        let held = manager.store.note(NAME_NOTE)?.unwrap_or_default();
+        if name.is_empty() || newest.as_deref() != Some(&name) || held == name.as_bytes() {
+            return Ok(());
+        }
+        let (key, value) = (NAME_NOTE.to_owned(), name.into_bytes());
+        self.node.write(|reply| Command::Note { name: key, value, reply }).await
+    }
+
+    async fn apply(&mut self, entry: &Entry) -> Result<(), NodeError> {
+        match entry.record() {
+            Record::Room(room, said) => {
+                let addresses: Vec<PeerAddress> = said.addresses.iter().filter_map(|a| a.parse().ok()).collect();
+                self.node.write(|reply| Command::Account(Order::Enter(room, Box::new(said), reply))).await?;
+                if let Some(view) = self.node.manager.views.find(room) {
+                    self.known.insert(room, (view.row.alias.clone(), view.row.left));
+                }
+                self.read_on(room, self.ledger.read_to(room)).await?;
+                self.dial(addresses).await;
+                Ok(())
+            }
+            Record::Read(room) => self.read_on(room, entry.hlc()).await,
+            // Who they are for asks for them: `NodeHandle::shared`.
+            Record::PetName(..) | Record::Block(..) | Record::Unknown => Ok(()),
+        }
+    }
+
+    async fn read_on(&self, room: RoomId, to: Hlc) -> Result<(), NodeError> {
+        if self.node.manager.views.find(room).is_none_or(|view| view.row.read_clock >= to.0) {
+            return Ok(());
+        }
+        let change = Box::new(move |row: &mut tidings_storage::RoomRow| row.read_clock = row.read_clock.max(to.0));
+        self.node.write(|reply| Command::Change { room, change, reply }).await
+    }
+
+    async fn dial(&self, addresses: Vec<PeerAddress>) {
+        let manager = &self.node.manager;
+        let others: Vec<PeerAddress> = addresses.into_iter().filter(|a| a.peer != manager.us).collect();
+        if others.is_empty() {
+            return;
+        }
+        {
+            let mut redial = manager.redial.lock().unwrap_or_else(PoisonError::into_inner);
+            others.iter().for_each(|address| redial.name(address));
+        }
+        drop(manager.network.send(network::Command::Dial(others)).await);
+    }
+
+    /// Notes what the user has changed here of a room.
+    fn look_at(&mut self, room: RoomId, view: &RoomView) {
+        let is_in = view.has_genesis && view.row.pending.is_none() && !view.row.alias.is_empty();
+        let told = self.ledger.room(room);
+        let grant = view.state.grant_of(self.node.manager.keys.device().id());
+        let is_due = match &told {
+            None => is_in && !view.row.left && grant.is_some(),
+            Some(told) => {
+                let here = (view.row.alias.clone(), view.row.left);
+                let changed = self.known.get(&room).is_some_and(|known| *known != here);
+                // A grant that does not count any more, or one that is stronger: never back and forth.
+                let better = grant
+                    .is_some_and(|(_, rank)| view.state.rank_of_grant(told.grant).is_none_or(|theirs| rank < theirs));
+                changed || (better && !view.row.left)
+            }
+        };
+        if is_due {
+            let grant = grant.map_or(told.map_or(EventId::ZERO, |t| t.grant), |(grant, _)| grant);
+            self.wish(&Record::Room(room, self.room_record(view, grant)));
+            self.known.insert(room, (view.row.alias.clone(), view.row.left));
+        }
+    }
+
+    fn room_record(&self, view: &RoomView, grant: EventId) -> RoomRecord {
+        let manager = &self.node.manager;
+        let mut addresses = view.row.addresses.clone();
+        if addresses.is_empty() {
+            let sharing = manager.told.peers_sharing(view.row.room);
+            let seen = manager.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            addresses.extend(sharing.iter().filter_map(|peer| seen.get(peer)).flatten().cloned());
+        }
+        addresses.truncate(RECORD_ADDRESSES_MAX);
+        let alias = view.row.alias[..view.row.alias.floor_char_boundary(ALIAS_LEN_MAX)].to_owned();
+        RoomRecord { kind: view.row.kind, secret: view.row.secret, alias, left: view.row.left, grant, addresses }
+    }
+
+    /// Seals what is new here, and everything for a device that was never told.
+    async fn say_what_changed(&mut self, home: RoomId) -> Result<(), NodeError> {
+        let manager = self.node.manager.clone();
+        let Some(view) = manager.views.find(home) else { return Ok(()) };
+        let (keys, own) = (&manager.keys, manager.keys.device());
+        if view.state.user_of(own.id()).is_none() {
+            return Ok(());
+        }
+        let recipients = self.ledger.recipients(&view.state, keys.user, keys.words);
+        let is_uncovered = self.ledger.is_uncovered(&recipients, own.sealing.id(), keys.words);
+        let since = *self.uncovered_since.get_or_insert_with(Instant::now);
+        if !is_uncovered {
+            self.uncovered_since = None;
+        }
+        // The device that has the words lets others in, and so knows first; the rest stand in for it.
+        let patience = if keys.phrase.is_some() { Duration::ZERO } else { COVER_PATIENCE };
+        let covers = is_uncovered && since.elapsed() >= patience && self.may_cover();
+        if covers || self.reads_due <= Instant::now() {
+            self.take_reads();
+        }
+        let entries = if covers { self.ledger.account.entries().cloned().collect() } else { self.unsaid.clone() };
+        let mut bundles = Bundle::parts(covers, entries);
+        if covers && bundles.is_empty() {
+            bundles.push(Bundle { whole: true, entries: Vec::new() });
+        }
+        for bundle in bundles {
+            let place = Place { room: home, author: own.id() };
+            match Sealed::seal(&bundle.to_bytes(), &recipients, place, &mut random) {
+                Ok(sealed) => drop(self.node.publish(home, Intent::Say(Content::Sealed(sealed))).await?),
+                Err(error) => tracing::warn!(%error, "an account record could not be sealed"),
+            }
+        }
+        self.unsaid.clear();
+        Ok(())
+    }
+
+    /// A device that its user has revoked is revoked in every room that still counts it, where the words are here.
+    async fn revoke_everywhere(&self, concerns: impl Fn(&RoomId) -> bool) -> Result<(), NodeError> {
+        let manager = &self.node.manager;
+        let Some(phrase) = &manager.keys.phrase else { return Ok(()) };
+        let Some(home) = manager.views.find(manager.keys.self_room()) else { return Ok(()) };
+        for device in ended_devices(&home.state, manager.keys.user) {
+            let views = manager.views.all().into_iter();
+            let mut own = views.filter(|(room, view)| view.row.home_of.is_none() && concerns(room));
+            if own.any(|(_, view)| view.state.user_of(device) == Some(manager.keys.user)) {
+                let phrase = Box::new(RecoveryPhrase::from_entropy(*phrase.entropy()));
+                self.node.write(|reply| Command::Account(Order::Revoke(phrase, device, reply))).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether this device knows enough to tell another everything.
+    fn may_cover(&self) -> bool {
+        let keys = &self.node.manager.keys;
+        keys.phrase.is_some() || self.ledger.covers(keys.device().sealing.id())
+    }
+
+    /// Takes up how far rooms were read, many at once.
+    fn take_reads(&mut self) {
+        let mut any = false;
+        for (room, view) in self.node.manager.views.all() {
+            let read = Hlc(view.row.read_clock);
+            if view.row.home_of.is_none() && self.ledger.room(room).is_some() && read > self.ledger.read_to(room) {
+                let entry = Entry::new(&Record::Read(room), read);
+                if self.ledger.account.merge(entry.clone(), now_ms()) {
+                    self.unsaid.push(entry);
+                    any = true;
+                }
+            }
+        }
+        if any {
+            self.reads_due = Instant::now() + READS_EVERY;
+        }
+    }
+}
+
+/// Devices that a user's self-room names, and counts no more.
+pub(crate) fn ended_devices(home: &RoomState, user: UserId) -> BTreeSet<DeviceId> {
+    let named = home.logs_of(user).into_iter().map(|(device, _, _)| device);
+    named.filter(|device| home.user_of(*device).is_none()).collect()
+}
+
+/// How often things that wait for their time are looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// Read markers are told at most so often.
+const READS_EVERY: Duration = Duration::from_secs(60);
+/// A device without the words leaves it to those that have them, for so long, to tell a new one everything.
+const COVER_PATIENCE: Duration = Duration::from_secs(10);
+/// Events looked at in one go.
+const ARRIVED_MAX: usize = 1000;

@@ -1,0 +1,98 @@
+//! What this node knows of a user's devices from their self-room before a room does: a device that its user has revoked is
+//! not shown any further, and moderators are told what to do. Validity is the room's own affair: nothing here touches it.
+
+use crate::account::ended_devices;
+use crate::api::types as api;
+use crate::handle::{NodeError, NodeHandle};
+use crate::rooms::RoomView;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tidings_protocol::control::payload::Control;
+use tidings_protocol::control::rank::Rank;
+use tidings_protocol::event::{Body, Class, Hlc};
+use tidings_protocol::id::{DeviceId, UserId};
+use tidings_protocol::log::Log;
+
+/// Devices that their users have revoked.
+pub(crate) struct Ended(BTreeMap<UserId, BTreeSet<DeviceId>>);
+
+impl NodeHandle {
+    /// The self-room of a user, as they named it in a room, if it is here.
+    fn home_of(&self, view: &RoomView, user: UserId) -> Result<Option<Arc<RoomView>>, NodeError> {
+        let Some(room) = self.manager.store.profile_home(view.number, user)? else { return Ok(None) };
+        Ok(self.manager.views.find(room).filter(|home| home.row.home_of == Some(user)))
+    }
+
+    /// The devices that users have revoked, as far as their self-rooms are here: nearly always none.
+    pub(crate) fn ended(&self) -> Ended {
+        let homes = self.manager.views.all().into_iter();
+        let ended = homes.filter_map(|(_, view)| {
+            let user = view.row.home_of.filter(|_| view.has_genesis)?;
+            Some((user, ended_devices(&view.state, user))).filter(|(_, devices)| !devices.is_empty())
+        });
+        Ended(ended.collect())
+    }
+
+    /// Devices that a room counts and that their users have revoked: what a moderator should know.
+    pub(crate) fn alerts(&self, view: &RoomView, ended: &Ended) -> Result<Vec<api::Alert>, NodeError> {
+        let own = view.state.members.get(&self.manager.keys.user).map(|member| member.rank);
+        if own.is_none_or(|rank| rank > Rank::MODERATOR) {
+            return Ok(Vec::new());
+        }
+        let mut alerts = Vec::new();
+        for (user, ended) in &ended.0 {
+            let Some(member) = view.state.members.get(user) else { continue };
+            for device in member.devices.iter().filter(|device| ended.contains(device)).take(ALERTS_MAX) {
+                let name = self.name_in(view, *user)?;
+                alerts.push(api::Alert {
+                    user: user.to_string(),
+                    device: device.to_string(),
+                    text: format!(
+                        "{name} has revoked a device that this room still counts: what it says is hidden here"
+                    ),
+                    command: format!("tidings room revoke {} {user}", view.row.alias),
+                });
+            }
+        }
+        alerts.truncate(ALERTS_MAX);
+        Ok(alerts)
+    }
+
+    /// Why a message is not to be shown, though the room counts it: its user has revoked the device, and it is later.
+    pub(crate) fn hidden(
+        &self,
+        view: &RoomView,
+        user: UserId,
+        device: DeviceId,
+        hlc: Hlc,
+    ) -> Result<Option<String>, NodeError> {
+        if view.row.home_of.is_some() {
+            return Ok(None);
+        }
+        let Some(home) = self.home_of(view, user)? else { return Ok(None) };
+        if home.state.user_of(device).is_some() || !ended_devices(&home.state, user).contains(&device) {
+            return Ok(None);
+        }
+        let is_later = self.revoked_at(&home, user, device)?.is_some_and(|at| hlc > at);
+        Ok(is_later.then(|| "device_revoked".to_owned()))
+    }
+
+    /// When a user revoked a device, by their clock.
+    fn revoked_at(&self, home: &RoomView, user: UserId, device: DeviceId) -> Result<Option<Hlc>, NodeError> {
+        let log = Log { class: Class::Control, author: user.into(), grant: home.row.room.into() };
+        let events = self.manager.store.events_of_log(home.number, &log, REVOCATIONS_MAX)?;
+        let revokes = events.iter().filter(|event| match &event.body {
+            Body::Kept(payload) => {
+                let read = Control::decode(event.kind, &payload.bytes);
+                matches!(read, Ok(Control::RevokeDevice(revoke)) if revoke.device == device)
+            }
+            Body::Erased => false,
+        });
+        Ok(revokes.map(|event| event.hlc).min())
+    }
+}
+
+/// Alerts told of one room.
+const ALERTS_MAX: usize = 64;
+/// Revocations of one user that are looked at.
+const REVOCATIONS_MAX: usize = 256;

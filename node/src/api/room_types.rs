@@ -1,0 +1,186 @@
+//! What the HTTP API says of rooms, their members and invites, as JSON.
+
+use super::device_types::Alert;
+use serde::{Deserialize, Serialize};
+
+/// `POST /v1/rooms`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CreateRoom {
+    /// Its name, at most 64 bytes.
+    pub name: String,
+    /// Anybody may read and join.
+    #[serde(default)]
+    pub public: bool,
+    /// The weakest role that may invite.
+    #[serde(default)]
+    pub invite_rank: Option<String>,
+}
+
+/// Answer to creating and joining.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RoomCreated {
+    /// The room's id.
+    pub room: String,
+    /// `public`, `members` or `private`.
+    pub kind: String,
+    /// What this node calls it.
+    pub alias: String,
+}
+
+/// One of `GET /v1/rooms`, and `GET /v1/rooms/ROOM`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Room {
+    /// Its id.
+    pub room: String,
+    /// Its name by its settings; empty until known.
+    pub name: String,
+    /// What this node calls it.
+    pub alias: String,
+    /// `public`, `members` or `private`.
+    pub kind: String,
+    /// How many people.
+    pub members: usize,
+    /// Messages after the read marker; counting stops at 1,000.
+    pub unread: usize,
+    /// The newest message's time; 0 when there is none.
+    pub last_ms: u64,
+    /// The local user's role; `none` when not a member.
+    pub role: String,
+    /// Whether nothing is known to be missing.
+    pub complete: bool,
+    /// A join that nobody has taken up yet.
+    pub pending: bool,
+    /// Its topic.
+    pub topic: String,
+    /// Peers connected that have it, proven.
+    pub peers: usize,
+    /// Rules or kinds of a later version are in use: read-only here.
+    pub needs_newer: bool,
+    /// What a moderator should know; empty for others.
+    #[serde(default)]
+    pub alerts: Vec<Alert>,
+}
+
+/// One of `GET /v1/rooms/ROOM/members`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    /// Who.
+    pub user: String,
+    /// What they want to be called here.
+    pub name: String,
+    /// `founder`, `admin`, `moderator`, `member`, `reader` or `keeper`.
+    pub role: String,
+    /// How many devices.
+    pub devices: usize,
+    /// Whether somebody compared keys with them; true of oneself.
+    pub verified: bool,
+    /// `online` or `away`, by their own word, where they share it.
+    #[serde(default)]
+    pub presence: Option<String>,
+    /// When they last said so, Unix milliseconds by their clock.
+    #[serde(default)]
+    pub last_seen_ms: Option<u64>,
+    /// Whether it is the local user.
+    #[serde(default)]
+    pub you: bool,
+    /// What the local user calls them; none when nothing.
+    #[serde(default)]
+    pub petname: Option<String>,
+    /// Whom their name makes one think of, where that is somebody else.
+    #[serde(default)]
+    pub lookalike_of: Option<String>,
+    /// Whether the local user has blocked them.
+    #[serde(default)]
+    pub blocked: bool,
+}
+
+/// `POST /v1/rooms/ROOM/invites`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CreateInvite {
+    /// The role of who joins; `member` unless said.
+    #[serde(default)]
+    pub role: Option<String>,
+    /// After this long this node closes it.
+    #[serde(default)]
+    pub expires_ms: Option<u64>,
+}
+
+/// An invite: answer to creating (with `link`), and one of `GET /v1/rooms/ROOM/invites` and `GET /v1/invites`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Invite {
+    /// The invite's id.
+    pub invite: String,
+    /// The room's id.
+    pub room: String,
+    /// The link; only where this node made it.
+    pub link: Option<String>,
+    /// The role of who joins.
+    pub role: String,
+    /// Whether it is closed.
+    pub closed: bool,
+    /// How many joined by it.
+    pub joins: usize,
+    /// When this node closes it; 0 for never.
+    pub expires_ms: u64,
+    /// Why the link may not work from afar.
+    pub warning: Option<String>,
+}
+
+/// `POST /v1/join`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JoinRoom {
+    /// The link.
+    pub link: String,
+    /// How long to wait for the first page.
+    #[serde(default)]
+    pub wait_ms: u64,
+}
+
+/// Answer to joining.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Joined {
+    /// The room's id.
+    pub room: String,
+    /// What this node calls it; empty while pending.
+    pub alias: String,
+    /// Still trying: the first page has not come yet.
+    pub pending: bool,
+    /// Addresses tried.
+    pub tried: Vec<String>,
+}
+
+/// `POST /v1/rooms/ROOM/alias`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SetAlias {
+    /// What this node is to call it.
+    pub alias: String,
+}
+
+/// `POST /v1/rooms/ROOM/members`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Appoint {
+    /// A name in the room, or `did:key:...`.
+    pub user: String,
+    /// The role to have.
+    pub role: String,
+}
+
+/// Its answer, and that of `DELETE /v1/rooms/ROOM/members/USER`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Appointed {
+    /// The decision's event.
+    pub id: String,
+    /// Whom it is about.
+    pub user: String,
+    /// The role that they have now; `none` when they were removed.
+    pub role: String,
+}
+
+/// `POST /v1/rooms/ROOM/settings`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SetSetting {
+    /// `name` or `topic`.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+}

@@ -1,0 +1,469 @@
+//! What this node says of itself: what its user has read and does, where it is, what it holds. Each is said when it
+//! changes, and again before it is forgotten; never more often than the room can bear.
+
+use super::receipts::held_now;
+use super::{Beacons, Change, News, hints};
+use crate::clock::now_ms;
+use crate::command::Command;
+use crate::handle::{NodeError, NodeHandle};
+use crate::rooms::RoomView;
+use crate::sync::holdings::NodeHoldings;
+use crate::sync::{Manager, PeerNews};
+use crate::writer::{Origin, Stored};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tidings_protocol::beacon::{Draft, Presence, Signal, kind};
+use tidings_protocol::control::payload::RoomKind;
+use tidings_protocol::event::{Class, Hlc};
+use tidings_protocol::id::{DeviceId, EventId, RoomId};
+use tidings_protocol::limits::{CLOCK_AHEAD_MAX_MS, TYPING_MS_MAX};
+use tidings_protocol::sync::Digests;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::oneshot;
+
+/// What of its user a node tells others, in rooms that are not public; in public rooms nothing of this, ever.
+#[derive(Debug)]
+pub struct Sharing {
+    /// How far one has read.
+    pub read: bool,
+    /// That one types.
+    pub typing: bool,
+    /// Whether one is there.
+    pub presence: bool,
+    /// When the user last did something here, Unix milliseconds.
+    active_ms: AtomicU64,
+    /// What is read and was not said yet.
+    wishes: Mutex<HashMap<RoomId, (EventId, Hlc)>>,
+}
+
+impl Sharing {
+    /// As the settings say.
+    pub fn new(read: bool, typing: bool, presence: bool) -> Self {
+        Sharing { read, typing, presence, active_ms: AtomicU64::new(0), wishes: Mutex::default() }
+    }
+
+    /// The user did something here.
+    pub fn touch(&self) {
+        self.active_ms.store(now_ms(), Ordering::Relaxed);
+    }
+
+    fn presence_now(&self) -> Presence {
+        let idle = now_ms().saturating_sub(self.active_ms.load(Ordering::Relaxed));
+        if idle < AWAY_AFTER_MS { Presence::Online } else { Presence::Away }
+    }
+}
+
+impl NodeHandle {
+    /// Tells the others of a room that everything up to a message is read, a little later and with what is read until then.
+    pub(crate) fn share_read(&self, view: &RoomView, event: EventId, at: Hlc) {
+        let sharing = &self.manager.sharing;
+        if sharing.read && view.row.kind != RoomKind::Public {
+            let mut wishes = sharing.wishes.lock().unwrap_or_else(PoisonError::into_inner);
+            let wish = wishes.entry(view.row.room).or_insert((event, at));
+            *wish = if at > wish.1 { (event, at) } else { *wish };
+        }
+    }
+
+    /// The local user types in a room, or has stopped. Told to the others, if that is shared; said again while it lasts.
+    ///
+    /// # Errors
+    /// `NodeError::NotFound`, `NodeError::Ambiguous`.
+    pub async fn types(&self, room: &str, typing: bool) -> Result<(), NodeError> {
+        let (room, view) = self.room_view(room)?;
+        self.manager.sharing.touch();
+        let is_shared = self.manager.sharing.typing && view.row.kind != RoomKind::Public;
+        if !is_shared || devices(&view) > TYPING_DEVICES_MAX {
+            return Ok(());
+        }
+        let now = now_ms();
+        let device = self.manager.keys.device().id();
+        let until_ms = self.manager.beacons.types_until_ms(room, device).filter(|until| *until > now);
+        // Once said, it holds for a while.
+        let is_news =
+            if typing { until_ms.is_none_or(|until| until < now + TYPING_LEFT_MS) } else { until_ms.is_some() };
+        if is_news {
+            let until_ms = if typing { now + TYPING_MS_MAX } else { 0 };
+            say(&self.manager, &view, Signal::Typing { until_ms }).await;
+        }
+        Ok(())
+    }
+}
+
+/// Says something of us in a room, if we are in it.
+async fn say(manager: &Manager, view: &RoomView, signal: Signal) -> bool {
+    let device = manager.keys.device().id();
+    if view.row.left || view.state.user_of(device).is_none() {
+        return false;
+    }
+    let before = manager.beacons.said(view.row.room, device, signal.kind()).map_or(Hlc(0), |(hlc, _)| hlc);
+    // Typing says a time that counts from its clock.
+    let draft = Draft { room: view.row.room, hlc: before.tick(now_ms()), signal };
+    match draft.sign(&manager.keys.device().key) {
+        Ok(beacon) => {
+            let judged = manager.beacons.take(view, vec![beacon]);
+            manager.beacons.told(view, judged, None).await;
+            true
+        }
+        Err(error) => {
+            tracing::warn!(%error, "a beacon of our own would be refused");
+            false
+        }
+    }
+}
+
+impl Beacons {
+    /// What we said last by one kind, and when.
+    fn said(&self, room: RoomId, device: DeviceId, kind: u16) -> Option<(Hlc, Signal)> {
+        let rooms = self.lock();
+        let held = rooms.get(&room)?.slots.find(device, kind)?;
+        Some((held.signed().hlc, held.signal().clone()))
+    }
+}
+
+/// Says what there is to say, until the node stops.
+pub async fn run(node: NodeHandle) {
+    let manager = node.manager.clone();
+    let (mut stored, mut news) = (manager.stored.subscribe(), manager.beacons.news());
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let held = manager.holdings(Vec::new());
+    let mut speaker = Speaker { node, held, manager, rooms: HashMap::new(), swept: Instant::now(), passed: None };
+    speaker.begin().await;
+    loop {
+        tokio::select! {
+            told = stored.recv() => match told {
+                Ok(told) => speaker.stored(&told).await,
+                Err(RecvError::Lagged(_)) => speaker.everything_moved().await,
+                Err(RecvError::Closed) => return,
+            },
+            told = news.recv() => match told {
+                Ok(told) => speaker.heard(&told).await,
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            },
+            _ = tick.tick() => speaker.tick().await,
+        }
+    }
+}
+
+struct Speaker {
+    node: NodeHandle,
+    manager: Arc<Manager>,
+    held: NodeHoldings,
+    rooms: HashMap<RoomId, Spoken>,
+    swept: Instant,
+    /// When all rooms were last looked at, and what was to be said then.
+    passed: Option<(Instant, Vec<String>, Presence)>,
+}
+
+/// What was said of a room, and what is to be said.
+#[derive(Default)]
+struct Spoken {
+    /// Something changed of what we hold: since when, and when it last did.
+    moved: Option<(Instant, Instant)>,
+    holds: Option<Instant>,
+    read: Option<Instant>,
+    /// Up to which number each device had our events when we last told of it.
+    reached: HashMap<DeviceId, u64>,
+}
+
+impl Speaker {
+    /// What others said before we were stopped counts from the start.
+    async fn begin(&mut self) {
+        for (room, view) in self.manager.views.all() {
+            self.manager.beacons.sweep(&view).await;
+            self.digest(&view).await;
+            self.rooms.entry(room).or_default().moved = Some((Instant::now(), Instant::now()));
+            for (device, _, signal) in self.manager.beacons.signals(room, kind::ADDRESSES) {
+                self.hint(&view, device, &signal);
+            }
+            self.follow_own_marks(&view).await;
+        }
+    }
+
+    async fn everything_moved(&mut self) {
+        for (room, view) in self.manager.views.all() {
+            self.manager.beacons.sweep(&view).await;
+            self.move_room(room);
+        }
+    }
+
+    fn move_room(&mut self, room: RoomId) {
+        let now = Instant::now();
+        let moved = &mut self.rooms.entry(room).or_default().moved;
+        *moved = Some((moved.map_or(now, |(since, _)| since), now));
+    }
+
+    async fn stored(&mut self, told: &Stored) {
+        let Some(view) = self.manager.views.find(told.room) else { return };
+        self.move_room(told.room);
+        if told.room_changed {
+            self.manager.beacons.sweep(&view).await;
+        }
+        if told.origin == Origin::Local {
+            for number in &told.numbers {
+                if let Ok(Some(event)) = self.held.store.event(*number) {
+                    self.manager.beacons.said_here(told.room, *number, event.id);
+                }
+            }
+        }
+        if !matches!(told.origin, Origin::Bulk(_)) && self.is_small(&view) {
+            self.digest(&view).await;
+        }
+    }
+
+    /// Whether a digest costs little: it is read off every log.
+    fn is_small(&self, view: &RoomView) -> bool {
+        devices(view) <= SMALL_ROOM_DEVICES
+    }
+
+    /// Notes what we hold now, and who holds the same.
+    async fn digest(&mut self, view: &RoomView) -> Option<Digests> {
+        let room = view.row.room;
+        let (digests, number) = tokio::task::block_in_place(|| held_now(&self.held, room))?;
+        let reached = self.manager.beacons.hold(room, digests.content, number);
+        for (device, _) in &reached {
+            self.reached(view, *device);
+        }
+        if !reached.is_empty() {
+            self.manager.beacons.keep(Change { reached, ..Change::none(view.number) }).await;
+        }
+        Some(digests)
+    }
+
+    /// What another device has of ours since we last looked is shown differently.
+    fn reached(&mut self, view: &RoomView, device: DeviceId) {
+        let room = view.row.room;
+        let Some(number) = self.manager.beacons.reached_by(room, device) else { return };
+        let spoken = self.rooms.entry(room).or_default();
+        let before = spoken.reached.insert(device, number).unwrap_or(0);
+        let said = self.manager.beacons.said_between(room, before, number);
+        if device != self.manager.keys.device().id() && !said.is_empty() {
+            let _ = self.manager.peers_changed.send(PeerNews::Told(view.row.room, said));
+        }
+    }
+
+    async fn heard(&mut self, news: &News) {
+        let Some(view) = self.manager.views.find(news.room) else { return };
+        let own = self.manager.keys.device().id();
+        for (device, kind) in news.keys.iter().filter(|(device, _)| *device != own) {
+            let Some((_, signal)) = self.manager.beacons.said(news.room, *device, *kind) else { continue };
+            match signal {
+                Signal::Holds { .. } => {
+                    if self.is_small(&view) {
+                        self.digest(&view).await;
+                    }
+                    self.reached(&view, *device);
+                }
+                Signal::Addresses(_) => self.hint(&view, *device, &signal),
+                Signal::Read { .. } => self.follow_own_marks(&view).await,
+                _ => {}
+            }
+        }
+    }
+
+    /// Where another device's node may be found.
+    fn hint(&self, view: &RoomView, device: DeviceId, signal: &Signal) {
+        if device != self.manager.keys.device().id()
+            && let Signal::Addresses(addresses) = signal
+        {
+            hints::take(&self.manager, view, addresses);
+        }
+    }
+
+    /// What the local user has read at another device is read here.
+    async fn follow_own_marks(&self, view: &RoomView) {
+        let user = self.manager.keys.user;
+        let ours = self.manager.beacons.signals(view.row.room, kind::READ).into_iter();
+        let ours = ours.filter(|(device, ..)| view.state.user_of(*device) == Some(user));
+        let latest = Hlc::at_ms(now_ms().saturating_add(CLOCK_AHEAD_MAX_MS));
+        let marks = ours.filter_map(|(_, _, signal)| match signal {
+            Signal::Read { event, at } => Some(self.place_of(event).unwrap_or(at.min(latest).0)),
+            _ => None,
+        });
+        let Some(mark) = marks.max().filter(|mark| *mark > view.row.read_clock) else { return };
+        let (room, (reply, done)) = (view.row.room, oneshot::channel());
+        let change = Box::new(move |row: &mut tidings_storage::RoomRow| row.read_clock = row.read_clock.max(mark));
+        drop(self.manager.commands.send(Command::Change { room, change, reply }).await);
+        drop(done);
+    }
+
+    /// Where a message stands, if it is here.
+    fn place_of(&self, event: EventId) -> Option<u64> {
+        let event = self.held.store.event_by_id(event).ok().flatten()?;
+        (event.log.class == Class::Content).then_some(event.clock)
+    }
+
+    /// Says what is due in rooms where something moved; now and then, and when it has changed, what is of all rooms.
+    async fn tick(&mut self) {
+        let (listening, presence) = (hints::own_addresses(&self.manager), self.manager.sharing.presence_now());
+        for room in self.waiting() {
+            let Some(view) = self.manager.views.find(room).filter(|view| self.is_in(view)) else { continue };
+            self.say_holds(room, &view).await;
+            self.say_read(room, &view).await;
+        }
+        let is_same = |(at, addresses, said): &(Instant, Vec<String>, Presence)| {
+            at.elapsed() < PASS_EVERY && *addresses == listening && *said == presence
+        };
+        if !self.passed.as_ref().is_some_and(is_same) {
+            self.pass(&listening, presence).await;
+            self.passed = Some((Instant::now(), listening, presence));
+        }
+    }
+
+    /// Rooms of which something is to be said.
+    fn waiting(&self) -> BTreeSet<RoomId> {
+        let moved = self.rooms.iter().filter(|(_, spoken)| spoken.moved.is_some()).map(|(room, _)| *room);
+        let wishes = self.manager.sharing.wishes.lock().unwrap_or_else(PoisonError::into_inner);
+        moved.chain(wishes.keys().copied()).collect()
+    }
+
+    /// Whether we are in the room, and may speak.
+    fn is_in(&self, view: &RoomView) -> bool {
+        !view.row.left && view.state.user_of(self.manager.keys.device().id()).is_some()
+    }
+
+    async fn pass(&mut self, listening: &[String], presence: Presence) {
+        let sweeps = self.swept.elapsed() > SWEEP_EVERY;
+        if sweeps {
+            self.swept = Instant::now();
+        }
+        for (room, view) in self.manager.views.all() {
+            if sweeps {
+                self.manager.beacons.sweep(&view).await;
+                self.move_room(room);
+            }
+            if !self.is_in(&view) {
+                continue;
+            }
+            self.say_unless_said(&view, Signal::Addresses(hints::told(listening, view.row.kind))).await;
+            if self.manager.sharing.presence && view.row.kind != RoomKind::Public {
+                self.say_unless_said(&view, Signal::Presence(presence)).await;
+            }
+        }
+    }
+
+    /// Says what we hold, once it is quiet or has moved for long, and once everything of it is on disk.
+    async fn say_holds(&mut self, room: RoomId, view: &RoomView) {
+        let pace = pace(view);
+        let Some(Spoken { moved: Some((since, last)), holds, .. }) = self.rooms.get(&room) else { return };
+        let is_due = last.elapsed() >= QUIET || since.elapsed() >= pace;
+        if !is_due || holds.is_some_and(|said| said.elapsed() < pace) {
+            return;
+        }
+        // Whatever fills a hole is news, and brings us here again.
+        self.rooms.entry(room).or_default().moved = None;
+        // Only where nothing is missing below what we hold does a receipt say all that it seems to say.
+        if !matches!(tokio::task::block_in_place(|| self.node.is_complete(view)), Ok(true)) {
+            return;
+        }
+        let Some(digests) = self.digest(view).await else { return };
+        let signal = Signal::Holds { control: digests.control, content: digests.content, durable: true };
+        if !self.is_to_be_said(view, &signal) {
+            return;
+        }
+        // What was read may be committed and not on disk yet; then it is no receipt.
+        self.rooms.entry(room).or_default().holds = Some(Instant::now());
+        let (reply, synced) = oneshot::channel();
+        let asked = self.manager.commands.send(Command::Sync(reply)).await.is_ok();
+        if !asked || !matches!(synced.await, Ok(Ok(()))) {
+            return self.move_room(room);
+        }
+        say(&self.manager, view, signal).await;
+    }
+
+    async fn say_read(&mut self, room: RoomId, view: &RoomView) {
+        let spoken = self.rooms.entry(room).or_default();
+        if spoken.read.is_some_and(|said| said.elapsed() < pace(view).min(READ_PACE_MAX)) {
+            return;
+        }
+        let wish = self.manager.sharing.wishes.lock().unwrap_or_else(PoisonError::into_inner).remove(&room);
+        let Some((event, at)) = wish else { return };
+        let device = self.manager.keys.device().id();
+        let before = self.manager.beacons.said(room, device, kind::READ);
+        // Never back, whatever else moves the marker.
+        if !matches!(before, Some((_, Signal::Read { at: said, .. })) if said >= at) {
+            spoken.read = Some(Instant::now());
+            say(&self.manager, view, Signal::Read { event, at }).await;
+        }
+    }
+
+    async fn say_unless_said(&self, view: &RoomView, signal: Signal) {
+        if self.is_to_be_said(view, &signal) {
+            say(&self.manager, view, signal).await;
+        }
+    }
+
+    /// Whether it is something else than what was said last, or that will be forgotten soon.
+    fn is_to_be_said(&self, view: &RoomView, signal: &Signal) -> bool {
+        let said = self.manager.beacons.said(view.row.room, self.manager.keys.device().id(), signal.kind());
+        let again_ms = match signal {
+            Signal::Presence(Presence::Online) => ONLINE_AGAIN_MS,
+            _ => SAY_AGAIN_MS,
+        };
+        match (said, signal) {
+            // Nothing to say, and nothing to take back.
+            (None, Signal::Addresses(none)) if none.is_empty() => false,
+            (None, Signal::Presence(Presence::Away)) => false,
+            (None, _) => true,
+            (Some((hlc, said)), _) => said != *signal || now_ms().saturating_sub(hlc.ms()) > again_ms,
+        }
+    }
+}
+
+impl Beacons {
+    fn hold(&self, room: RoomId, content: [u8; 32], number: u64) -> Vec<(DeviceId, u64)> {
+        let mut rooms = self.lock();
+        let of_room = rooms.entry(room).or_default();
+        of_room.receipts.hold(content, number, &of_room.slots)
+    }
+
+    fn said_here(&self, room: RoomId, number: u64, id: EventId) {
+        self.lock().entry(room).or_default().receipts.say(number, id);
+    }
+
+    fn said_between(&self, room: RoomId, above: u64, number: u64) -> Vec<EventId> {
+        self.lock().get(&room).map(|of_room| of_room.receipts.said_between(above, number)).unwrap_or_default()
+    }
+
+    fn reached_by(&self, room: RoomId, device: DeviceId) -> Option<u64> {
+        self.lock().get(&room)?.receipts.reached.get(&device).copied()
+    }
+}
+
+/// How many devices a room has: all of them may speak.
+fn devices(view: &RoomView) -> usize {
+    view.state.members.values().map(|member| member.devices.len()).sum()
+}
+
+/// How long a device waits until it says the same kind of thing again: all of a room together say at most ten a second.
+fn pace(view: &RoomView) -> Duration {
+    PACE_MIN.max(Duration::from_millis(100) * u32::try_from(devices(view)).unwrap_or(u32::MAX))
+}
+
+/// How often it is looked whether there is something to say.
+const TICK: Duration = Duration::from_millis(250);
+/// All rooms are looked at so often, also when nothing has moved.
+const PASS_EVERY: Duration = Duration::from_secs(5);
+/// What we hold is said when nothing has moved for so long.
+const QUIET: Duration = Duration::from_millis(500);
+/// At most so often, and in larger rooms less often.
+const PACE_MIN: Duration = Duration::from_secs(2);
+/// Somebody who waits for being read waits no longer than this.
+const READ_PACE_MAX: Duration = Duration::from_secs(60);
+/// In larger rooms nobody wants to know who types.
+const TYPING_DEVICES_MAX: usize = 200;
+/// Typing is said again when it would hold for less than this.
+const TYPING_LEFT_MS: u64 = 6_000;
+/// Who does nothing at this node for so long is away.
+const AWAY_AFTER_MS: u64 = 5 * 60 * 1000;
+/// That one is there is said again after this: well before it is doubted.
+const ONLINE_AGAIN_MS: u64 = 4 * 60 * 1000;
+/// All else is said again after three of the seven days.
+const SAY_AGAIN_MS: u64 = 3 * 24 * 60 * 60 * 1000;
+/// What is a week old goes, at most an hour late.
+const SWEEP_EVERY: Duration = Duration::from_secs(60 * 60);
+/// Rooms in which each new message is worth a digest; in larger ones it is made when we say what we hold.
+const SMALL_ROOM_DEVICES: usize = 64;

@@ -1,0 +1,127 @@
+//! The newest beacons of a room, as its node last had them: what is of the moment is never here. And how far each device
+//! said that it has our own events.
+
+use crate::batch::Batch;
+use crate::error::{Damage, StorageError};
+use crate::key::{self, RoomNumber};
+use crate::schema::Family;
+use crate::store::Store;
+use tidings_protocol::beacon::{SignedBeacon, VerifiedBeacon, kind};
+use tidings_protocol::codec::encode;
+use tidings_protocol::id::{DeviceId, RoomId};
+
+impl Store {
+    /// The beacons kept of a room.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn beacons(&self, number: RoomNumber, room: RoomId) -> Result<Vec<VerifiedBeacon>, StorageError> {
+        let damaged = |source| Damage::Row { what: "beacon", source };
+        let mut out = Vec::new();
+        for row in self.scan(Family::Beacon, &key::slots(number), &key::slots(number))? {
+            out.push(SignedBeacon::decode(&row?.1).and_then(|beacon| beacon.kept(room)).map_err(damaged)?);
+        }
+        Ok(out)
+    }
+
+    /// Up to which local number each device has the events of a room that are ours, by its own word.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn reached(&self, number: RoomNumber) -> Result<Vec<(DeviceId, u64)>, StorageError> {
+        let prefix = key::reached_in(number);
+        let mut out = Vec::new();
+        for row in self.scan(Family::Beacon, &prefix, &prefix)? {
+            let (key_bytes, value) = row?;
+            let device = key_bytes.get(prefix.len()..).and_then(|bytes| bytes.try_into().ok());
+            let device = DeviceId(device.ok_or(Damage::Length("beacon key"))?);
+            out.push((device, key::to_number(&value, "reached")?));
+        }
+        Ok(out)
+    }
+}
+
+impl Batch<'_> {
+    /// Puts a beacon in its slot, unless the one there replaces it, or it is of the moment.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn put_beacon(&mut self, room: RoomNumber, beacon: &SignedBeacon) -> Result<(), StorageError> {
+        let place = key::slot(room, beacon.device, beacon.kind);
+        let held: Option<SignedBeacon> = self.store().find_row(Family::Beacon, &place, "beacon")?;
+        if kind::is_kept(beacon.kind) && held.is_none_or(|held| beacon.replaces(&held)) {
+            self.put(Family::Beacon, &place, &encode(beacon))?;
+        }
+        Ok(())
+    }
+
+    /// Empties a slot.
+    ///
+    /// # Errors
+    /// `Rocks`.
+    pub fn drop_beacon(&mut self, room: RoomNumber, device: DeviceId, kind: u16) -> Result<(), StorageError> {
+        self.delete(Family::Beacon, &key::slot(room, device, kind))
+    }
+
+    /// A device has our events up to this number.
+    ///
+    /// # Errors
+    /// `Rocks`.
+    pub fn put_reached(&mut self, room: RoomNumber, device: DeviceId, number: u64) -> Result<(), StorageError> {
+        self.put(Family::Beacon, &key::reached(room, device), &key::number(number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Durability, RoomRow, Store};
+    use tidings_protocol::beacon::{Draft, Presence, Signal};
+    use tidings_protocol::control::payload::RoomKind;
+    use tidings_protocol::event::Hlc;
+    use tidings_protocol::id::{EventId, RoomId};
+    use tidings_protocol::identity::DeviceKey;
+
+    #[test]
+    fn the_newest_stays_over_a_restart_and_the_moment_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = DeviceKey::from_seed(&[1; 32]);
+        let read = |ms| (Hlc::at_ms(ms), Signal::Read { event: EventId([1; 32]), at: Hlc(1) });
+        let say = |(hlc, signal)| Draft { room: ROOM, hlc, signal }.sign(&key).unwrap();
+        let (store, mut writer) = Store::open(folder.path()).unwrap();
+        let mut batch = writer.begin();
+        let room = batch.add_room(row()).unwrap();
+        batch.commit(Durability::Buffered).unwrap();
+        let moment = [Signal::Typing { until_ms: 9 }, Signal::Presence(Presence::Online)];
+        for (hlc, signal) in [read(2), read(1)].into_iter().chain(moment.map(|signal| (Hlc::at_ms(5), signal))) {
+            let mut batch = writer.begin();
+            batch.put_beacon(room, say((hlc, signal)).signed()).unwrap();
+            batch.put_reached(room, key.device(), hlc.ms()).unwrap();
+            batch.commit(Durability::Buffered).unwrap();
+        }
+        drop((store, writer));
+        let (store, mut writer) = Store::open(folder.path()).unwrap();
+        assert_eq!(store.beacons(room, ROOM).unwrap(), [say(read(2))]);
+        assert_eq!(store.reached(room).unwrap(), [(key.device(), 5)]);
+        let mut batch = writer.begin();
+        batch.drop_beacon(room, key.device(), tidings_protocol::beacon::kind::READ).unwrap();
+        batch.commit(Durability::Synced).unwrap();
+        assert_eq!(store.beacons(room, ROOM).unwrap(), []);
+    }
+
+    fn row() -> RoomRow {
+        RoomRow {
+            home_of: None,
+            room: ROOM,
+            kind: RoomKind::Public,
+            secret: [0; 32],
+            alias: String::new(),
+            read_clock: 0,
+            change: 0,
+            left: false,
+            pending: None,
+            addresses: Vec::new(),
+        }
+    }
+
+    const ROOM: RoomId = RoomId([3; 32]);
+}
