@@ -70,7 +70,7 @@ fn check(room: &RandomRoom, met: &mut Met) {
         same(&settled(room, order), &set, &format!("order {order}"));
     }
     deliver(room, 2, &set, met);
-    if room.seed / SHARES % 4 == 0 {
+    if (room.seed / SHARES).is_multiple_of(4) {
         deliver(room, 3, &set, met);
     }
     removed_people_do_nothing(room, &set, met);
@@ -237,7 +237,6 @@ fn revoked_user_writes(causes: &Causes<'_>, by: &Said, user: usize, random: &mut
             grants.extend((who == user).then_some(joined));
         }
     }
-    let mut grants = grants;
     grants.sort_unstable();
     for _ in 0..if grants.is_empty() { 0 } else { 12 } {
         let (grant, device) = (*random.pick(&grants), user * DEVICES + random.below(DEVICES));

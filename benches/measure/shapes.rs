@@ -182,7 +182,7 @@ fn revokes(n: u32) -> (BigRoom, usize) {
     for n in 0..n {
         let cut = |log: u8| {
             let ids = (0..8)
-                .map(|i| EventId([n as u8 ^ i * 8, (n >> 8) as u8, log, i].repeat(8).try_into().unwrap_or([0; 32])));
+                .map(|i| EventId([n as u8 ^ (i * 8), (n >> 8) as u8, log, i].repeat(8).try_into().unwrap_or([0; 32])));
             let mut ids: Vec<EventId> = ids.collect();
             ids.sort_unstable();
             let log = Log { class: Class::Control, author: member.log.author, grant: EventId([log; 32]) };

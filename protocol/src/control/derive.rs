@@ -326,15 +326,11 @@ impl ControlSet {
             0 => {
                 self.stale.speaking.remove(&(user, log.author));
                 self.state.devices.remove(&(log.author, user));
-                if let Some(devices) = devices {
-                    devices.remove(&log.author);
-                }
+                devices.and_then(|devices| devices.remove(&log.author));
             }
             _ => {
                 self.state.devices.insert((log.author, user));
-                if let Some(devices) = devices {
-                    devices.insert(log.author);
-                }
+                devices.and_then(|devices| devices.insert(log.author));
             }
         }
     }
@@ -396,7 +392,8 @@ impl ControlSet {
         let (erase, id) = (erase.clone(), held.event.id);
         let own = self.erases(held, &erase);
         let there = self.stale.erasures.entry(erase.clone()).or_default();
-        (there.remove(&(true, id)), there.remove(&(false, id)));
+        there.remove(&(true, id));
+        there.remove(&(false, id));
         there.extend(own.map(|own| (!own, id)));
         match there.first() {
             Some((not_own, by)) => drop(self.state.erased.insert(erase, Erasure { by: *by, own: !not_own })),

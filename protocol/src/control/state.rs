@@ -172,11 +172,14 @@ impl ActiveGrants {
     }
 }
 
-/// The valid revocations of a user and of their devices, each with its author's rank and what it leaves.
+/// Its author's rank, and what it leaves.
+pub(super) type Revoked = (Rank, Arc<[Cut]>);
+
+/// The valid revocations of a user and of their devices.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct UserCuts {
-    pub(super) revokes: OrdMap<EventId, (Rank, Arc<[Cut]>)>,
-    pub(super) devices: OrdMap<(DeviceId, EventId), (Rank, Arc<[Cut]>)>,
+    pub(super) revokes: OrdMap<EventId, Revoked>,
+    pub(super) devices: OrdMap<(DeviceId, EventId), Revoked>,
 }
 
 impl RoomState {
