@@ -347,3 +347,9 @@ const ROOMS: u64 = 2000;
 /// Causes so rare that an eighth of the rooms may have none of them; the long run has to meet them.
 const RARE: [&str; 3] = ["issuer's user key", "invite closed by Revoke", "closing that listed it voided"];
 const MET: &str = "judged|after a Revoke|after a RevokeDevice|listed joins|Revoke|own user key|issuer's user key|CloseInvite|invite closed by Revoke|closing that listed it voided";
+
+/// A room in which a second Enrol in a log, certified by another user, once had that user's revocations take the log.
+#[test]
+fn a_second_enrol_in_a_log_ties_it_to_nobody_else() {
+    check(&RandomRoom::wild(36_587), &mut BTreeMap::new());
+}

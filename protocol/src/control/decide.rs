@@ -63,7 +63,7 @@ impl ControlSet {
     /// Why an event that has all that it rests on would not count if it came now.
     pub fn judge(&self, event: &ControlEvent) -> Option<Void> {
         let prev = self.held(event.prev).filter(|_| event.seq > 1);
-        let user = match event.control.certificate() {
+        let user = match event.root() {
             Some(certificate) => Some(certificate.user()),
             None => prev.and_then(|prev| prev.user),
         };
@@ -229,7 +229,7 @@ impl ControlSet {
         let event = &held.event;
         let user = match &event.control {
             Control::Grant(grant) => Some(grant.user),
-            _ => event.control.certificate().map(|certificate| certificate.user()),
+            _ => event.root().map(|certificate| certificate.user()),
         };
         let Some(user) = user else { return };
         let valid = |slot: &&Slot| self.forest.find(**slot).is_some_and(Held::is_valid);

@@ -69,7 +69,7 @@ impl ControlSet {
             let enrols = enrols.filter_map(|slot| self.forest.find(*slot));
             stale.logs.extend(enrols.map(|enrol| content_of(&enrol.event.log)));
         }
-        if let Some(certificate) = event.control.certificate() {
+        if let Some(certificate) = event.root() {
             let place = (event.log.author, event.log.grant);
             stale.roots.insert(slot);
             stale.enrolments.insert(place);
@@ -90,7 +90,7 @@ impl ControlSet {
         let Some(held) = self.forest.find(slot) else { return };
         let step = if counts { 1 } else { -1 };
         let (event, rank) = (&held.event, held.rank.unwrap_or(Rank::KEEPER));
-        if let Some(certificate) = event.control.certificate() {
+        if let Some(certificate) = event.root() {
             let roots = self.stale.rooted.entry((event.log.author, event.log.grant)).or_default();
             let roots = roots.entry(certificate.user()).or_default();
             *roots = roots.saturating_add_signed(step);
@@ -313,7 +313,7 @@ impl ControlSet {
     /// Whether a device speaks for a member by this root.
     fn derive_root(&mut self, slot: Slot) {
         let Some(root) = self.forest.find_mut(slot) else { return };
-        let (Some(user), Some(_)) = (root.user, root.event.control.certificate()) else { return };
+        let (Some(user), Some(_)) = (root.user, root.event.root()) else { return };
         let log = root.event.log;
         let speaks = root.is_valid() && root.ended == 0 && self.state.active.contains(user, log.grant);
         if std::mem::replace(&mut root.speaks, speaks) == speaks {

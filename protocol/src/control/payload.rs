@@ -305,6 +305,11 @@ impl ControlEvent {
         let control = Control::decode(header.kind, &payload.bytes)?;
         Ok(ControlEvent { id: event.id(), log: event.log(), seq: header.seq, prev: header.prev, control })
     }
+
+    /// The certificate by which this begins a log and ties it to a user. One further up says nothing of the log.
+    pub fn root(&self) -> Option<&DeviceCertificate> {
+        self.control.certificate().filter(|_| self.seq == 1)
+    }
 }
 
 impl Canonical for RoomKind {

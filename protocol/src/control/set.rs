@@ -130,6 +130,12 @@ impl ControlSet {
         self.forest.iter().map(|held| &held.event)
     }
 
+    /// Every event of a control log that is held, in the order in which they came.
+    pub fn events_of(&self, log: &Log) -> impl Iterator<Item = &ControlEvent> {
+        let slots = self.relations.logs.get(log).into_iter().flat_map(|branches| &branches.slots);
+        slots.filter_map(|slot| self.forest.find(*slot)).map(|held| &held.event)
+    }
+
     /// Whether an event counts, as of the last `settle`.
     pub fn counts(&self, id: EventId) -> bool {
         self.held(id).is_some_and(Held::is_valid)
@@ -164,7 +170,7 @@ impl ControlSet {
 
     /// How many events held do not count and are to this one's account: joins to their invite's, all else to its user's.
     pub fn void_beside(&self, event: &ControlEvent) -> u32 {
-        let user = match event.control.certificate() {
+        let user = match event.root() {
             Some(certificate) => Some(certificate.user()),
             None => self.prev_of(event).and_then(|slot| self.forest.find(slot)).and_then(|held| held.user),
         };
@@ -319,7 +325,7 @@ impl ControlSet {
         let grant = if event.log.grant == event.id { None } else { self.slot(event.log.grant) };
         let rank = self.acts_under(&event);
         let is_allowed = self.is_allowed(&event);
-        let user = match event.control.certificate() {
+        let user = match event.root() {
             Some(certificate) => Some(certificate.user()),
             None => prev.and_then(|slot| self.forest.find(slot)).and_then(|held| held.user),
         };
@@ -361,7 +367,7 @@ impl ControlSet {
         let branches = relations.logs.entry(event.log).or_default();
         branches.is_forked |= branches.slots.last().copied() != held.prev;
         branches.slots.push(slot);
-        if let Some(certificate) = event.control.certificate() {
+        if let Some(certificate) = event.root() {
             relations.roots.entry(certificate.user()).or_default().push(slot);
             relations.enrolments.entry((event.log.author, event.log.grant)).or_default().push(slot);
         }

@@ -239,6 +239,11 @@ impl RoomState {
         self.erased.get(&Erase { author: log.author, grant: log.grant, seq, id }).copied()
     }
 
+    /// Whether all content counts that ever did: nobody was removed, no device revoked, no grant lost.
+    pub fn takes_nothing_away(&self) -> bool {
+        self.cuts.is_empty() && self.grants.values().all(|grant| grant.valid)
+    }
+
     /// Whether a log of either class has anything that counts.
     pub fn is_effective(&self, log: &Log) -> bool {
         match log.class {
