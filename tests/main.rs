@@ -18,6 +18,7 @@ mod faults;
 mod gossip;
 mod history;
 mod history_crash;
+mod history_cuts;
 mod history_logs;
 mod history_proof;
 mod history_timeline;

@@ -125,6 +125,78 @@ fn roles_are_given_and_taken_by_those_who_are_stronger() {
 }
 
 #[test]
+fn who_cannot_give_the_rest_takes_nothing_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let people = room(folder.path(), &["alice", "bob", "carol"], &[]);
+    let [alice, bob, carol] = people.as_slice() else { panic!() };
+    alice.json(&["room", "grant", "lab", "carol", "--role", "admin"]);
+    alice.json(&["room", "revoke", "lab", "bob"]);
+    alice.json(&["room", "grant", "lab", &user(bob), "--role", "moderator"]);
+    until("carol sees it", || roles(carol) == roles(alice) && roles(carol).contains(&(user(bob), "moderator".into())));
+    // To make him a member she would have to lift what a founder has said.
+    let error = carol.fails(4, &["room", "grant", "lab", &user(bob), "--role", "member"]);
+    assert!(error.contains("needs founder; you are admin"), "{error}");
+    assert!(roles(carol).contains(&(user(bob), "moderator".into())), "he was not removed on the way");
+}
+
+#[test]
+fn what_a_removal_did_not_know_is_adopted_with_its_author() {
+    if !can_be_alone() {
+        return skip("no network namespaces of one's own here");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut people = room(folder.path(), &["alice", "bob", "carol"], &[]);
+    people[0].json(&["room", "grant", "lab", "bob", "--role", "moderator"]);
+    people[2].send("lab", "before");
+    for person in &people {
+        person.until_shown("lab", 1);
+        until("bob moderates", || roles(person).contains(&(user(&people[1]), "moderator".into())));
+    }
+    // Bob is alone when he removes Carol: he has not seen what she told Alice meanwhile.
+    people[1].down();
+    up_alone(&mut people[1]);
+    people[2].send("lab", "found the bug");
+    people[2].send("lab", "never mind");
+    people[0].until_shown("lab", 3);
+    people[1].json(&["room", "revoke", "lab", "carol"]);
+    people[1].down();
+    people[1].up();
+    let [alice, bob, carol] = people.as_slice() else { panic!() };
+    until("alice knows", || roles(alice).len() == 2);
+    assert_eq!(alice.texts("lab"), ["before"]);
+    let void: Vec<serde_json::Value> = alice
+        .done(&["--json", "read", "lab", "--void"])
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let listed: Vec<_> = void.iter().map(|line| (line["text"].clone(), line["void"].clone())).collect();
+    let why = serde_json::Value::from("its author was removed from the room");
+    assert_eq!(listed, [("found the bug".into(), why.clone()), ("never mind".into(), why)]);
+
+    let message = void[0]["id"].as_str().unwrap().to_owned();
+    alice.json(&["adopt", &message]);
+    for person in [bob, alice] {
+        person.until_shown("lab", 2);
+        let shown = &person.lines("lab")[1];
+        assert_eq!((&shown["text"], &shown["user"]), (&"found the bug".into(), &user(carol).into()));
+        assert_eq!(shown["adopted"]["user"], user(alice).as_str());
+        assert_eq!(shown["adopted"]["message"], message.as_str());
+    }
+    assert!(bob.done(&["read", "lab"]).contains("carol (adopted by alice): found the bug"));
+    let error = alice.fails(4, &["adopt", &message]);
+    assert!(error.contains("shown already"), "{error}");
+    let error = alice.fails(4, &["adopt", alice.lines("lab")[0]["id"].as_str().unwrap()]);
+    assert!(error.contains("shown already"), "{error}");
+    let error = bob.fails(5, &["adopt", &message]);
+    assert!(error.contains("no message"), "{error}");
+    // An answer to it finds it, wherever it was read.
+    let shown = bob.lines("lab")[1]["id"].as_str().unwrap().to_owned();
+    bob.json(&["send", "lab", "well found", "--reply", &shown]);
+    alice.until_shown("lab", 3);
+    assert_eq!(bob.history("lab"), alice.history("lab"));
+}
+
+#[test]
 fn five_people_cut_apart_meet_again_and_agree() {
     if !can_be_alone() {
         return skip("no network namespaces of one's own here");

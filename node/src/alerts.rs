@@ -4,6 +4,7 @@
 use crate::account::ended_devices;
 use crate::api::types as api;
 use crate::handle::{NodeError, NodeHandle};
+use crate::membership::typeable;
 use crate::rooms::RoomView;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -50,7 +51,7 @@ impl NodeHandle {
                     text: format!(
                         "{name} has revoked a device that this room still counts: what it says is hidden here"
                     ),
-                    command: format!("tidings room revoke {} {user}", view.row.alias),
+                    command: format!("tidings room revoke {} {user}", typed(view)),
                 });
             }
         }
@@ -90,6 +91,12 @@ impl NodeHandle {
         });
         Ok(revokes.map(|event| event.hlc).min())
     }
+}
+
+/// What to type for a room in a command that will be copied.
+fn typed(view: &RoomView) -> String {
+    let alias = &view.row.alias;
+    if typeable(alias).as_ref() == Some(alias) { alias.clone() } else { view.row.room.to_string() }
 }
 
 /// Alerts told of one room.

@@ -3,21 +3,34 @@
 
 use crate::rooms::RoomView;
 use std::collections::BTreeSet;
+use tidings_protocol::control::state::RoomState;
 use tidings_protocol::event::Class;
 use tidings_protocol::id::{EventId, UserId};
 use tidings_protocol::log::{Hole, Log, Tip};
 use tidings_protocol::wire::Head;
-use tidings_storage::{LogRow, StorageError, Store, StoredEvent};
+use tidings_storage::{LogRow, RoomNumber, StorageError, Store, StoredEvent};
 
 /// The user for whom an event speaks, if it is content that counts.
 ///
 /// # Errors
 /// `StorageError`.
 pub fn author_of(store: &Store, view: &RoomView, event: &StoredEvent) -> Result<Option<UserId>, StorageError> {
-    if event.log.class != Class::Content || event.room != view.number {
+    author_in(store, (view.number, &view.state), event)
+}
+
+/// The same, by the state of a room.
+///
+/// # Errors
+/// `StorageError`.
+pub fn author_in(
+    store: &Store,
+    (room, state): (RoomNumber, &RoomState),
+    event: &StoredEvent,
+) -> Result<Option<UserId>, StorageError> {
+    if event.log.class != Class::Content || event.room != room {
         return Ok(None);
     }
-    let Ok(right) = view.state.content_right(&event.log) else { return Ok(None) };
+    let Ok(right) = state.content_right(&event.log) else { return Ok(None) };
     Ok(store.counts(event, &right)?.then_some(right.user))
 }
 

@@ -198,6 +198,15 @@ impl NodeHandle {
         self.sent(room, Intent::Erase(target)).await
     }
 
+    /// Stands for a message that a removal took away: it is shown again, as adopted by us.
+    ///
+    /// # Errors
+    /// `NodeError`.
+    pub async fn adopt(&self, event: &str) -> Result<api::Sent, NodeError> {
+        let (room, message) = self.event(event)?;
+        self.sent(room, Intent::Adopt(message)).await
+    }
+
     /// Puts an emoji to a message, or takes it back.
     ///
     /// # Errors
@@ -293,12 +302,7 @@ impl NodeHandle {
 
     /// Something can be read, or there is nothing to read and we know it.
     fn has_first_page(&self, view: &RoomView) -> Result<bool, NodeError> {
-        let page = self.manager.store.timeline(
-            view.number,
-            tidings_storage::Position::LAST,
-            tidings_storage::Direction::Older,
-            1,
-        )?;
+        let page = self.shown_places(view, tidings_storage::Position::LAST, tidings_storage::Direction::Older, 1)?;
         let room = view.row.room;
         let agreed = self.manager.told.has_agreed(room);
         Ok(!page.is_empty() || agreed)

@@ -165,6 +165,9 @@ fn admit_controls(
         let before = admitted.stored.len();
         let entry = Entry { event, content: None, user: None, erased: false };
         append(batch, number, &[entry], now_ms, admitted)?;
+        if admitted.verdict == Verdict::TooManyBranches {
+            break;
+        }
         if admitted.stored.len() > before {
             let settled = rooms.insert(room, read, event.header().hlc);
             moved.extend(settled.content.iter().map(|(author, grant)| content_log(*author, *grant)));
@@ -172,8 +175,7 @@ fn admit_controls(
         }
     }
     // Content that counts now and did not before, or the other way, has moved for our peers.
-    batch.touch(number, &moved)?;
-    admitted.turned = !moved.is_empty();
+    admitted.turned = batch.touch(number, &moved)? > 0;
     let void = events.last().and_then(|event| rooms.find(room)?.control.void(event.id()));
     if let Some(why) = void.filter(|_| admitted.verdict == Verdict::Known) {
         admitted.verdict = Verdict::Void(why);

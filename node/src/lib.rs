@@ -5,6 +5,7 @@
 //! only through its HTTP API.
 
 pub mod account;
+mod adoption;
 mod alerts;
 pub mod api;
 pub mod beacons;

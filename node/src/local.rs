@@ -42,6 +42,8 @@ pub enum Intent {
     },
     /// Go, under every grant.
     Leave,
+    /// Stand for a message that does not count.
+    Adopt(EventId),
 }
 
 /// A room to be made.
@@ -122,6 +124,12 @@ pub enum Refusal {
     /// Only the one who said it may change it.
     #[error("only who wrote a message can edit it")]
     NotYours,
+    /// There is nothing to bring back.
+    #[error("this message is shown already: what can be adopted is listed by tidings read ROOM --void")]
+    Counts,
+    /// Its author cannot be shown to have written it, or it is no message.
+    #[error("this cannot be adopted: {0}")]
+    NotAdoptable(tidings_protocol::adopted::NotAdoptable),
     /// The rules of the room do not let it count.
     #[error("the room's rules do not let it count: {0}")]
     Void(&'static str),
@@ -153,6 +161,7 @@ impl Desk<'_, '_> {
             Intent::Remove(user) => self.remove(room, user),
             Intent::Set { key, value } => self.set(room, key, value),
             Intent::Leave => self.leave(room),
+            Intent::Adopt(message) => self.adopt(room, message),
         }
     }
 
@@ -315,6 +324,9 @@ impl Desk<'_, '_> {
         }
         let log = Log { class: Class::Content, author: self.keys.device().id(), grant: standing.grant };
         let (seq, prev) = self.batch.top(standing.number, &log)?.map_or((0, EventId::ZERO), |top| (top.seq, top.id));
+        if seq.checked_add(1 + drafts.len() as u64).is_none() {
+            return Ok(Err(Refusal::Void("this device's log is at its end")));
+        }
         let Ok(events) = sign_run(&self.keys.device().key, seq + 1, prev, drafts) else {
             return Ok(Err(Refusal::TooLong { len: PAYLOAD_LEN_MAX + 1, max: PAYLOAD_LEN_MAX }));
         };
@@ -371,7 +383,7 @@ impl Desk<'_, '_> {
             kind,
             room,
             grant: standing.grant,
-            seq: top.map_or(1, |t| t.seq + 1),
+            seq: top.map_or(1, |t| t.seq.saturating_add(1)),
             prev: top.map_or(EventId::ZERO, |t| t.id),
             parents: Vec::new(),
             hlc: self.clock.tick(),

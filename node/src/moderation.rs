@@ -65,9 +65,14 @@ impl Desk<'_, '_> {
             Ok(rank) => rank,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        // A grant only adds: to have less, what one had has to go first.
+        let lowers = standing.state.members.get(&user).is_some_and(|member| member.rank < rank);
         let mut ids = Vec::new();
-        if standing.state.members.get(&user).is_some_and(|member| member.rank < rank) {
-            // A grant only adds: to have less, what one had has to go first.
+        if lowers {
+            // Nothing is taken away before it is sure that the rest can be given.
+            if let Err(refusal) = to_lift(&standing, user, rank, CONTROL_IDS_MAX - 1) {
+                return Ok(Err(refusal));
+            }
             match self.remove(room, user)? {
                 Ok(more) => ids.extend(more),
                 Err(refusal) => return Ok(Err(refusal)),
@@ -77,15 +82,10 @@ impl Desk<'_, '_> {
                 Err(refusal) => return Ok(Err(refusal)),
             };
         }
-        let in_the_way = standing.state.revokes_of(user).into_iter().filter(|(_, by)| *by < rank);
-        let (lifts, too_strong): (Vec<_>, Vec<_>) = in_the_way.partition(|(_, by)| standing.rank <= *by);
-        if let Some(by) = too_strong.iter().map(|(_, by)| *by).min() {
-            return Ok(Err(Refusal::NeedsRole { needs: by.role(), are: standing.rank.role() }));
-        }
-        let lifts: Vec<EventId> = lifts.into_iter().map(|(id, _)| id).collect::<BTreeSet<_>>().into_iter().collect();
-        if lifts.len() > CONTROL_IDS_MAX {
-            return Ok(Err(Refusal::TooManyRemovals(lifts.len())));
-        }
+        let lifts = match to_lift(&standing, user, rank, CONTROL_IDS_MAX) {
+            Ok(lifts) => lifts,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         let grant = Control::Grant(Grant { user, rank, lifts });
         Ok(self.rule_under(room, &standing, &grant)?.map(|more| [ids, more].concat()))
     }
@@ -111,8 +111,9 @@ impl Desk<'_, '_> {
         let Some(live) = self.rooms.find(room) else { return Ok(Vec::new()) };
         let logs = standing.state.logs_of(user);
         let covered = logs.into_iter().filter(|(_, _, rank)| *rank > standing.rank);
-        let mut cuts: Vec<(u64, Cut)> = Vec::new();
+        let mut pairs: Vec<(u64, Vec<Cut>)> = Vec::new();
         for (author, grant, _) in covered {
+            let mut pair = (0, Vec::new());
             for class in [Class::Control, Class::Content] {
                 let log = Log { class, author, grant };
                 let Some((tips, clock)) = self.batch.tips(standing.number, &log)? else { continue };
@@ -120,20 +121,28 @@ impl Desk<'_, '_> {
                     Class::Control => below_blind_closing(&live.control, &log),
                     Class::Content => u64::MAX,
                 };
-                cuts.extend(self.batch.cut(log, tips, seq_max)?.map(|cut| (clock, cut)));
+                pair.0 = clock.max(pair.0);
+                pair.1.extend(self.batch.cut(log, tips, seq_max)?);
             }
+            pairs.push(pair);
         }
-        cuts.sort_unstable_by_key(|(clock, _)| std::cmp::Reverse(*clock));
-        let mut cuts: Vec<Cut> = cuts.into_iter().take(CUTS_MAX).map(|(_, cut)| cut).collect();
-        cuts.sort_unstable();
-        Ok(cuts)
+        Ok(fitting(pairs))
     }
+}
+
+/// Of cuts, each with those of its device and grant and the clock of the newest word under them, as many as one removal can
+/// name, newest first. What lets a device in is never without what it said, nor the other way round.
+pub(crate) fn fitting(mut pairs: Vec<(u64, Vec<Cut>)>) -> Vec<Cut> {
+    pairs.sort_unstable_by_key(|(clock, _)| std::cmp::Reverse(*clock));
+    let mut cuts: Vec<Cut> = pairs.into_iter().take(CUTS_MAX / 2).flat_map(|(_, pair)| pair).collect();
+    cuts.sort_unstable();
+    cuts
 }
 
 /// The place in a control log up to which a removal keeps it: below a closing that lists joins which nobody here has seen.
 /// They could be made up later, by whoever is being removed.
 pub(crate) fn below_blind_closing(set: &ControlSet, log: &Log) -> u64 {
-    let blind = set.events().filter(|event| event.log == *log).filter(|event| match &event.control {
+    let blind = set.events_of(log).filter(|event| match &event.control {
         Control::CloseInvite(close) => close.joins.iter().any(|join| set.event(*join).is_none()),
         _ => false,
     });
@@ -154,6 +163,20 @@ fn may_remove(standing: &Standing, user: UserId, us: UserId) -> Option<Refusal> 
             Some(Refusal::NeedsRank { theirs: theirs.number(), ours: standing.rank.number() })
         }
         _ => None,
+    }
+}
+
+/// The removals that a grant of this rank by us has to lift, ascending.
+fn to_lift(standing: &Standing, user: UserId, rank: Rank, max: usize) -> Result<Vec<EventId>, Refusal> {
+    let in_the_way = standing.state.revokes_of(user).into_iter().filter(|(_, by)| *by < rank);
+    let (lifts, too_strong): (Vec<_>, Vec<_>) = in_the_way.partition(|(_, by)| standing.rank <= *by);
+    if let Some(by) = too_strong.iter().map(|(_, by)| *by).min() {
+        return Err(Refusal::NeedsRole { needs: by.role(), are: standing.rank.role() });
+    }
+    let lifts: BTreeSet<EventId> = lifts.into_iter().map(|(id, _)| id).collect();
+    match lifts.len() <= max {
+        true => Ok(lifts.into_iter().collect()),
+        false => Err(Refusal::TooManyRemovals(lifts.len())),
     }
 }
 

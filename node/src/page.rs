@@ -1,5 +1,6 @@
 //! Pages of a room's timeline as screens show them: each message as it looks now, and gaps where history is missing.
 
+use crate::adoption;
 use crate::api::types as api;
 use crate::clock::now_ms;
 use crate::effective;
@@ -7,12 +8,12 @@ use crate::handle::{NodeError, NodeHandle};
 use crate::rooms::RoomView;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
-use tidings_protocol::content::Content;
+use tidings_protocol::content::{Content, kind};
 use tidings_protocol::event::{Body, Hlc};
 use tidings_protocol::id::{DeviceId, EventId, UserId};
 use tidings_protocol::limits::WITHHELD_AFTER_MS;
 use tidings_protocol::log::Log;
-use tidings_storage::{Direction, LogRow, Position, StorageError, StoredEvent, TimelineEntry};
+use tidings_storage::{Direction, LogRow, Position, StorageError, Store, StoredEvent, TimelineEntry};
 
 /// From where to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,45 @@ impl NodeHandle {
         limit: usize,
         blocked: Blocked,
     ) -> Result<Vec<api::Line>, NodeError> {
+        let shown = |event: &StoredEvent| -> Result<bool, StorageError> {
+            Ok(blocked == Blocked::Shown || self.shows(view, event)?)
+        };
+        let at = |place: &TimelineEntry| Ok(self.event_at(view, place)?.into_iter().collect());
+        let found = self.scan(view, from, limit, at, shown)?;
+        self.lines(view, found)
+    }
+
+    /// At most `limit` messages that are held and do not count, oldest first, each with the reason.
+    ///
+    /// # Errors
+    /// `NodeError::NotFound` for an event that is not here.
+    pub fn void_page(&self, view: &RoomView, from: From, limit: usize) -> Result<Vec<api::Line>, NodeError> {
+        let store = &self.manager.store;
+        let at = |place: &TimelineEntry| {
+            let events = place.numbers.iter().map(|number| store.event(*number));
+            events.filter_map(Result::transpose).collect()
+        };
+        let void = |event: &StoredEvent| Ok(adoption::why_void(store, view, event)?.is_some());
+        let mut names = Names::default();
+        let mut lines = Vec::new();
+        for event in self.scan(view, from, limit, at, void)? {
+            let why = adoption::why_void(store, view, &event)?;
+            let mut message = self.message(view, event, &mut names)?;
+            message.void = why.map(str::to_owned);
+            lines.push(api::Line::Message(Box::new(message)));
+        }
+        Ok(lines)
+    }
+
+    /// At most `limit` events of a timeline that pass, oldest first.
+    fn scan(
+        &self,
+        view: &RoomView,
+        from: From,
+        limit: usize,
+        at_place: impl Fn(&TimelineEntry) -> Result<Vec<StoredEvent>, StorageError>,
+        passes: impl Fn(&StoredEvent) -> Result<bool, StorageError>,
+    ) -> Result<Vec<StoredEvent>, NodeError> {
         let (mut at, direction) = match from {
             From::Newest => (Position::LAST, Direction::Older),
             From::Before(id) => (self.position(id)?, Direction::Older),
@@ -67,9 +107,10 @@ impl NodeHandle {
             let Some(last) = places.last() else { break };
             at = last.position;
             for place in &places {
-                if found.len() < limit {
-                    let event = self.event_at(view, place)?;
-                    found.extend(event.filter(|event| blocked == Blocked::Shown || self.shows(view, event)));
+                for event in at_place(place)? {
+                    if found.len() < limit && passes(&event)? {
+                        found.push(event);
+                    }
                 }
             }
             looked_at += places.len();
@@ -80,15 +121,22 @@ impl NodeHandle {
         if direction == Direction::Older {
             found.reverse();
         }
-        self.lines(view, found)
+        Ok(found)
     }
 
-    /// Whether an event is shown: its author is not blocked.
-    fn shows(&self, view: &RoomView, event: &StoredEvent) -> bool {
-        view.state.content_author(&event.log).map_or(true, |user| !self.manager.people.is_blocked(user))
+    /// Whether an event is shown: neither its author nor the one for whom they stand is blocked.
+    fn shows(&self, view: &RoomView, event: &StoredEvent) -> Result<bool, StorageError> {
+        let people = &self.manager.people;
+        if !people.blocks_anybody() {
+            return Ok(true);
+        }
+        let is_shown = |user: Option<UserId>| user.is_none_or(|user| !people.is_blocked(user));
+        let quoted = Store::quoted(event).map(|adopted| view.state.speaker(adopted.author, adopted.grant));
+        Ok(is_shown(view.state.content_author(&event.log).ok()) && is_shown(quoted.flatten()))
     }
 
-    /// The places of a timeline, at most `limit`, without those of people who are blocked here.
+    /// The places of a timeline, at most `limit`, where something is shown: not those of people who are blocked here, nor
+    /// those of which nothing counts.
     pub(crate) fn shown_places(
         &self,
         view: &RoomView,
@@ -96,16 +144,28 @@ impl NodeHandle {
         direction: Direction,
         limit: usize,
     ) -> Result<Vec<TimelineEntry>, NodeError> {
-        if !self.manager.people.blocks_anybody() {
-            return Ok(self.manager.store.timeline(view.number, from, direction, limit)?);
+        let store = &self.manager.store;
+        if !self.manager.people.blocks_anybody() && view.state.takes_nothing_away() {
+            return Ok(store.timeline(view.number, from, direction, limit)?);
         }
-        let mut shown = Vec::new();
-        for place in self.manager.store.timeline(view.number, from, direction, limit.max(BLOCKED_LOOKED_AT))? {
-            if shown.len() < limit && self.event_at(view, &place)?.is_some_and(|event| self.shows(view, &event)) {
-                shown.push(place);
+        let (mut shown, mut at, mut looked_at) = (Vec::new(), from, 0);
+        loop {
+            let places = store.timeline(view.number, at, direction, limit.max(PLACES_AT_ONCE))?;
+            let is_last = places.len() < limit.max(PLACES_AT_ONCE);
+            looked_at += places.len();
+            for place in places {
+                at = place.position;
+                let event = if shown.len() < limit { self.event_at(view, &place)? } else { None };
+                if let Some(event) = event
+                    && self.shows(view, &event)?
+                {
+                    shown.push(place);
+                }
+            }
+            if is_last || shown.len() >= limit || looked_at >= HIDDEN_LOOKED_AT {
+                return Ok(shown);
             }
         }
-        Ok(shown)
     }
 
     fn position(&self, id: EventId) -> Result<Position, NodeError> {
@@ -113,13 +173,18 @@ impl NodeHandle {
         event.map(|e| e.position()).ok_or_else(|| NodeError::NotFound(format!("there is no message \"{id}\" here")))
     }
 
-    /// The event to show at a place: of those that count, the one with the smallest id.
+    /// The event to show at a place: of those that count, the one with the smallest id. One that stands for a message is
+    /// shown while that does not count.
     fn event_at(&self, view: &RoomView, place: &TimelineEntry) -> Result<Option<StoredEvent>, StorageError> {
         let mut best: Option<StoredEvent> = None;
         for number in &place.numbers {
             let Some(event) = self.manager.store.event(*number)? else { continue };
             let counts = effective::author_of(&self.manager.store, view, &event)?.is_some();
-            if counts && best.as_ref().is_none_or(|b| event.id < b.id) {
+            let shows = match Store::quoted(&event) {
+                Some(adopted) => adoption::shown_author(&self.manager.store, view, &adopted)?.is_some(),
+                None => event.kind != kind::ADOPTED,
+            };
+            if counts && shows && best.as_ref().is_none_or(|b| event.id < b.id) {
                 best = Some(event);
             }
         }
@@ -152,20 +217,24 @@ impl NodeHandle {
     }
 
     fn message(&self, view: &RoomView, event: StoredEvent, names: &mut Names) -> Result<api::Message, NodeError> {
-        let user = view.state.content_author(&event.log).unwrap_or(UserId(event.log.author.0));
+        let speaker = |author, grant| view.state.speaker(author, grant).unwrap_or(UserId(author.0));
+        let by = view.state.content_author(&event.log).unwrap_or_else(|_| speaker(event.log.author, event.log.grant));
         let erased =
             matches!(event.body, Body::Erased) || view.state.erasure(&event.log, event.seq, event.id).is_some();
-        let content = match &event.body {
-            Body::Kept(payload) if !erased => Content::decode(event.kind, &payload.bytes).ok(),
-            _ => None,
-        };
+        let mut content = event.content().filter(|_| !erased);
+        let (mut user, mut device, mut adopted) = (by, event.log.author, None);
+        if let Some(Content::Adopted(quoted)) = content {
+            (user, device, content) = (speaker(quoted.author, quoted.grant), quoted.author, quoted.said());
+            let (name, message) = (names.of(self, view, by)?, quoted.message.to_string());
+            adopted = Some(api::Adoption { user: by.to_string(), name, message });
+        }
         let looks = self.looks(view, event.id, user)?;
         let mut message = api::Message {
             id: event.id.to_string(),
             room: view.row.room.to_string(),
             user: user.to_string(),
             name: names.of(self, view, user)?,
-            device: event.log.author.to_string(),
+            device: device.to_string(),
             ms: Hlc(event.clock).ms(),
             kind: "text".to_owned(),
             text: String::new(),
@@ -173,12 +242,14 @@ impl NodeHandle {
             thread: None,
             edited: false,
             erased,
-            hidden: self.hidden(view, user, event.log.author, event.hlc)?,
+            hidden: self.hidden(view, by, event.log.author, event.hlc)?,
+            void: None,
+            adopted,
             imported: None,
             reactions: looks.reactions.into_iter().filter(|(_, users)| !users.is_empty()).collect(),
             file: None,
-            delivery: self.delivery(view, &event, user),
-            read_by: self.read_by(view, &event, user),
+            delivery: self.delivery(view, &event, by),
+            read_by: self.read_by(view, &event, by),
             verified: true,
             cursor: event.number,
             known: self.known(view, user)?,
@@ -318,7 +389,9 @@ fn gap_below(view: &RoomView, event: &StoredEvent, row: &LogRow) -> Option<api::
 
 /// Places that one page looks at, where most of them are of people who are blocked.
 const PLACES_MAX: usize = 50_000;
-/// Newest messages among which the newest of somebody who is not blocked is looked for.
-const BLOCKED_LOOKED_AT: usize = 100;
-/// Edits and reactions of one message that are looked at.
-const RELATIONS_MAX: usize = 1024;
+/// Places looked at in one go where some may not be shown.
+const PLACES_AT_ONCE: usize = 100;
+/// And altogether, where most are not.
+const HIDDEN_LOOKED_AT: usize = 2_000;
+/// Edits and reactions of one message by one log that are looked at.
+const RELATIONS_MAX: usize = 64;

@@ -49,7 +49,14 @@ fn in_room(node: &NodeHandle, view: &RoomView, text: &str) -> Result<UserId, Nod
         }
     }
     match called.as_slice() {
-        [one] => Ok(*one),
+        // Who only looks like another is meant by nobody who types a name.
+        [one] => match node.doubles(view)?.of(*one) {
+            Some(other) => Err(NodeError::Ambiguous {
+                given: text.to_owned(),
+                candidates: vec![one.to_string(), format!("{other} (the first one who was called so)")],
+            }),
+            None => Ok(*one),
+        },
         [] => Err(NodeError::NotFound(format!(
             "nobody is called \"{text}\" in this room: `tidings room members` shows who is there"
         ))),

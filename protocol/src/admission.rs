@@ -42,8 +42,8 @@ pub enum Rejection {
     /// The payload is not of the kind that the header says.
     #[error("the payload does not read: {0}")]
     Payload(#[from] CodecError),
-    /// A certificate or join proof in it is forged.
-    #[error("a certificate or join proof in it is false")]
+    /// A certificate, join proof or quoted message in it is forged.
+    #[error("a certificate, join proof or quoted message in it is false")]
     Forged(#[from] BadSignature),
     /// An event of another room, or a join that names no invite.
     #[error("it does not belong to this room")]
@@ -105,6 +105,9 @@ pub fn admit_content(event: &VerifiedEvent, state: &RoomState) -> (Admission, Op
     }
     match event.body() {
         Body::Kept(payload) => match Content::decode(event.header().kind, &payload.bytes) {
+            Ok(Content::Adopted(adopted)) if adopted.verify(event.room()).is_err() => {
+                (Admission::Reject(Rejection::Forged(BadSignature)), None)
+            }
             Ok(content) => (Admission::Admit, Some(content)),
             Err(error) => (Admission::Reject(error.into()), None),
         },

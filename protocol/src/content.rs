@@ -1,5 +1,6 @@
 //! What a content payload can say. Unknown kinds are kept and shown as such; a known kind that does not read is false.
 
+use crate::adopted::Adopted;
 use crate::codec::{Canonical, CodecError, Reader, Writer, decode, encode};
 use crate::id::{EventId, RoomId, UserId};
 use crate::limits::{IMPORT_LABEL_LEN_MAX, MENTIONS_MAX, NAME_LEN_MAX, PAYLOAD_LEN_MAX, REACTION_LEN_MAX};
@@ -23,6 +24,8 @@ pub mod kind {
     pub const DEVICE: u16 = 8;
     /// In a self-room: records for the user's devices alone.
     pub const SEALED: u16 = 9;
+    /// A message that a cut took away, quoted with its proof.
+    pub const ADOPTED: u16 = 10;
 }
 
 /// A content payload, read.
@@ -71,6 +74,8 @@ pub enum Content {
     },
     /// Records for the user's devices.
     Sealed(Sealed),
+    /// A message that does not count any more, and for which the author of this stands.
+    Adopted(Box<Adopted>),
     /// A kind of a later version: kept, and shown as unknown.
     Unknown {
         /// Its number.
@@ -145,19 +150,28 @@ impl Content {
             Content::Profile { .. } => kind::PROFILE,
             Content::Device { .. } => kind::DEVICE,
             Content::Sealed(_) => kind::SEALED,
+            Content::Adopted(_) => kind::ADOPTED,
             Content::Unknown { kind } => *kind,
         }
     }
 
     /// Whether this stands in the timeline by itself, rather than changing how another message looks.
     pub fn is_message(&self) -> bool {
-        matches!(self, Content::Text(_) | Content::Reply { .. } | Content::Imported(_) | Content::Unknown { .. })
+        matches!(
+            self,
+            Content::Text(_)
+                | Content::Reply { .. }
+                | Content::Imported(_)
+                | Content::Adopted(_)
+                | Content::Unknown { .. }
+        )
     }
 
-    /// The message whose looks this changes.
+    /// The message whose looks this changes, or that it brings back.
     pub fn target(&self) -> Option<EventId> {
         match self {
             Content::Edit { target, .. } | Content::Reaction { target, .. } => Some(*target),
+            Content::Adopted(adopted) => Some(adopted.message),
             _ => None,
         }
     }
@@ -189,6 +203,7 @@ impl Content {
             }
             Content::Device { sealing } => sealing.write(&mut w),
             Content::Sealed(sealed) => sealed.write(&mut w),
+            Content::Adopted(adopted) => adopted.write(&mut w),
             Content::Unknown { .. } => {}
         }
         w.into_bytes()
@@ -219,6 +234,7 @@ impl Content {
             }
             kind::DEVICE => decode(bytes, PAYLOAD_LEN_MAX).map(|sealing| Content::Device { sealing }),
             kind::SEALED => decode(bytes, PAYLOAD_LEN_MAX).map(Content::Sealed),
+            kind::ADOPTED => decode(bytes, PAYLOAD_LEN_MAX).map(|adopted| Content::Adopted(Box::new(adopted))),
             kind => Ok(Content::Unknown { kind }),
         }
     }

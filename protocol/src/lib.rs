@@ -1,7 +1,7 @@
 //! What tidings nodes say to one another, as pure functions: no I/O, no clock, no async, no randomness of its own.
 //! Time, entropy and what is held come in as arguments; verdicts and bytes go out.
 //!
-//! Keys make certificates (`identity`), certificates speak events (`event`, `content`), events stand in logs (`log`),
+//! Keys make certificates (`identity`), certificates speak events (`event`, `content`, `adopted`), events stand in logs (`log`),
 //! control logs make a room (`control`, `admission`), and two nodes compare what they hold (`wire`, `sync`). Beside the
 //! history stand beacons, of which the newest is enough (`beacon`, `slots`). Who people are to one another is told by
 //! `verification`, `lookalike` and `at_name`. A user's own room holds what their devices share (`account`, `sealed`), and
@@ -9,6 +9,7 @@
 
 pub mod account;
 pub mod admission;
+pub mod adopted;
 pub mod at_name;
 pub mod beacon;
 pub mod codec;

@@ -128,12 +128,13 @@ impl LogState {
     /// # Errors
     /// `LogError::TooManyBranches`; nothing has changed then.
     pub fn insert(&mut self, run: Run, now_ms: u64) -> Result<(), LogError> {
-        let fills = self.holes.iter().any(|h| h.top.id == run.top.id);
+        // By its place as well: who names it at another one names what is not there.
+        let fills = self.holes.iter().any(|h| h.top == run.top);
         let extends = self.tips.iter().position(|t| run.prev_held && t.id == run.prev);
         if !fills && extends.is_none() && self.tips.len() >= TIPS_PER_LOG_MAX {
             return Err(LogError::TooManyBranches);
         }
-        self.holes.retain(|h| h.top.id != run.top.id);
+        self.holes.retain(|h| h.top != run.top);
         match extends {
             Some(at) => drop(self.tips.remove(at)),
             None if run.first_seq == 1 => {
@@ -154,7 +155,7 @@ impl LogState {
 
     fn open_hole(&mut self, run: Run, now_ms: u64) {
         let top = Tip { seq: run.first_seq - 1, id: run.prev };
-        if self.holes.iter().any(|h| h.top.id == top.id) {
+        if self.holes.iter().any(|h| h.top == top) {
             self.forked = true;
             return;
         }

@@ -1,7 +1,7 @@
 //! Appending verified events to a log, with every index that they need, in the batch at hand.
 
 use crate::batch::{Batch, NewEvent, Place};
-use crate::error::StorageError;
+use crate::error::{Damage, StorageError};
 use crate::events::from_payload;
 use crate::key::{self, LogNumber, Position, RoomNumber};
 use crate::logs::LogRow;
@@ -107,13 +107,13 @@ impl Batch<'_> {
         Ok(out)
     }
 
-    /// The number and log of an event in the store or in this batch.
-    fn held(&self, id: EventId) -> Result<Option<(u64, LogNumber)>, StorageError> {
+    /// The number of an event in the store or in this batch, if it is at this place of this log.
+    fn held_at(&self, id: EventId, log: LogNumber, seq: u64) -> Result<Option<u64>, StorageError> {
         if let Some(new) = self.new_events.get(&id) {
-            return Ok(Some((new.number, new.row.log)));
+            return Ok((new.row.log == log && new.row.seq == seq).then_some(new.number));
         }
         let Some(number) = self.store().number_of(id)? else { return Ok(None) };
-        Ok(self.store().event_row(number)?.map(|row| (number, row.log)))
+        Ok(self.store().event_row(number)?.filter(|row| row.log == log && row.seq == seq).map(|_| number))
     }
 
     fn append_run(
@@ -127,9 +127,11 @@ impl Batch<'_> {
         let log = first.event.log();
         let mut row = self.log_row(room, &log)?;
         let prev = first.event.header().prev;
-        // A predecessor in another log is a lie, and stays missing in this one.
-        let prev_held = if prev == EventId::ZERO { None } else { self.held(prev)? };
-        let prev_number = prev_held.filter(|(_, log)| *log == row.number).map(|(number, _)| number);
+        // A predecessor in another log, or not just below, is a lie, and stays missing.
+        let prev_number = match first.event.header().seq.checked_sub(1) {
+            Some(below) if prev != EventId::ZERO => self.held_at(prev, row.number, below)?,
+            _ => None,
+        };
         let run = Run {
             first_seq: first.event.header().seq,
             prev,
@@ -195,7 +197,7 @@ impl Batch<'_> {
         self.put(Family::Log, &key::log(log.number, header.seq, number), &[])?;
         match header.class {
             Class::Control => self.put(Family::Control, &key::control(room, number), &[]),
-            Class::Content => self.index_content(room, entry, number, place),
+            Class::Content => self.index_content(room, entry, number, log.number, place),
         }
     }
 
@@ -204,14 +206,15 @@ impl Batch<'_> {
         room: RoomNumber,
         entry: &Entry<'_>,
         number: u64,
+        log: LogNumber,
         place: Position,
     ) -> Result<(), StorageError> {
         if stands_in_timeline(entry) {
-            self.put_place(key::timeline(room, place), number)?;
+            self.put_place(key::timeline(room, place), number, log)?;
         }
         match entry.content {
             Some(Content::Imported(record)) if place.clock != claimed_clock(record) => {
-                self.put_place(key::claimed(room, claimed_position(record)), number)?;
+                self.put_place(key::claimed(room, claimed_position(record)), number, log)?;
             }
             Some(Content::Profile { name, home }) => {
                 if let Some(user) = entry.user {
@@ -227,11 +230,19 @@ impl Batch<'_> {
         }
     }
 
-    fn put_place(&mut self, place: [u8; 20], number: u64) -> Result<(), StorageError> {
+    /// Lists an event at a place of the timeline, beside those of other logs: whoever writes the same again and again does
+    /// not keep others from standing there.
+    fn put_place(&mut self, place: [u8; 20], number: u64, log: LogNumber) -> Result<(), StorageError> {
         self.load_places(std::iter::once(place))?;
+        let store = self.store().clone();
         let place = self.places.entry(place).or_default();
-        if place.numbers.len() < SAME_PLACE_MAX {
+        while let Some(held) = place.numbers.get(place.logs.len()) {
+            place.logs.push(store.event_row(*held)?.ok_or(Damage::Missing("an event of the timeline"))?.log);
+        }
+        let of_log = place.logs.iter().filter(|other| **other == log).count();
+        if place.numbers.len() < SAME_PLACE_MAX && of_log < SAME_LOG_MAX {
             place.numbers.push(number);
+            place.logs.push(log);
             place.changed = true;
         }
         Ok(())
@@ -249,7 +260,7 @@ impl Batch<'_> {
         }
         self.places.reserve(unknown.len());
         for (place, numbers) in unknown.into_iter().zip(loaded) {
-            self.places.insert(place, Place { numbers, changed: false });
+            self.places.insert(place, Place { numbers, ..Place::default() });
         }
         Ok(())
     }
@@ -272,7 +283,7 @@ fn stands_in_timeline(entry: &Entry<'_>) -> bool {
         Some(content) => content.is_message(),
         None => !matches!(
             entry.event.header().kind,
-            kind::EDIT | kind::REACTION | kind::PROFILE | kind::DEVICE | kind::SEALED
+            kind::EDIT | kind::REACTION | kind::PROFILE | kind::DEVICE | kind::SEALED | kind::ADOPTED
         ),
     }
 }
@@ -287,9 +298,15 @@ fn place(entry: &Entry<'_>, now_ms: u64) -> Position {
         Some(Content::Imported(record)) => {
             Position { clock: claimed_clock(record).min(clock), tie: key::prefix(&record.source_id()) }
         }
+        // Where the message would stand, that no page shows both.
+        Some(Content::Adopted(adopted)) => {
+            Position { clock: adopted.hlc().0.min(clock), tie: key::id(adopted.message) }
+        }
         _ => Position { clock, tie: key::id(entry.event.id()) },
     }
 }
 
 /// Events that one place of the timeline lists: imports of the same record, or ids with the same beginning.
-const SAME_PLACE_MAX: usize = 8;
+const SAME_PLACE_MAX: usize = 64;
+/// Of one log.
+const SAME_LOG_MAX: usize = 4;

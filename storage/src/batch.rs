@@ -117,6 +117,8 @@ fn sorted<K: Ord, V>(rows: HashMap<K, V>) -> Vec<(K, V)> {
 #[derive(Default)]
 pub(crate) struct Place {
     pub(crate) numbers: Vec<u64>,
+    /// The log of each, once that was asked for.
+    pub(crate) logs: Vec<LogNumber>,
     pub(crate) changed: bool,
 }
 
@@ -214,17 +216,24 @@ impl Batch<'_> {
         Ok(held.filter(|number| !self.rooms.contains_key(number)))
     }
 
-    /// Marks logs of which anything is held as moved, so that peers are told: what counts of them has changed.
+    /// Marks logs of which anything is held as moved, so that peers are told: what counts of them has changed. Returns how
+    /// many there are.
     ///
     /// # Errors
     /// `Rocks`, `Damaged`.
-    pub fn touch<'l>(&mut self, room: RoomNumber, logs: impl IntoIterator<Item = &'l Log>) -> Result<(), StorageError> {
+    pub fn touch<'l>(
+        &mut self,
+        room: RoomNumber,
+        logs: impl IntoIterator<Item = &'l Log>,
+    ) -> Result<usize, StorageError> {
+        let mut touched = 0;
         for log in logs {
             if let Some(row) = self.held_log_row(room, log)? {
                 self.put_log_row(room, log, row)?;
+                touched += 1;
             }
         }
-        Ok(())
+        Ok(touched)
     }
 
     /// Hides a content event. With `due_ms` 0 its payload goes now, if it is held; otherwise it is due then.

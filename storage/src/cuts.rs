@@ -47,7 +47,7 @@ impl Batch<'_> {
                 step *= 2;
             }
             let below = walk.below(number, row.prev)?;
-            next = below.filter(|(_, below)| below.log == row.log && below.seq + 1 == row.seq);
+            next = below.filter(|(_, below)| below.log == row.log && below.seq.checked_add(1) == Some(row.seq));
         }
         Ok(named)
     }

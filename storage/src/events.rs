@@ -1,10 +1,12 @@
 //! Reading events back: by number, by id, in order of arrival, and what changes how a message looks.
 
 use crate::error::{Damage, StorageError};
-use crate::key::{self, Position, RoomNumber};
+use crate::key::{self, LogNumber, Position, RoomNumber};
 use crate::row::{EventRow, Prev};
 use crate::schema::Family;
 use crate::store::Store;
+use std::collections::HashMap;
+use tidings_protocol::content::Content;
 use tidings_protocol::event::{Body, Class, Header, Hlc, Payload, SignedEvent};
 use tidings_protocol::id::{EventId, RoomId};
 use tidings_protocol::identity::Signature;
@@ -144,18 +146,27 @@ impl Store {
         rows.map(|row| Ok(EventRow::from_bytes(&row?.1)?.hlc)).collect()
     }
 
-    /// The events that change how `target` looks, in order of arrival, at most `max`.
+    /// The events that change how `target` looks, or stand for it, in order of arrival: of each log the newest `max`, so that
+    /// no log takes the place of another's.
     ///
     /// # Errors
     /// `Rocks`, `Damaged`.
     pub fn relations(&self, room: RoomNumber, target: EventId, max: usize) -> Result<Vec<StoredEvent>, StorageError> {
         let prefix = key::relation_prefix(room, target.as_bytes());
+        let last = [prefix.as_slice(), &[0xff; 8]].concat();
+        let mut of_log: HashMap<LogNumber, usize> = HashMap::new();
         let mut out = Vec::new();
-        for entry in self.scan(Family::Relation, &prefix, &prefix)?.take(max) {
+        for entry in self.scan_back(Family::Relation, &prefix, &last)?.take(RELATIONS_LOOKED_AT) {
             let (key_bytes, _) = entry?;
             let number = key::to_number(key_bytes.get(prefix.len()..).unwrap_or_default(), "relation key")?;
-            out.extend(self.event(number)?);
+            let Some(row) = self.event_row(number)? else { continue };
+            let count = of_log.entry(row.log).or_default();
+            *count += 1;
+            if *count <= max {
+                out.push(self.with_body(number, row)?);
+            }
         }
+        out.reverse();
         Ok(out)
     }
 
@@ -256,16 +267,21 @@ impl Store {
 }
 
 impl StoredEvent {
+    /// What it says; `None` for control events, and where its payload was erased.
+    pub fn content(&self) -> Option<Content> {
+        match &self.body {
+            Body::Kept(payload) if self.log.class == Class::Content => Content::decode(self.kind, &payload.bytes).ok(),
+            _ => None,
+        }
+    }
+
     /// Its place in the room's timeline; for an imported record, with its source id where the payload still tells it.
     pub fn position(&self) -> Position {
-        let mut tie = key::id(self.id);
-        if self.log.class == Class::Content
-            && let Body::Kept(payload) = &self.body
-            && let Ok(tidings_protocol::content::Content::Imported(imported)) =
-                tidings_protocol::content::Content::decode(self.kind, &payload.bytes)
-        {
-            tie = key::prefix(&imported.source_id());
-        }
+        let tie = match self.content() {
+            Some(Content::Imported(imported)) => key::prefix(&imported.source_id()),
+            Some(Content::Adopted(adopted)) => key::id(adopted.message),
+            _ => key::id(self.id),
+        };
         Position { clock: self.clock, tie }
     }
 }
@@ -279,6 +295,8 @@ pub(crate) fn from_payload(payload: &Payload) -> Vec<u8> {
     [payload.salt.as_slice(), &payload.bytes].concat()
 }
 
+/// Edits and reactions of one message that are looked at, newest first.
+const RELATIONS_LOOKED_AT: usize = 65_536;
 /// Events of last arrival that tell where the clock stood.
 const RECENT_EVENTS: usize = 64;
 

@@ -107,11 +107,26 @@ impl Store {
         for cut in cuts {
             named.push(self.named(row.number, cut)?);
         }
-        if row.state.is_forked() {
+        if !self.is_line(row)? {
             self.kept_of_tree(row.number, cuts, &named)
         } else {
             Ok(kept_of_line(row, cuts, &named))
         }
+    }
+
+    /// Whether what is held of a log is one line, broken by holes, as far as anybody can tell. Two branches with a hole below
+    /// one of them share a number with that hole.
+    fn is_line(&self, row: &LogRow) -> Result<bool, StorageError> {
+        let holes = row.state.holes();
+        if row.state.is_forked() || holes.windows(2).any(|pair| pair[0].top.seq == pair[1].top.seq) {
+            return Ok(false);
+        }
+        for hole in holes {
+            if !self.numbers_at(row.number, hole.top.seq)?.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The events that a cut names and that are held in this log.
@@ -144,7 +159,7 @@ impl Store {
                         break;
                     }
                     let below = walk.below(number, row.prev)?;
-                    next = below.filter(|(_, below)| below.log == log && below.seq + 1 == row.seq);
+                    next = below.filter(|(_, below)| below.log == log && below.seq.checked_add(1) == Some(row.seq));
                 }
             }
             for (number, seq) in on_the_way {
@@ -166,8 +181,10 @@ impl Store {
 
     fn remember_kept(&self, log: LogNumber, found: Remembered) {
         let mut known = self.kept_logs().lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= KEPT_LOGS_MAX {
-            known.clear();
+        if known.len() >= KEPT_LOGS_MAX
+            && let Some(one) = known.keys().next().copied()
+        {
+            known.remove(&one);
         }
         known.insert(log, found);
     }

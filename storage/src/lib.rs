@@ -3,6 +3,7 @@
 //! One `Store` is open per folder; anybody may read through it, one `Writer` writes, one `Batch` at a time, atomically.
 //! What can be derived is rebuilt from events, never repaired in place. This is the only crate that names rocksdb.
 
+mod adopt;
 mod append;
 mod batch;
 mod beacons;

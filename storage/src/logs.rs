@@ -107,6 +107,13 @@ impl Store {
         Ok((held_in == room).then_some(log))
     }
 
+    /// The local numbers of the events of a log that have this seq.
+    pub(crate) fn numbers_at(&self, log: LogNumber, seq: u64) -> Result<Vec<u64>, StorageError> {
+        let from = key::log(log, seq, 0);
+        let rows = self.scan(Family::Log, &from[..12], &from)?;
+        rows.map(|row| key::to_number(row?.0.get(12..).unwrap_or_default(), "log key").map_err(Into::into)).collect()
+    }
+
     /// The local numbers of a log's events, by seq; forks lie side by side.
     pub(crate) fn numbers_of_log(
         &self,

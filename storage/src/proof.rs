@@ -186,7 +186,7 @@ impl Proof {
         match &mut self.at {
             Some(at) if at.log == log && at.seq == seq => Ok(()),
             Some(at) if at.log == log && at.seq < seq => {
-                let adjacent = at.seq + 1 == seq;
+                let adjacent = at.seq.checked_add(1) == Some(seq);
                 at.check(&at.below)?;
                 at.below = std::mem::take(&mut at.here);
                 if !adjacent {

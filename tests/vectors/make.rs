@@ -11,6 +11,7 @@ use super::parts::{
 };
 use serde_json::{Value, json};
 use tidings_protocol::account::{Bundle, Entry, Record, RoomRecord, self_room};
+use tidings_protocol::adopted::Adopted;
 use tidings_protocol::codec::encode;
 use tidings_protocol::content::{Content, Imported, Text};
 use tidings_protocol::control::cut::Cut;
@@ -24,7 +25,7 @@ use tidings_protocol::id::{EventId, RoomId};
 use tidings_protocol::identity::{DeviceKey, InviteSecret, RecoveryPhrase};
 use tidings_protocol::link::InviteLink;
 use tidings_protocol::log::Log;
-use tidings_protocol::range::sign_run;
+use tidings_protocol::range::{Range, Row, sign_run};
 use tidings_protocol::sealed::{Place, Sealed};
 
 /// Two records of Carol's, sealed in her self-room by her device to itself and to her words.
@@ -212,11 +213,23 @@ impl Story {
             &[],
         );
         self.say(carol, "sealed", Content::Sealed(sealed_by_carol().0), &[]);
+        let adopted = self.adopted(first);
+        self.say(carol, "adopted", Content::Adopted(Box::new(adopted)), &[]);
         let eight: Vec<EventId> = self.verified.iter().take(8).map(VerifiedEvent::id).collect();
         self.say(carol, "empty text with 8 parents", Content::Text("".into()), &eight);
         let later = Said { kind: 999, payload: b"unread".to_vec(), fields: json!({}) };
         self.say(carol, "a later content kind", later, &[]);
         first
+    }
+
+    /// A message of Carol's, quoted with the header of the one after it, whose signature vouches for both.
+    fn adopted(&self, message: EventId) -> Adopted {
+        let at = self.verified.iter().position(|event| event.id() == message).unwrap();
+        let row = |e: &VerifiedEvent| Row::new(e.header().clone(), e.body().clone(), e.signature().copied());
+        let rows: Vec<Row> = self.verified[at..at + 2].iter().map(row).collect();
+        let (event, top) = (&self.verified[at], self.verified[at + 1].id());
+        let range = Range { first_seq: event.header().seq, prev: event.header().prev, rows };
+        Adopted::new(&event.log(), message, top, range).unwrap()
     }
 
     fn finish(&mut self, ada: &mut Pen, carol: &Pen, message: EventId) {

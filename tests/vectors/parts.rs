@@ -2,7 +2,8 @@
 //! fields, an event, a link, a range.
 
 use serde_json::{Value, json};
-use tidings_protocol::codec::encode;
+use tidings_protocol::adopted::Adopted;
+use tidings_protocol::codec::{decode, encode};
 use tidings_protocol::content::{Content, Imported, Text};
 use tidings_protocol::control::cut::Cut;
 use tidings_protocol::control::payload::{Control, Join, RoomKind};
@@ -101,8 +102,45 @@ pub fn content_fields(content: &Content) -> Value {
         Content::Profile { name, home: Some(home) } => json!({ "name": name, "has_home": 1, "home": hex(&home.0) }),
         Content::Device { sealing } => json!({ "sealing": hex(&sealing.0) }),
         Content::Sealed(sealed) => sealed_fields(&encode(sealed)),
+        Content::Adopted(adopted) => adopted_fields(adopted, &encode(&**adopted)[128..]),
         Content::Unknown { .. } => json!({}),
     }
+}
+
+/// The message's place, and the range that shows who wrote it.
+fn adopted_fields(adopted: &Adopted, range: &[u8]) -> Value {
+    let range: Range = decode(range, usize::MAX).unwrap();
+    let mut before = 0;
+    let row = |row: &Row| {
+        let hlc = row.hlc.0.wrapping_sub(before);
+        before = row.hlc.0;
+        let (kind, parents) = (row.kind, ids(&row.parents));
+        let mut fields = json!({ "kind": kind, "hlc": hlc, "parents": parents, "signed": 0 });
+        match &row.body {
+            RowBody::Kept(payload) => {
+                fields["here"] = json!(1);
+                fields["salt"] = json!(hex(&payload.salt));
+                fields["payload"] = json!(hex(&payload.bytes));
+            }
+            RowBody::Erased { len, commit } => {
+                fields["here"] = json!(0);
+                fields["length"] = json!(len);
+                fields["commitment"] = json!(hex(commit));
+            }
+        }
+        if let Some(signature) = &row.signature {
+            fields["signed"] = json!(1);
+            fields["signature"] = json!(hex(&signature.0));
+        }
+        fields
+    };
+    let rows: Vec<Value> = range.rows.iter().map(row).collect();
+    let [message, author, grant, top] =
+        [adopted.message.0, adopted.author.0, adopted.grant.0, adopted.top.0].map(|id| hex(&id));
+    json!({
+        "message": message, "author": author, "grant": grant, "top": top,
+        "seq": range.first_seq, "prev": hex(&range.prev.0), "rows": rows,
+    })
 }
 
 /// A count, a key and what is sealed to it for each recipient, and the ciphertext with its length.

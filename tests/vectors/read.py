@@ -31,7 +31,8 @@ CONTENT = {
     3: "target:[32] text:text≤49152 mentions:[32]*≤64", 4: "target:[32] emoji:filled≤64 removed:u8≤1",
     6: "source:text≤128 author:text≤128 ms:u64 order:u32 occurrence:u32 text:text≤49152",
     7: "name:text≤64 has_home:u8≤1 +home:[32]", 8: "sealing:[32]",
-    9: "recipients:(id:[32] sealed_key:[80])*≤64 ciphertext:bytes≤32784"}
+    9: "recipients:(id:[32] sealed_key:[80])*≤64 ciphertext:bytes≤32784",
+    10: f"message:[32] author:[32] grant:[32] top:[32] seq:u64 prev:[32] rows:({ROW})*≤256"}
 BEACON = "device:[32] kind:u16 hlc:u64 payload:bytes≤1024 signature:[64]"
 SIGNAL = {
     1: "event:[32] at:u64", 2: "until_ms:u64", 3: "online:u8≤1", 4: "addresses:(address:text≤256)*≤8",
@@ -61,7 +62,13 @@ def read_control(kind, data):
     return f
 
 def read_content(kind, data):
-    return read(CONTENT[kind], data)
+    f = read(CONTENT[kind], data)
+    if kind == 10:
+        need([row["here"] for row in f["rows"]] == [1] + [0] * (len(f["rows"]) - 1), "words that nobody adopts")
+        need([row["signed"] for row in f["rows"]] == [0] * (len(f["rows"]) - 1) + [1], "not signed at its top alone")
+        need(f["rows"][0]["kind"] in (1, 2), "neither a text nor a reply")
+        read_content(f["rows"][0]["kind"], f["rows"][0]["payload"])
+    return f
 
 # A function for each section: what its vectors hold besides what they are computed from.
 
@@ -88,6 +95,9 @@ def event(v, file):
     readers = ({kind: read_control for kind in CONTROL}, {kind: read_content for kind in CONTENT})
     f = readers[e["class"]].get(e["kind"], lambda kind, data: {})(e["kind"], e["payload"])
     need(e["author"] == device, "an event of another device")
+    if (e["class"], e["kind"]) == (1, 10):
+        ids = rebuilt({"class": 1, "room": e["room"], "author": f["author"], "grant": f["grant"]}, f)
+        need((ids[0], ids[-1]) == (f["message"], f["top"]), "another message, or another top")
     if "certificate" in f:
         check_certificate(f["certificate"], device)
     need("proof" not in f or e["id"] in [j["event"] for j in file["joins"]], "a Join whose proof is in no vector")
@@ -154,7 +164,18 @@ def enrolment(v, file):
     return {"proof_of_new": macs[0], "proof_of_first": macs[1], "check_code": f"{int(macs[2][:8], 16) % 10**6:06}"}
 
 def log_range(v, file):
-    r, ids, hlc = read(f"seq:u64 prev:[32] rows:({ROW})*≤1024", v["inflated"]), [], 0
+    r = read(f"seq:u64 prev:[32] rows:({ROW})*≤1024", v["inflated"])
+    ids = rebuilt(v, r)
+    seq = r["seq"] + len(ids) - 1
+    need(all(row["signed"] or (v["class"] == 1 and n % 256 and n < v["tip_seq"])
+             for n, row in enumerate(r["rows"], r["seq"])), "a signature is missing")
+    n = len(v["inflated"]) // 2  # The frames here have a content size of 4 bytes, and one raw block.
+    frame = "28b52ffda0" + n.to_bytes(4, "little").hex() + (n << 3 | 1).to_bytes(3, "little").hex()
+    return {"ids": ids, "tip_seq": seq, "tip_id": ids[-1], "chunk": frame + v["inflated"]}
+
+def rebuilt(v, r):
+    """The ids of a range's events, by its log and room; their signatures hold."""
+    ids, hlc = [], 0
     need(r["rows"], "a range without events")
     for seq, row in enumerate(r["rows"], r["seq"]):
         genesis, join = (v["class"] == 0 and row["kind"] == kind for kind in (1, 4))
@@ -166,12 +187,9 @@ def log_range(v, file):
         ids.append(read_header(header)["id"])
         need(not genesis or ids[-1] == v["room"], "another room")
         need(not (genesis or join) or ids[-1] == v["grant"], "another log")
-        need(row["signed"] or (v["class"] == 1 and seq % 256 and seq < v["tip_seq"]), "a signature is missing")
         if row["signed"]:
             check_signature(row["signature"], v["author"], "event", ids[-1])
-    n = len(v["inflated"]) // 2  # The frames here have a content size of 4 bytes, and one raw block.
-    frame = "28b52ffda0" + n.to_bytes(4, "little").hex() + (n << 3 | 1).to_bytes(3, "little").hex()
-    return {"ids": ids, "tip_seq": seq, "tip_id": ids[-1], "chunk": frame + v["inflated"]}
+    return ids
 
 def read_beacon(data):
     b = read(BEACON, data)

@@ -157,6 +157,7 @@ fn routes(node: NodeHandle, stop: watch::Sender<bool>) -> Router {
         .route("/v1/events", get(streams::events))
         .route("/v1/events/{event}/edit", post(edit))
         .route("/v1/events/{event}/erase", post(erase))
+        .route("/v1/events/{event}/adopt", post(adopt))
         .route("/v1/events/{event}/react", post(react))
         .route("/v1/stop", post(stop_node))
         .merge(people_routes::routes())
@@ -299,6 +300,9 @@ struct Page {
     /// Those of people who are blocked here, too.
     #[serde(default)]
     blocked: bool,
+    /// What does not count, and nothing else.
+    #[serde(default)]
+    void: bool,
 }
 
 async fn messages(State(node): Node, Path(room): Path<String>, Query(page): Query<Page>) -> Answer<Vec<api::Line>> {
@@ -309,8 +313,12 @@ async fn messages(State(node): Node, Path(room): Path<String>, Query(page): Quer
         (None, Some(event)) => PageFrom::After(node.event(event)?.1),
         _ => return Err(NodeError::Usage("before and after exclude one another".to_owned()).into()),
     };
+    let limit = page.limit.unwrap_or(50).clamp(1, PAGE_MAX);
+    if page.void {
+        return Ok(Json(node.void_page(&view, from, limit)?));
+    }
     let blocked = if page.blocked { Blocked::Shown } else { Blocked::Hidden };
-    Ok(Json(node.page_with(&view, from, page.limit.unwrap_or(50).clamp(1, PAGE_MAX), blocked)?))
+    Ok(Json(node.page_with(&view, from, limit, blocked)?))
 }
 
 async fn send(State(node): Node, Path(room): Path<String>, Json(body): Json<api::SendMessage>) -> Answer<api::Sent> {
@@ -323,6 +331,10 @@ async fn edit(State(node): Node, Path(event): Path<String>, Json(body): Json<api
 
 async fn erase(State(node): Node, Path(event): Path<String>) -> Answer<api::Sent> {
     Ok(Json(node.erase(&event).await?))
+}
+
+async fn adopt(State(node): Node, Path(event): Path<String>) -> Answer<api::Sent> {
+    Ok(Json(node.adopt(&event).await?))
 }
 
 async fn react(State(node): Node, Path(event): Path<String>, Json(body): Json<api::React>) -> Answer<api::Sent> {

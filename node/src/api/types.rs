@@ -176,6 +176,12 @@ pub struct Message {
     /// Why it is not shown here, though the room counts it: `device_revoked`.
     #[serde(default)]
     pub hidden: Option<String>,
+    /// Why it does not count, where that is asked for.
+    #[serde(default)]
+    pub void: Option<String>,
+    /// Who stands for it, where it does not count by itself.
+    #[serde(default)]
+    pub adopted: Option<Adoption>,
     /// Where it came from, if from elsewhere.
     pub imported: Option<Imported>,
     /// Emoji, and the users who put them.
@@ -208,6 +214,17 @@ pub struct Known {
     pub lookalike_of: Option<String>,
     /// Whether the local user has blocked them.
     pub blocked: bool,
+}
+
+/// Who stands for a message that a removal took away. The message's `id` is that of the event by which they do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Adoption {
+    /// Who.
+    pub user: String,
+    /// What they want to be called in this room.
+    pub name: String,
+    /// The message's own id.
+    pub message: String,
 }
 
 /// What an imported message claims.

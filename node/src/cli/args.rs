@@ -92,6 +92,11 @@ pub enum Command {
         /// The message.
         event: String,
     },
+    /// Stand for a message that a removal took away: it is shown again, with its author's name and mine.
+    Adopt {
+        /// The message, as `read --void` lists it.
+        event: String,
+    },
     /// Put an emoji to a message.
     React {
         /// The message.
@@ -433,6 +438,9 @@ pub struct ReadArgs {
     /// Also those of people whom I blocked.
     #[arg(long, conflicts_with = "follow")]
     pub blocked: bool,
+    /// What does not count, and why: said by somebody who was removed, and not seen by who removed them.
+    #[arg(long, conflicts_with_all = ["follow", "mark", "blocked"])]
+    pub void: bool,
 }
 
 /// Of `import`.

@@ -3,7 +3,7 @@
 use super::Context;
 use super::args::UpArgs;
 use super::exit::Failure;
-use super::output::{is_terminal, short, time};
+use super::output::{is_terminal, one_line, short, time};
 use super::rooms::duration;
 use super::run::resolve;
 use crate::account::Arrived;
@@ -57,7 +57,7 @@ pub(super) async fn list(context: &Context) -> Result<ExitCode, Failure> {
                 (_, true) => "this one",
                 _ => "",
             };
-            format!("{:<20} {:<9} since {}  {}", d.name, mark, time(d.created_ms), d.device)
+            format!("{:<20} {:<9} since {}  {}", one_line(&d.name), mark, time(d.created_ms), d.device)
         };
         devices.iter().map(line).collect::<Vec<_>>().join("\n")
     });

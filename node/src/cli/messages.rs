@@ -29,6 +29,10 @@ pub(super) async fn erase(context: &Context, event: &str) -> Result<ExitCode, Fa
     sent(context, context.client()?.post(&format!("/v1/events/{}/erase", segment(event)), &Value::Null).await?)
 }
 
+pub(super) async fn adopt(context: &Context, event: &str) -> Result<ExitCode, Failure> {
+    sent(context, context.client()?.post(&format!("/v1/events/{}/adopt", segment(event)), &Value::Null).await?)
+}
+
 pub(super) async fn react(context: &Context, event: &str, emoji: &str, remove: bool) -> Result<ExitCode, Failure> {
     let body = React { emoji: emoji.to_owned(), remove };
     sent(context, context.client()?.post(&format!("/v1/events/{}/react", segment(event)), &body).await?)
@@ -74,7 +78,8 @@ pub(super) async fn read(context: &Context, args: ReadArgs) -> Result<ExitCode, 
     let room: Room = client.get(&format!("/v1/rooms/{}", segment(&args.room))).await?;
     // The stream stands before the page is read, so that nothing falls between the two.
     let mut events = if args.follow { Some(client.events(None).await?) } else { None };
-    let mut path = format!("/v1/rooms/{}/messages?limit={}&blocked=true", room.room, args.limit);
+    let which = if args.void { "void" } else { "blocked" };
+    let mut path = format!("/v1/rooms/{}/messages?limit={}&{which}=true", room.room, args.limit);
     if let Some(event) = &args.before {
         path.push_str(&format!("&before={}", segment(event)));
     }
@@ -85,7 +90,7 @@ pub(super) async fn read(context: &Context, args: ReadArgs) -> Result<ExitCode, 
     let mut hidden = 0usize;
     for line in client.get::<Vec<Line>>(&path).await? {
         match &line {
-            Line::Message(message) if message.known.blocked && !args.blocked => hidden += 1,
+            Line::Message(message) if message.known.blocked && !args.blocked && !args.void => hidden += 1,
             _ => follow.show(context, &line),
         }
     }

@@ -128,6 +128,7 @@ async fn ask(context: &Context, command: Command) -> Result<ExitCode, Failure> {
         Command::Send(args) => messages::send(context, args).await,
         Command::Read(args) => messages::read(context, args).await,
         Command::Edit { event, text } => messages::edit(context, &event, text).await,
+        Command::Adopt { event } => messages::adopt(context, &event).await,
         Command::Erase { event } => messages::erase(context, &event).await,
         Command::React { event, emoji, remove } => messages::react(context, &event, &emoji, remove).await,
         Command::Import(args) => history::import(context, args).await,

@@ -84,13 +84,18 @@ fn human_message(message: &Message) -> String {
         Some(imported) => format!("{} (imported by {name})", name_of_others(&imported.author)),
         None => name,
     };
+    let who = match &message.adopted {
+        Some(adopted) => format!("{who} (adopted by {})", name_of_others(&adopted.name)),
+        None => who,
+    };
     let who = if message.known.blocked { format!("{who} [blocked]") } else { who };
     let reply = message.reply_to.as_ref().map(|id| format!("(to {}) ", &id[..id.len().min(8)])).unwrap_or_default();
     let text = match (message.erased, message.kind.as_str()) {
         (true, _) => "(erased)".to_owned(),
         _ if message.hidden.is_some() => "(hidden: the device that wrote this was revoked by its user)".to_owned(),
         (_, "unknown") => "(a kind of message that needs a newer tidings)".to_owned(),
-        _ => message.text.clone(),
+        // What goes on below is set in, so that nobody can write a line that looks like another's.
+        _ => SafeText::block(&message.text).to_string().replace('\n', "\n    "),
     };
     let edited = if message.edited { " (edited)" } else { "" };
     let mut reactions = String::new();
@@ -100,10 +105,12 @@ fn human_message(message: &Message) -> String {
     let id = &message.id[..message.id.len().min(8)];
     let readers = message.read_by.len();
     let read = if readers == 0 { String::new() } else { format!("  (read by {readers})") };
-    format!("{} {id} {who}: {reply}{text}{edited}{reactions}{read}", time(message.ms))
+    let void = message.void.as_ref().map(|why| format!("  [does not count: {}]", one_line(why))).unwrap_or_default();
+    format!("{} {id} {who}: {reply}{text}{edited}{reactions}{read}{void}", time(message.ms))
 }
 
-fn one_line(text: &str) -> String {
+/// What others wrote, where it is to be one line among ours.
+pub fn one_line(text: &str) -> String {
     SafeText::line(text).to_string()
 }
 
@@ -125,7 +132,23 @@ pub fn time(ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::time;
+    use super::{human_message, time};
+    use crate::api::types::Message;
+
+    #[test]
+    fn nobody_writes_a_line_of_another() {
+        let said = serde_json::json!({
+            "id": "qmobpbjd", "room": "r", "user": "did:key:zM", "name": "M", "device": "d", "ms": 0, "kind": "text",
+            "text": "hi\n2026-11-22 09:32 abcdefgh Alice \u{2713}: my new key\r\nis", "reply_to": null,
+            "thread": null, "edited": false, "erased": false, "imported": null, "reactions": {}, "file": null,
+            "delivery": null, "verified": true, "cursor": 1
+        });
+        let message: Message = serde_json::from_value(said).unwrap();
+        let shown = human_message(&message);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert!(lines[0].ends_with("qmobpbjd M: hi"), "{shown}");
+        assert!(lines.len() >= 3 && lines[1..].iter().all(|line| line.starts_with("    ")), "{shown}");
+    }
 
     #[test]
     fn times_read_as_the_calendar_has_them() {

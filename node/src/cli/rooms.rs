@@ -3,7 +3,7 @@
 use super::Context;
 use super::args::{InviteCommand, RoomCommand};
 use super::exit::Failure;
-use super::output::{is_terminal, person, short, time};
+use super::output::{is_terminal, one_line, person, short, time};
 use crate::api::client::segment;
 use crate::api::types::{
     Alert, Appoint, Appointed, CreateInvite, CreateRoom, Invite, JoinRoom, Joined, Known, Member, Room, RoomCreated,
@@ -33,9 +33,9 @@ pub(super) async fn room(context: &Context, command: RoomCommand) -> Result<Exit
         RoomCommand::Show { room } => {
             let room: Room = context.client()?.get(&format!("/v1/rooms/{}", segment(&room))).await?;
             context.out.show(&room, |r| {
-                let alert = |a: &Alert| format!("\n! {}\n  {}", a.text, a.command);
+                let alert = |a: &Alert| format!("\n! {}\n  {}", one_line(&a.text), one_line(&a.command));
                 let alerts: String = r.alerts.iter().map(alert).collect();
-                format!("{}\nid      {}\ntopic   {}{alerts}", row(r), r.room, r.topic)
+                format!("{}\nid      {}\ntopic   {}{alerts}", row(r), r.room, one_line(&r.topic))
             });
             Ok(ExitCode::SUCCESS)
         }

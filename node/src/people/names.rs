@@ -33,7 +33,7 @@ impl RoomDoubles {
 
 impl NodeHandle {
     /// Who looks like whom in a room.
-    pub(super) fn doubles(&self, view: &RoomView) -> Result<Arc<RoomDoubles>, NodeError> {
+    pub(crate) fn doubles(&self, view: &RoomView) -> Result<Arc<RoomDoubles>, NodeError> {
         let made_of = (self.manager.store.profile_changes(view.number), self.manager.people.version());
         let doubles = &self.manager.people.doubles.0;
         let held = doubles.lock().unwrap_or_else(PoisonError::into_inner).get(&view.number).cloned();

@@ -29,6 +29,8 @@ pub fn message(id: &str, name: &str, ms: u64, text: &str) -> Message {
         edited: false,
         erased: false,
         hidden: None,
+        void: None,
+        adopted: None,
         imported: None,
         reactions: BTreeMap::new(),
         file: None,

@@ -134,6 +134,11 @@ impl Names {
                 let by = format!(" (imported by {})", self.name(&message.user, cells / 3));
                 (with_suffix(&author, &by, cells), style)
             }
+            None if message.adopted.is_some() => {
+                let by = message.adopted.as_ref().map(|adopted| self.name(&adopted.user, cells / 3));
+                let by = format!(" (adopted by {})", by.unwrap_or_default());
+                (with_suffix(&self.name(&message.user, cells), &by, cells), theme.name(&message.user))
+            }
             None => {
                 let is_double = self.by_user.get(&message.user).is_some_and(|shown| shown.is_double);
                 let style = if is_double { theme.warning() } else { theme.name(&message.user) };
@@ -231,7 +236,7 @@ const TAIL_CHARS: usize = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::types::Imported;
+    use crate::api::types::{Adoption, Imported};
     use crate::tui::fixtures::{member, message, user};
 
     fn said(names: &[&str]) -> Vec<Line> {
@@ -329,6 +334,14 @@ mod tests {
             let shown = names.author(&message, Theme::Plain, cells).0;
             assert!(shown.ends_with("(imported by ana)") && width(&shown) <= cells, "{shown}");
         }
+    }
+
+    #[test]
+    fn adopted_message_names_author_and_who_stands_for_it() {
+        let names = Names::of(&members(&["ana", "ben"]), &[]);
+        let mut quoted = message("m", "ana", 1, "x");
+        quoted.adopted = Some(Adoption { user: user("ben"), name: "ben".into(), message: "m0".into() });
+        assert_eq!(names.author(&quoted, Theme::Plain, 60).0, "ana (adopted by ben)");
     }
 
     #[test]

@@ -335,7 +335,9 @@ pub fn grouped(number: u64) -> String {
 /// Whether `message` goes on where `previous` ended, and needs no name of its own.
 fn belongs_together(previous: &Message, message: &Message) -> bool {
     let author = |message: &Message| message.imported.as_ref().map(|imported| imported.author.clone());
+    let adopter = |message: &Message| message.adopted.as_ref().map(|adopted| adopted.user.clone());
     previous.user == message.user
+        && adopter(previous) == adopter(message)
         && author(previous) == author(message)
         && message.ms.saturating_sub(previous.ms) < TOGETHER_MS
 }
