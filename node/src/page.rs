@@ -210,7 +210,10 @@ impl NodeHandle {
     /// A message as it looks now; `None` for what is no message, or does not count.
     pub(crate) fn message_of(&self, view: &RoomView, id: EventId) -> Result<Option<api::Message>, NodeError> {
         let Some(event) = self.manager.store.event_by_id(id)? else { return Ok(None) };
-        if effective::author_of(&self.manager.store, view, &event)?.is_none() {
+        let quoted = Store::quoted(&event);
+        let shown = quoted.as_ref().map(|adopted| adoption::shown_author(&self.manager.store, view, adopted));
+        let is_shown = shown.transpose()?.is_none_or(|author| author.is_some());
+        if !is_shown || effective::author_of(&self.manager.store, view, &event)?.is_none() {
             return Ok(None);
         }
         Ok(Some(self.message(view, event, &mut Names::default())?))
