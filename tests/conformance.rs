@@ -31,6 +31,8 @@ mod account;
 mod make;
 #[path = "vectors/malformed.rs"]
 mod malformed;
+#[path = "vectors/moderation.rs"]
+mod moderation;
 #[path = "vectors/parts.rs"]
 mod parts;
 

@@ -24,6 +24,7 @@ mod history_proof;
 mod history_timeline;
 mod keepers;
 mod moderation;
+mod order;
 mod people;
 mod strangers;
 mod support;

@@ -8,6 +8,7 @@ use crate::network::{self, AddressError, PeerAddress};
 use crate::node::PEERS_NOTE;
 use crate::people::PeopleError;
 use crate::resolve;
+use crate::room_standing::slow_value;
 use crate::rooms::RoomView;
 use crate::sync::Manager;
 use crate::text::{is_one_visible_line, typed};
@@ -22,6 +23,7 @@ use tidings_protocol::event::Hlc;
 use tidings_protocol::id::{EventId, RoomId};
 use tidings_protocol::limits::{NAME_LEN_MAX, SETTING_VALUE_LEN_MAX};
 use tidings_protocol::link::{InviteLink, LinkError};
+use tidings_protocol::moderation::SLOW;
 use tidings_storage::{RoomRow, StorageError};
 use tokio::sync::oneshot;
 
@@ -220,7 +222,7 @@ impl NodeHandle {
         self.sent(room, Intent::Say(Content::Reaction { target, emoji: emoji.to_owned(), removed })).await
     }
 
-    async fn sent(&self, room: RoomId, intent: Intent) -> Result<api::Sent, NodeError> {
+    pub(crate) async fn sent(&self, room: RoomId, intent: Intent) -> Result<api::Sent, NodeError> {
         self.manager.sharing.touch();
         let id = self.publish(room, intent).await?;
         Ok(api::Sent { id: id.to_string(), room: room.to_string(), durable: true })
@@ -334,16 +336,18 @@ impl NodeHandle {
         Ok(api::Appointed { id: id.to_string(), user: user.to_string(), role: "none".to_owned() })
     }
 
-    /// Sets what a room is called or is about.
+    /// Sets what a room is called or is about, or its slow mode.
     ///
     /// # Errors
     /// `NodeError::Usage` for a key that there is not, or a value that no screen could show.
     pub async fn set_setting(&self, room: &str, key: &str, value: &str) -> Result<(), NodeError> {
         let (room, _) = self.room_view(room)?;
-        let max = match key {
-            "name" => NAME_LEN_MAX,
-            "topic" => SETTING_VALUE_LEN_MAX,
-            _ => return Err(NodeError::Usage(format!("\"{key}\" is no setting: use name or topic"))),
+        let seconds = if key == SLOW { slow_value(value)? } else { String::new() };
+        let (value, max) = match key {
+            "name" => (value, NAME_LEN_MAX),
+            "topic" => (value, SETTING_VALUE_LEN_MAX),
+            SLOW => (seconds.as_str(), SETTING_VALUE_LEN_MAX),
+            _ => return Err(NodeError::Usage(format!("\"{key}\" is no setting: use name, topic or slow"))),
         };
         if value.len() > max
             || (key == "name" && value.trim().is_empty())

@@ -5,6 +5,7 @@ use crate::api::types as api;
 use crate::effective;
 use crate::handle::{NodeError, NodeHandle};
 use crate::network;
+use crate::room_standing::RoomStanding;
 use crate::rooms::RoomView;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -111,6 +112,7 @@ impl NodeHandle {
         let read = Position { clock: view.row.read_clock, tie: [0xff; 8] };
         let unread = self.shown_places(view, read, Direction::Newer, UNREAD_MAX)?;
         let role = view.state.members.get(&self.manager.keys.user).map_or("none", |m| m.rank.role().name());
+        let standing = RoomStanding::of(&self.manager.views, room, view, self.manager.keys.user);
         Ok(api::Room {
             room: room.to_string(),
             name: setting("name"),
@@ -126,6 +128,11 @@ impl NodeHandle {
             peers: self.manager.told.sharing(room),
             needs_newer: view.state.needs_newer,
             alerts: self.alerts(view, ended)?,
+            may: standing.may,
+            read_only: standing.read_only,
+            slow: standing.slow,
+            ignored_settings: standing.ignored,
+            successor: standing.successor,
         })
     }
 

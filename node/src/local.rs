@@ -2,6 +2,7 @@
 
 use crate::ingest::Verdict;
 use crate::keys::random;
+use crate::moderation::hide_refusal;
 use crate::writer::{Desk, Origin};
 use thiserror::Error;
 use tidings_protocol::content::{Content, Imported};
@@ -133,6 +134,26 @@ pub enum Refusal {
     /// The rules of the room do not let it count.
     #[error("the room's rules do not let it count: {0}")]
     Void(&'static str),
+    /// Slow mode.
+    #[error("slow mode: {every_s} seconds pass here between two messages of one member; wait {wait_s} more")]
+    TooSoon {
+        /// What slow mode keeps.
+        every_s: u64,
+        /// What is left of it.
+        wait_s: u64,
+    },
+    /// Of one's own.
+    #[error("that is your own message: tidings erase takes it back")]
+    OwnMessage,
+    /// A report would reach nobody.
+    #[error("nobody else moderates this room who did not write that message: there is nobody to report it to")]
+    NobodyModerates,
+    /// A room cannot go on in itself.
+    #[error("a room cannot go on in itself: name another one")]
+    SuccessorOfItself,
+    /// The room in which it is to go on is left, or not joined yet.
+    #[error("you are not in the room in which this one is to go on: join it first, tidings room join LINK")]
+    NotInSuccessor,
     /// The room's name or alias cannot be used.
     #[error(
         "\"{0}\" cannot be used: 1 to 64 bytes on one line, no control characters, no spaces at its ends, and not the \
@@ -196,6 +217,11 @@ impl Desk<'_, '_> {
         if let Some(refusal) = self.check_target(&standing, content)? {
             return Ok(Err(refusal));
         }
+        if matches!(content, Content::Text(_) | Content::Reply { .. })
+            && let Some(refusal) = self.too_soon(room, &standing)?
+        {
+            return Ok(Err(refusal));
+        }
         let parents = self.seen.remove(&room).map(Vec::from).unwrap_or_default();
         let draft = self.draft(room, &standing, Class::Content, content.kind(), content.encode(), parents)?;
         Ok(self.sign_and_admit(room, draft)?.map(|id| vec![id]))
@@ -204,12 +230,17 @@ impl Desk<'_, '_> {
     fn check_target(&self, standing: &Standing, content: &Content) -> Result<Option<Refusal>, StorageError> {
         let target = match content {
             Content::Edit { target, .. } | Content::Reaction { target, .. } | Content::Reply { target, .. } => *target,
+            Content::Hide(hide) => hide.target,
             _ => return Ok(None),
         };
         let Some(event) = self.batch.store().event_by_id(target)?.filter(|e| e.room == standing.number) else {
             return Ok(Some(Refusal::UnknownEvent));
         };
-        let theirs = standing.state.speaker(event.log.author, event.log.grant) != Some(self.keys.user);
+        let author = standing.state.speaker(event.log.author, event.log.grant);
+        if let Content::Hide(_) = content {
+            return Ok(hide_refusal(standing, &event, author));
+        }
+        let theirs = author != Some(self.keys.user);
         Ok((matches!(content, Content::Edit { .. }) && theirs).then_some(Refusal::NotYours))
     }
 
@@ -450,7 +481,7 @@ fn needed_role(control: &Control, state: &RoomState) -> Option<Role> {
     match control {
         Control::Grant(_) | Control::OpenInvite(_) => state.invite_rank.map(Rank::role),
         Control::Set(set) if set.key == "topic" => Some(Role::Moderator),
-        Control::Set(_) => Some(Role::Admin),
+        Control::Set(_) | Control::Successor(_) => Some(Role::Admin),
         _ => None,
     }
 }

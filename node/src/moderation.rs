@@ -2,8 +2,10 @@
 //! is held of the one who goes, and nothing that comes later.
 
 use crate::local::{Refusal, Standing};
+use crate::slow::Slow;
 use crate::writer::Desk;
 use std::collections::BTreeSet;
+use tidings_protocol::content::kind;
 use tidings_protocol::control::cut::Cut;
 use tidings_protocol::control::payload::{CloseInvite, Control, Grant, Revoke, Set};
 use tidings_protocol::control::rank::{Rank, Role};
@@ -12,7 +14,7 @@ use tidings_protocol::event::Class;
 use tidings_protocol::id::{EventId, RoomId, UserId};
 use tidings_protocol::limits::{CLOSE_JOINS_MAX, CONTROL_IDS_MAX, CUTS_MAX, PAYLOAD_LEN_MAX};
 use tidings_protocol::log::Log;
-use tidings_storage::StorageError;
+use tidings_storage::{StorageError, StoredEvent};
 
 type Done = Result<Result<Vec<EventId>, Refusal>, StorageError>;
 
@@ -137,6 +139,33 @@ pub(crate) fn fitting(mut pairs: Vec<(u64, Vec<Cut>)>) -> Vec<Cut> {
     let mut cuts: Vec<Cut> = pairs.into_iter().take(CUTS_MAX / 2).flat_map(|(_, pair)| pair).collect();
     cuts.sort_unstable();
     cuts
+}
+
+impl Desk<'_, '_> {
+    /// Why the local user has to wait before they say more; notes that they said something if not.
+    pub(crate) fn too_soon(&mut self, room: RoomId, standing: &Standing) -> Result<Option<Refusal>, StorageError> {
+        let Some(slow) = Slow::of(self.batch.store(), standing.number, &standing.state)? else { return Ok(None) };
+        let now = self.clock.tick();
+        if let Some(wait_s) = slow.wait_s(self.keys.user, now, self.round.said.get(&room).copied())? {
+            return Ok(Some(Refusal::TooSoon { every_s: slow.seconds(), wait_s }));
+        }
+        self.round.said.insert(room, now);
+        Ok(None)
+    }
+}
+
+/// Why a message may not be folded by us.
+pub(crate) fn hide_refusal(standing: &Standing, event: &StoredEvent, author: Option<UserId>) -> Option<Refusal> {
+    if event.log.class != Class::Content || !kind::is_message(event.kind) {
+        return Some(Refusal::UnknownEvent);
+    }
+    let are = standing.rank.role();
+    if standing.rank > Rank::MODERATOR {
+        return Some(Refusal::NeedsRole { needs: Role::Moderator, are });
+    }
+    let theirs = author.and_then(|author| standing.state.members.get(&author)).map(|member| member.rank);
+    let theirs = theirs.filter(|theirs| *theirs < standing.rank)?;
+    Some(Refusal::NeedsRank { theirs: theirs.number(), ours: standing.rank.number() })
 }
 
 /// The place in a control log up to which a removal keeps it: below a closing that lists joins which nobody here has seen.

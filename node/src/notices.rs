@@ -184,6 +184,11 @@ impl Notices {
         };
         match content {
             Some(Content::Profile { .. }) => self.push(Happened::Room { room: row.room.to_string() }),
+            Some(Content::Report(_)) => {
+                if let Some(report) = self.node.report_told(&view, event)? {
+                    self.push(Happened::Reported { report: Box::new(report) });
+                }
+            }
             Some(content) => match content.target() {
                 Some(target) => self.message(&view, target)?,
                 None => self.message(&view, event.id)?,

@@ -79,7 +79,7 @@ impl NodeHandle {
         let mut lines = Vec::new();
         for event in self.scan(view, from, limit, at, void)? {
             let why = adoption::why_void(store, view, &event)?;
-            let mut message = self.message(view, event, &mut names)?;
+            let mut message = self.message(view, event, &mut names, false)?;
             message.void = why.map(str::to_owned);
             lines.push(api::Line::Message(Box::new(message)));
         }
@@ -194,6 +194,7 @@ impl NodeHandle {
     fn lines(&self, view: &RoomView, events: Vec<StoredEvent>) -> Result<Vec<api::Line>, NodeError> {
         let mut logs: HashMap<Log, Option<LogRow>> = HashMap::new();
         let mut names = Names::default();
+        let too_soon = self.too_soon(view, &events)?;
         let mut lines = Vec::with_capacity(events.len());
         for event in events {
             let row = match logs.entry(event.log) {
@@ -202,24 +203,33 @@ impl NodeHandle {
             };
             let row = row.as_ref();
             lines.extend(row.and_then(|row| gap_below(view, &event, row)).map(|gap| api::Line::Gap { gap }));
-            lines.push(api::Line::Message(Box::new(self.message(view, event, &mut names)?)));
+            let is_too_soon = too_soon.contains(&event.id);
+            lines.push(api::Line::Message(Box::new(self.message(view, event, &mut names, is_too_soon)?)));
         }
         Ok(lines)
     }
 
     /// A message as it looks now; `None` for what is no message, or does not count.
     pub(crate) fn message_of(&self, view: &RoomView, id: EventId) -> Result<Option<api::Message>, NodeError> {
-        let Some(event) = self.manager.store.event_by_id(id)? else { return Ok(None) };
+        let event = self.manager.store.event_by_id(id)?;
+        let Some(event) = event.filter(|event| kind::is_message(event.kind)) else { return Ok(None) };
         let quoted = Store::quoted(&event);
         let shown = quoted.as_ref().map(|adopted| adoption::shown_author(&self.manager.store, view, adopted));
         let is_shown = shown.transpose()?.is_none_or(|author| author.is_some());
         if !is_shown || effective::author_of(&self.manager.store, view, &event)?.is_none() {
             return Ok(None);
         }
-        Ok(Some(self.message(view, event, &mut Names::default())?))
+        let is_too_soon = self.too_soon(view, std::slice::from_ref(&event))?.contains(&event.id);
+        Ok(Some(self.message(view, event, &mut Names::default(), is_too_soon)?))
     }
 
-    fn message(&self, view: &RoomView, event: StoredEvent, names: &mut Names) -> Result<api::Message, NodeError> {
+    fn message(
+        &self,
+        view: &RoomView,
+        event: StoredEvent,
+        names: &mut Names,
+        is_too_soon: bool,
+    ) -> Result<api::Message, NodeError> {
         let speaker = |author, grant| view.state.speaker(author, grant).unwrap_or(UserId(author.0));
         let by = view.state.content_author(&event.log).unwrap_or_else(|_| speaker(event.log.author, event.log.grant));
         let erased =
@@ -248,6 +258,8 @@ impl NodeHandle {
             hidden: self.hidden(view, by, event.log.author, event.hlc)?,
             void: None,
             adopted,
+            hidden_by: None,
+            hidden_by_name: None,
             imported: None,
             reactions: looks.reactions.into_iter().filter(|(_, users)| !users.is_empty()).collect(),
             file: None,
@@ -280,6 +292,9 @@ impl NodeHandle {
         if message.hidden.is_some() {
             message.text.clear();
         }
+        // Who adopts is not the one who hurries.
+        let is_too_soon = is_too_soon && message.adopted.is_none();
+        self.fold(view, &mut message, (event.id, user), is_too_soon)?;
         Ok(message)
     }
 

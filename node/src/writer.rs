@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thiserror::Error;
-use tidings_protocol::event::VerifiedEvent;
+use tidings_protocol::event::{Hlc, VerifiedEvent};
 use tidings_protocol::id::{EventId, RoomId};
 use tidings_storage::{Batch, Durability, StorageError, Writer};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -90,6 +90,8 @@ pub(crate) struct Round {
     pub(crate) notices: Vec<Stored>,
     pub(crate) controlled: BTreeSet<RoomId>,
     pub(crate) synced: bool,
+    /// When the local user said something in a room, in this round: the store does not have it yet.
+    pub(crate) said: HashMap<RoomId, Hlc>,
     stop: Option<oneshot::Sender<()>>,
 }
 

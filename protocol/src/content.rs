@@ -4,6 +4,7 @@ use crate::adopted::Adopted;
 use crate::codec::{Canonical, CodecError, Reader, Writer, decode, encode};
 use crate::id::{EventId, RoomId, UserId};
 use crate::limits::{IMPORT_LABEL_LEN_MAX, MENTIONS_MAX, NAME_LEN_MAX, PAYLOAD_LEN_MAX, REACTION_LEN_MAX};
+use crate::moderation::Hide;
 use crate::sealed::{Sealed, SealingId};
 
 /// Numbers of content kinds, for a header's `kind`.
@@ -26,6 +27,15 @@ pub mod kind {
     pub const SEALED: u16 = 9;
     /// A message that a cut took away, quoted with its proof.
     pub const ADOPTED: u16 = 10;
+    /// A message folded on screens by who moderates, or unfolded.
+    pub const HIDE: u16 = 32;
+    /// A message reported to those who moderate, for them alone.
+    pub const REPORT: u16 = 33;
+
+    /// Whether an event of this kind stands in the timeline by itself, rather than changing how others look.
+    pub fn is_message(kind: u16) -> bool {
+        !matches!(kind, EDIT | REACTION | PROFILE | DEVICE | SEALED | HIDE | REPORT)
+    }
 }
 
 /// A content payload, read.
@@ -81,6 +91,10 @@ pub enum Content {
         /// Its number.
         kind: u16,
     },
+    /// A message folded on screens, or unfolded.
+    Hide(Hide),
+    /// A `moderation::Report`, sealed to those who moderate.
+    Report(Sealed),
 }
 
 /// Text in the Markdown subset, and whom it mentions.
@@ -152,19 +166,14 @@ impl Content {
             Content::Sealed(_) => kind::SEALED,
             Content::Adopted(_) => kind::ADOPTED,
             Content::Unknown { kind } => *kind,
+            Content::Hide(_) => kind::HIDE,
+            Content::Report(_) => kind::REPORT,
         }
     }
 
     /// Whether this stands in the timeline by itself, rather than changing how another message looks.
     pub fn is_message(&self) -> bool {
-        matches!(
-            self,
-            Content::Text(_)
-                | Content::Reply { .. }
-                | Content::Imported(_)
-                | Content::Adopted(_)
-                | Content::Unknown { .. }
-        )
+        kind::is_message(self.kind())
     }
 
     /// The message whose looks this changes, or that it brings back.
@@ -172,6 +181,7 @@ impl Content {
         match self {
             Content::Edit { target, .. } | Content::Reaction { target, .. } => Some(*target),
             Content::Adopted(adopted) => Some(adopted.message),
+            Content::Hide(hide) => Some(hide.target),
             _ => None,
         }
     }
@@ -205,6 +215,8 @@ impl Content {
             Content::Sealed(sealed) => sealed.write(&mut w),
             Content::Adopted(adopted) => adopted.write(&mut w),
             Content::Unknown { .. } => {}
+            Content::Hide(hide) => hide.write(&mut w),
+            Content::Report(sealed) => sealed.write(&mut w),
         }
         w.into_bytes()
     }
@@ -235,6 +247,8 @@ impl Content {
             kind::DEVICE => decode(bytes, PAYLOAD_LEN_MAX).map(|sealing| Content::Device { sealing }),
             kind::SEALED => decode(bytes, PAYLOAD_LEN_MAX).map(Content::Sealed),
             kind::ADOPTED => decode(bytes, PAYLOAD_LEN_MAX).map(|adopted| Content::Adopted(Box::new(adopted))),
+            kind::HIDE => decode(bytes, PAYLOAD_LEN_MAX).map(Content::Hide),
+            kind::REPORT => decode(bytes, PAYLOAD_LEN_MAX).map(Content::Report),
             kind => Ok(Content::Unknown { kind }),
         }
     }
@@ -363,7 +377,9 @@ mod tests {
             Content::Profile { name: "Ada".into(), home: None },
             Content::Profile { name: String::new(), home: Some(RoomId([5; 32])) },
             Content::Device { sealing: SealingId([6; 32]) },
-            Content::Sealed(sealed),
+            Content::Sealed(sealed.clone()),
+            Content::Hide(Hide { target: EventId([3; 32]), hidden: true }),
+            Content::Report(sealed),
         ]
     }
 

@@ -4,7 +4,7 @@
 use crate::codec::{Canonical, CodecError, Reader, Writer, encode};
 use crate::id::{DeviceId, InviteKey, UserId};
 use crate::limits::NAME_LEN_MAX;
-use crate::sealed::SealingKey;
+use crate::sealed::{SealingId, SealingKey};
 use bip39::{Language, Mnemonic};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use hkdf::Hkdf;
@@ -236,9 +236,21 @@ impl DeviceKey {
         SealingKey::from_seed(&Zeroizing::new(blake3::derive_key("tidings/device sealing key/1", seed.as_slice())))
     }
 
+    /// The key by which this device opens what is sealed to it by whoever knows no more of it than its id: the key with
+    /// which it signs, as X25519 has it (<https://eprint.iacr.org/2021/509>).
+    pub fn report_key(&self) -> SealingKey {
+        SealingKey::from_seed(&Zeroizing::new(self.0.to_scalar_bytes()))
+    }
+
     pub(crate) fn sign(&self, domain: Domain, message: &[u8]) -> Signature {
         sign(&self.0, domain, message)
     }
+}
+
+/// The public half of a device's `report_key`; `None` for an id that is no key.
+pub fn sealing_id_of(device: DeviceId) -> Option<SealingId> {
+    let key = VerifyingKey::from_bytes(device.as_bytes()).ok().filter(|key| !key.is_weak())?;
+    Some(SealingId(key.to_montgomery().to_bytes()))
 }
 
 /// The private key of an invite, as the link carries it.

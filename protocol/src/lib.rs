@@ -5,7 +5,7 @@
 //! control logs make a room (`control`, `admission`), and two nodes compare what they hold (`wire`, `sync`). Beside the
 //! history stand beacons, of which the newest is enough (`beacon`, `slots`). Who people are to one another is told by
 //! `verification`, `lookalike` and `at_name`. A user's own room holds what their devices share (`account`, `sealed`), and
-//! lets another device in (`enrol`).
+//! lets another device in (`enrol`). How a room is kept in order, on screens alone, is `moderation`.
 
 pub mod account;
 pub mod admission;
@@ -24,6 +24,7 @@ pub mod limits;
 pub mod link;
 pub mod log;
 pub mod lookalike;
+pub mod moderation;
 pub mod range;
 pub mod seal;
 pub mod sealed;

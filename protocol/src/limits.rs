@@ -167,6 +167,16 @@ pub const RECORD_ADDRESSES_MAX: usize = 4;
 /// What this user calls a room, as other devices of theirs take it over.
 pub const ALIAS_LEN_MAX: usize = 128;
 
+/// Devices to which a report of a message is sealed, of those who moderate, strongest first: a few people with all that
+/// they have, in 3.6 KB.
+pub const REPORT_RECIPIENTS_MAX: usize = 32;
+/// What somebody says of a message that they report: a paragraph.
+pub const REPORT_REASON_LEN_MAX: usize = 1000;
+/// A report before it is sealed: a version, an event, and the reason with its length.
+pub const REPORT_LEN_MAX: usize = 1 + 32 + 4 + REPORT_REASON_LEN_MAX;
+/// Seconds that slow mode may keep between two messages of one member: a day.
+pub const SLOW_SECONDS_MAX: u32 = 24 * 60 * 60;
+
 /// How long a link for another device may be used.
 pub const DEVICE_LINK_MS: u64 = 10 * 60 * 1000;
 /// A frame of the enrolment of a device: a certificate, a genesis and a few addresses fit.

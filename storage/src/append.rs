@@ -5,6 +5,7 @@ use crate::error::{Damage, StorageError};
 use crate::events::from_payload;
 use crate::key::{self, LogNumber, Position, RoomNumber};
 use crate::logs::LogRow;
+use crate::relation;
 use crate::rooms::Profile;
 use crate::row::{EventRow, Prev, Remains};
 use crate::schema::Family;
@@ -224,8 +225,8 @@ impl Batch<'_> {
             }
             _ => {}
         }
-        match entry.content.and_then(Content::target) {
-            Some(target) => self.put(Family::Relation, &key::relation(room, target.as_bytes(), number), &[]),
+        match entry.content.and_then(relation::place) {
+            Some(place) => self.put(Family::Relation, &key::relation(room, &place, number), &[]),
             None => Ok(()),
         }
     }
@@ -281,10 +282,8 @@ impl Batch<'_> {
 fn stands_in_timeline(entry: &Entry<'_>) -> bool {
     match entry.content {
         Some(content) => content.is_message(),
-        None => !matches!(
-            entry.event.header().kind,
-            kind::EDIT | kind::REACTION | kind::PROFILE | kind::DEVICE | kind::SEALED | kind::ADOPTED
-        ),
+        // Without its words nobody knows where a quoted message would stand.
+        None => entry.event.header().kind != kind::ADOPTED && kind::is_message(entry.event.header().kind),
     }
 }
 

@@ -17,6 +17,7 @@ mod logs;
 mod people;
 pub mod proof;
 mod range;
+mod relation;
 mod rooms;
 mod row;
 mod schema;

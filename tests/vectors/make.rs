@@ -4,6 +4,7 @@
 use super::account::{device_link, device_link_vector, enrolment_vector, sealed_vector, self_room_vector};
 use super::beacons::beacons;
 use super::malformed::malformed;
+use super::moderation::{report_vector, sealed_report};
 use super::parts::{
     ADA, ADA_DEVICE, BOB, BOB_DEVICE, CAROL, CAROL_DEVICE, CAROL_KEY, INVITE, OTHER, OTHER_DEVICE, START_MS,
     certificate, certificate_vector, content_fields, control_fields, event_vector, hex, imported, join_vector, link,
@@ -25,6 +26,7 @@ use tidings_protocol::id::{EventId, RoomId};
 use tidings_protocol::identity::{DeviceKey, InviteSecret, RecoveryPhrase};
 use tidings_protocol::link::InviteLink;
 use tidings_protocol::log::Log;
+use tidings_protocol::moderation::{Hide, Report};
 use tidings_protocol::range::{Range, Row, sign_run};
 use tidings_protocol::sealed::{Place, Sealed};
 
@@ -80,6 +82,7 @@ pub fn vectors() -> Value {
         "malformed": malformed(&genesis, join.header(), first.header()),
         "self_rooms": [self_room_vector(CAROL), self_room_vector(ADA)],
         "sealed": [sealed_vector()],
+        "reports": story.reports,
         "device_links": device_links,
         "enrolments": [enrolment_vector()],
         "events": story.vectors,
@@ -92,6 +95,7 @@ struct Story {
     verified: Vec<VerifiedEvent>,
     join: Value,
     links: Vec<InviteLink>,
+    reports: Vec<Value>,
 }
 
 /// A log that a device writes.
@@ -131,10 +135,12 @@ impl From<Content> for Said {
 
 impl Story {
     fn told() -> Self {
-        let mut story = Story { vectors: Vec::new(), verified: Vec::new(), join: Value::Null, links: Vec::new() };
+        let (vectors, verified, links, reports) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut story = Story { vectors, verified, join: Value::Null, links, reports };
         let mut ada = Pen::new(ADA_DEVICE, Class::Control, RoomId::ZERO, EventId::ZERO);
         let mut carol = story.found(&mut ada);
         let message = story.chat(&mut carol);
+        story.moderate(&mut carol, message);
         story.finish(&mut ada, &carol, message);
         story.part(&carol);
         story
@@ -230,6 +236,22 @@ impl Story {
         let (event, top) = (&self.verified[at], self.verified[at + 1].id());
         let range = Range { first_seq: event.header().seq, prev: event.header().prev, rows };
         Adopted::new(&event.log(), message, top, range).unwrap()
+    }
+
+    /// Bob folds what Carol said and unfolds it; she reports what he says to those who moderate beside him.
+    fn moderate(&mut self, carol: &mut Pen, message: EventId) {
+        let grant = self.verified.iter().find(|e| e.header().kind == kind::GRANT && e.log().class == Class::Control);
+        let mut bob = Pen::new(BOB_DEVICE, Class::Content, carol.room, grant.map(VerifiedEvent::id).unwrap());
+        let hide = |hidden| Content::Hide(Hide { target: message, hidden });
+        self.say(&mut bob, "hide", hide(true), &[]);
+        self.say(&mut bob, "hide undone", hide(false), &[]);
+        let target = self.say(&mut bob, "text that is reported", Content::Text("buy this".into()), &[]);
+        let place = Place { room: carol.room, author: DeviceKey::from_seed(&carol.seed).device() };
+        let report = Report { target, reason: "das ist Werbung für Müll".into() };
+        let to = [ADA_DEVICE, OTHER_DEVICE];
+        let sealed = sealed_report(&report, &to, place);
+        self.reports = to.map(|seed| report_vector(&report, &sealed, &seed, place)).into();
+        self.say(carol, "report", Content::Report(sealed), &[]);
     }
 
     fn finish(&mut self, ada: &mut Pen, carol: &Pen, message: EventId) {

@@ -82,6 +82,8 @@ fn malformed_payloads() -> Vec<Value> {
         bad("content", 4, "no emoji", silent.encode()),
         bad("content", 4, "flag 2", flag),
         bad("content", 7, "a name of 65 bytes", long.encode()),
+        bad("content", 32, "flag 2", [[1u8; 32].as_slice(), &[2]].concat()),
+        bad("content", 33, "a report without a ciphertext", vec![0; 4]),
         bad("control", 3, "rank 100", rank),
         bad("control", 9, "a Leave that says something", vec![0]),
         bad("control", 10, "an id twice", twice.encode()),

@@ -104,6 +104,8 @@ pub fn content_fields(content: &Content) -> Value {
         Content::Sealed(sealed) => sealed_fields(&encode(sealed)),
         Content::Adopted(adopted) => adopted_fields(adopted, &encode(&**adopted)[128..]),
         Content::Unknown { .. } => json!({}),
+        Content::Hide(hide) => json!({ "target": hex(&hide.target.0), "hidden": u8::from(hide.hidden) }),
+        Content::Report(sealed) => sealed_fields(&encode(sealed)),
     }
 }
 

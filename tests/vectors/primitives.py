@@ -107,6 +107,11 @@ def user_key(entropy):
 def x25519_public(private):
     return X25519PrivateKey.from_private_bytes(unhex(private)).public_key().public_bytes_raw().hex()
 
+def montgomery(key):
+    """An ed25519 public key as X25519 has it: (1 + y) / (1 - y) (RFC 7748, section 4.1)."""
+    p, y = 2**255 - 19, int.from_bytes(unhex(key), "little") % 2**255
+    return ((1 + y) * pow(1 - y, -1, p) % p).to_bytes(32, "little").hex()
+
 def agree(private, theirs):
     return X25519PrivateKey.from_private_bytes(unhex(private)).exchange(X25519PublicKey.from_public_bytes(unhex(theirs))).hex()
 

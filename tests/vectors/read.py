@@ -3,10 +3,10 @@
 Sections 6 to 13; those before are in primitives.py. Needs the packages blake3 and cryptography. Prints a line for each
 vector that comes out the same; exits 1 at the first that does not.
 """
-import json, os, sys
+import hashlib, json, os, sys
 sys.dont_write_bytecode = True
 from primitives import CERTIFICATE, base32, check_certificate, check_signature, did_key, digest, need, phrase, public
-from primitives import agree, decrypt, derived, mac, read, sealed, text, unbase32, unhex, user_key, x25519_public
+from primitives import agree, montgomery, decrypt, derived, mac, read, sealed, text, unbase32, unhex, user_key, x25519_public
 
 # Layouts, whose signs are explained at primitives.structure.
 HEADER = ("version:u8 class:u8≤1 kind:u16 room:[32] author:[32] grant:[32] seq:u64 prev:[32] parents:[32]*≤8 hlc:u64 "
@@ -32,7 +32,9 @@ CONTENT = {
     6: "source:text≤128 author:text≤128 ms:u64 order:u32 occurrence:u32 text:text≤49152",
     7: "name:text≤64 has_home:u8≤1 +home:[32]", 8: "sealing:[32]",
     9: "recipients:(id:[32] sealed_key:[80])*≤64 ciphertext:bytes≤32784",
-    10: f"message:[32] author:[32] grant:[32] top:[32] seq:u64 prev:[32] rows:({ROW})*≤256"}
+    10: f"message:[32] author:[32] grant:[32] top:[32] seq:u64 prev:[32] rows:({ROW})*≤256",
+    32: "target:[32] hidden:u8≤1"}
+CONTENT[33] = CONTENT[9]
 BEACON = "device:[32] kind:u16 hlc:u64 payload:bytes≤1024 signature:[64]"
 SIGNAL = {
     1: "event:[32] at:u64", 2: "until_ms:u64", 3: "online:u8≤1", 4: "addresses:(address:text≤256)*≤8",
@@ -133,9 +135,9 @@ def self_room(v, file):
     sealing = x25519_public(derived(v["entropy"], "words sealing key", 32))
     return {"salt": e["salt"], "sealing": sealing, "room": e["id"]}
 
-def sealed_records(v, file):
-    private, s = digest("device sealing key", v["device_seed"]), read(CONTENT[9], v["payload"])
-    own, where = x25519_public(private), v["room"] + v["author"]
+def opened(v, private):
+    """What is sealed to a key, and its public half."""
+    s, own, where = read(CONTENT[9], v["payload"]), x25519_public(private), v["room"] + v["author"]
     ids = [r["id"] for r in s["recipients"]]
     need(ids == sorted(set(ids)), "recipients do not ascend")
     [sealed_key] = [r["sealed_key"] for r in s["recipients"] if r["id"] == own]
@@ -144,9 +146,19 @@ def sealed_records(v, file):
     padded = decrypt(key, s["ciphertext"], where)
     size, length = len(padded) // 2, int(padded[:8], 16)
     need(size >= 256 and size & (size - 1) == 0 and not padded[8 + 2 * length:].strip("0"), "padding")
-    plain = padded[8:8 + 2 * length]
+    return padded[8:8 + 2 * length], own
+
+def sealed_records(v, file):
+    plain, own = opened(v, digest("device sealing key", v["device_seed"]))
     read(f"version:u8 whole:u8≤1 entries:({ENTRY})*", plain)
     return {"sealing": own, "plain": plain}
+
+def report(v, file):
+    plain, own = opened(v, hashlib.sha512(unhex(v["device_seed"])).hexdigest()[:64])
+    r = read("version:u8 target:[32] reason:text≤1000", plain)
+    need(r.pop("version") == 1, "another version")
+    need(own == montgomery(v["device"]), "the key of a device, as X25519 has it")
+    return r | {"device": public(v["device_seed"]), "sealing": own}
 
 def device_link(v, file):
     data = unbase32(v["text"].removeprefix("tidings://device/"))
@@ -229,7 +241,7 @@ def malformed(v, file):
 
 SECTIONS = {"users": user, "certificates": certificate, "joins": join, "events": event, "erased": erased,
             "source_ids": source_id, "beacons": beacon, "links": link, "ranges": log_range, "malformed": malformed,
-            "self_rooms": self_room, "sealed": sealed_records, "device_links": device_link, "enrolments": enrolment}
+            "self_rooms": self_room, "sealed": sealed_records, "reports": report, "device_links": device_link, "enrolments": enrolment}
 at = "file"
 try:
     with open((sys.argv[1:] or [os.path.join(os.path.dirname(__file__), "events.json")])[0], encoding="utf-8") as f:

@@ -7,6 +7,7 @@ pub mod client;
 mod device_types;
 mod devices;
 mod guard;
+mod moderation_routes;
 pub mod people;
 mod people_routes;
 mod problem;

@@ -59,6 +59,91 @@ pub struct Room {
     /// What a moderator should know; empty for others.
     #[serde(default)]
     pub alerts: Vec<Alert>,
+    /// What the local user may do: `post`, `report`, `invite`, `grant`, `remove`, `erase` and `hide` (messages of others),
+    /// `topic`, `set` (name and slow mode), `successor`, `leave`.
+    #[serde(default)]
+    pub may: Vec<String>,
+    /// Why screens take nothing to be said here: `pending`, `left`, `removed`, `not_member`, `reader`, `keeper`,
+    /// `needs_newer`, `successor`; none where one can post.
+    #[serde(default)]
+    pub read_only: Option<String>,
+    /// Slow mode: seconds between two messages of one member; 0 for none.
+    #[serde(default)]
+    pub slow: u32,
+    /// Settings whose values make no sense, and that are ignored.
+    #[serde(default)]
+    pub ignored_settings: Vec<IgnoredSetting>,
+    /// Where the room goes on.
+    #[serde(default)]
+    pub successor: Option<Successor>,
+}
+
+/// A setting that is ignored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IgnoredSetting {
+    /// Which.
+    pub key: String,
+    /// What it was set to.
+    pub value: String,
+}
+
+/// Where a room goes on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Successor {
+    /// The room's id.
+    pub room: String,
+    /// What this node calls it; none where it is not here: it takes a link.
+    pub alias: Option<String>,
+    /// Whether that room goes on in this one again, over rooms that are here: then neither is closed.
+    pub comes_back: bool,
+}
+
+/// `POST /v1/rooms/ROOM/successor`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SetSuccessor {
+    /// The room in which it goes on: its name here, or its id.
+    pub room: String,
+}
+
+/// `POST /v1/events/EVENT/hide`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SetHidden {
+    /// Folded on screens, or no longer.
+    pub hidden: bool,
+}
+
+/// `POST /v1/events/EVENT/report`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SendReport {
+    /// What is wrong with it, on one line.
+    pub reason: String,
+}
+
+/// One of `GET /v1/rooms/ROOM/reports`: a message that somebody reported.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The report's event.
+    pub id: String,
+    /// The room's id.
+    pub room: String,
+    /// Who reported it.
+    pub user: String,
+    /// What they want to be called here.
+    pub name: String,
+    /// When, by its place on screen.
+    pub ms: u64,
+    /// Why, in their words.
+    pub reason: String,
+    /// The message.
+    pub event: String,
+    /// Who wrote that; none where it is not here.
+    pub author: Option<String>,
+    /// What they want to be called here.
+    pub author_name: Option<String>,
+    /// How it begins.
+    pub text: Option<String>,
+    /// Whether it was erased since.
+    pub erased: bool,
 }
 
 /// One of `GET /v1/rooms/ROOM/members`.
@@ -179,7 +264,7 @@ pub struct Appointed {
 /// `POST /v1/rooms/ROOM/settings`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SetSetting {
-    /// `name` or `topic`.
+    /// `name`, `topic` or `slow`.
     pub key: String,
     /// Its value.
     pub value: String,

@@ -2,6 +2,7 @@
 
 use super::devices;
 use super::guard::{self, Guard};
+use super::moderation_routes;
 use super::people_routes;
 use super::problem::{Failed, explain_refusal};
 use super::streams;
@@ -161,6 +162,7 @@ fn routes(node: NodeHandle, stop: watch::Sender<bool>) -> Router {
         .route("/v1/events/{event}/react", post(react))
         .route("/v1/stop", post(stop_node))
         .merge(people_routes::routes())
+        .merge(moderation_routes::routes())
         .method_not_allowed_fallback(async || {
             Failed::new(StatusCode::METHOD_NOT_ALLOWED, "usage", "this route has other methods", "")
         })

@@ -173,7 +173,8 @@ pub struct Message {
     pub edited: bool,
     /// Whether it was erased.
     pub erased: bool,
-    /// Why it is not shown here, though the room counts it: `device_revoked`.
+    /// Why it is not shown here, though the room counts it: `device_revoked` (there is no text), `moderator` or `slow`
+    /// (screens fold it, and its text is there).
     #[serde(default)]
     pub hidden: Option<String>,
     /// Why it does not count, where that is asked for.
@@ -182,6 +183,12 @@ pub struct Message {
     /// Who stands for it, where it does not count by itself.
     #[serde(default)]
     pub adopted: Option<Adoption>,
+    /// The moderator who folds it.
+    #[serde(default)]
+    pub hidden_by: Option<String>,
+    /// What they want to be called in this room.
+    #[serde(default)]
+    pub hidden_by_name: Option<String>,
     /// Where it came from, if from elsewhere.
     pub imported: Option<Imported>,
     /// Emoji, and the users who put them.
@@ -201,6 +208,11 @@ pub struct Message {
     #[serde(flatten)]
     pub known: Known,
 }
+
+/// `hidden` of a message that who moderates has folded.
+pub const HIDDEN_BY_MODERATOR: &str = "moderator";
+/// `hidden` of a message that came too soon for slow mode.
+pub const HIDDEN_BY_SLOW_MODE: &str = "slow";
 
 /// What the local user knows of somebody; fields of a message.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -334,6 +346,11 @@ pub enum Happened {
     },
     /// What this node knows of people changed: pet names, keys compared, who is blocked. Ask again.
     People,
+    /// Somebody reported a message to those who moderate, of whom the local user is one.
+    Reported {
+        /// What, and why.
+        report: Box<Report>,
+    },
     /// History came in faster than messages are told one by one: ask for the page again.
     Backfill {
         /// The room's id.

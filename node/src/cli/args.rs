@@ -87,7 +87,7 @@ pub enum Command {
         /// What it should say; read from standard input when left out.
         text: Option<String>,
     },
-    /// Hide a message for good.
+    /// Hide a message for good: its text goes from every node. For one of others that takes a moderator, and 7 days.
     Erase {
         /// The message.
         event: String,
@@ -96,6 +96,23 @@ pub enum Command {
     Adopt {
         /// The message, as `read --void` lists it.
         event: String,
+    },
+    /// Fold a message on everybody's screens, as a moderator. Unlike erase it takes nothing away: `read --hidden` shows
+    /// the message, and --undo unfolds it.
+    Hide {
+        /// The message.
+        event: String,
+        /// Unfold it.
+        #[arg(long)]
+        undo: bool,
+    },
+    /// Report a message to those who moderate its room. Nobody else can read the report, nor who wrote the message.
+    Report {
+        /// The message.
+        event: String,
+        /// What is wrong with it, on one line.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
     },
     /// Put an emoji to a message.
     React {
@@ -351,14 +368,27 @@ pub enum RoomCommand {
         /// Their name in the room, or did:key:...
         user: String,
     },
-    /// Set what the room is called (name) or is about (topic).
+    /// Set what the room is called (name) or is about (topic), or slow mode (slow): the time that screens keep between two
+    /// messages of one member.
     Set {
         /// Its name or id.
         room: String,
-        /// name or topic.
+        /// name, topic or slow.
         key: String,
-        /// To what.
+        /// To what; slow: 30s, 5m, 1h, or off.
         value: String,
+    },
+    /// Say that a room goes on in another one, for good. Screens then take no more messages in it; nobody is moved.
+    Successor {
+        /// Its name or id.
+        room: String,
+        /// The room in which it goes on: one of mine.
+        next: String,
+    },
+    /// List what was reported, for those who moderate.
+    Reports {
+        /// Its name or id.
+        room: String,
     },
     /// Leave a room.
     Leave {
@@ -435,6 +465,9 @@ pub struct ReadArgs {
     /// What was printed first is read, here and wherever that is shared.
     #[arg(long, conflicts_with = "before")]
     pub mark: bool,
+    /// What folded messages say, too: those that a moderator hides, and those that came too soon for slow mode.
+    #[arg(long)]
+    pub hidden: bool,
     /// Also those of people whom I blocked.
     #[arg(long, conflicts_with = "follow")]
     pub blocked: bool,

@@ -86,12 +86,12 @@ pub(super) async fn read(context: &Context, args: ReadArgs) -> Result<ExitCode, 
     if let Some(event) = &args.after {
         path.push_str(&format!("&after={}", segment(event)));
     }
-    let mut follow = Follow { seen: HashSet::new(), newest: None, cursor: 0 };
+    let mut follow = Follow { seen: HashSet::new(), newest: None, cursor: 0, folded: args.hidden };
     let mut hidden = 0usize;
     for line in client.get::<Vec<Line>>(&path).await? {
         match &line {
             Line::Message(message) if message.known.blocked && !args.blocked && !args.void => hidden += 1,
-            _ => follow.show(context, &line),
+            _ => follow.show(context, line),
         }
     }
     if hidden > 0 {
@@ -108,7 +108,7 @@ pub(super) async fn read(context: &Context, args: ReadArgs) -> Result<ExitCode, 
         match notice.map(|n| n.what) {
             None => return Err(Failure::not_running()),
             Some(Happened::Message { message }) if message.room == room.room => {
-                follow.show(context, &Line::Message(message));
+                follow.show(context, Line::Message(message));
             }
             Some(Happened::Backfill { room: id, .. }) if id == room.room => {
                 follow.catch_up(context, &client, &room.room).await?;
@@ -125,11 +125,13 @@ struct Follow {
     newest: Option<String>,
     /// Of what was shown, the last to arrive here.
     cursor: u64,
+    /// What folded messages say is shown, too.
+    folded: bool,
 }
 
 impl Follow {
-    fn show(&mut self, context: &Context, line: &Line) {
-        if let Line::Message(message) = line {
+    fn show(&mut self, context: &Context, mut line: Line) {
+        if let Line::Message(message) = &mut line {
             // With --json every change is told; people are shown a message once.
             let new = self.seen.insert(message.id.clone());
             if !new && !context.out.json {
@@ -139,8 +141,11 @@ impl Follow {
                 self.newest = Some(message.id.clone());
                 self.cursor = self.cursor.max(message.cursor);
             }
+            if message.hidden.is_some() && !self.folded {
+                message.text.clear();
+            }
         }
-        context.out.timeline(line);
+        context.out.timeline(&line);
         if self.seen.len() > SEEN_MAX {
             self.seen.clear();
         }
@@ -158,10 +163,11 @@ impl Follow {
                 Line::Gap { .. } => false,
             };
             let fresh: Vec<Line> = page.iter().filter(new).cloned().collect();
-            for line in &fresh {
+            let is_all = fresh.is_empty() || page.len() < PAGE;
+            for line in fresh {
                 self.show(context, line);
             }
-            if fresh.is_empty() || page.len() < PAGE {
+            if is_all {
                 break;
             }
         }
@@ -172,7 +178,7 @@ impl Follow {
             Line::Gap { .. } => false,
         };
         let late: Vec<Line> = page.iter().filter(late).cloned().collect();
-        late.iter().for_each(|line| self.show(context, line));
+        late.into_iter().for_each(|line| self.show(context, line));
         self.newest = newest.or(self.newest.take());
         Ok(())
     }

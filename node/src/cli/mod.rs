@@ -10,6 +10,7 @@ mod exit;
 mod history;
 mod identity;
 mod messages;
+mod moderation;
 mod output;
 mod people;
 mod rooms;
@@ -130,6 +131,8 @@ async fn ask(context: &Context, command: Command) -> Result<ExitCode, Failure> {
         Command::Edit { event, text } => messages::edit(context, &event, text).await,
         Command::Adopt { event } => messages::adopt(context, &event).await,
         Command::Erase { event } => messages::erase(context, &event).await,
+        Command::Hide { event, undo } => moderation::hide(context, &event, undo).await,
+        Command::Report { event, reason } => moderation::report(context, &event, reason).await,
         Command::React { event, emoji, remove } => messages::react(context, &event, &emoji, remove).await,
         Command::Import(args) => history::import(context, args).await,
         Command::Export { room, output } => history::export(context, &room, output).await,

@@ -1,6 +1,6 @@
 //! Printing: JSON as it is, human text made safe. A reader that went away is no failure.
 
-use crate::api::types::{Known, Line, Message};
+use crate::api::types::{HIDDEN_BY_MODERATOR, HIDDEN_BY_SLOW_MODE, Known, Line, Message};
 use crate::text::{SafeText, name_of_others as without_signs};
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
@@ -92,10 +92,9 @@ fn human_message(message: &Message) -> String {
     let reply = message.reply_to.as_ref().map(|id| format!("(to {}) ", &id[..id.len().min(8)])).unwrap_or_default();
     let text = match (message.erased, message.kind.as_str()) {
         (true, _) => "(erased)".to_owned(),
-        _ if message.hidden.is_some() => "(hidden: the device that wrote this was revoked by its user)".to_owned(),
+        _ if message.hidden.is_some() => folded(message),
         (_, "unknown") => "(a kind of message that needs a newer tidings)".to_owned(),
-        // What goes on below is set in, so that nobody can write a line that looks like another's.
-        _ => SafeText::block(&message.text).to_string().replace('\n', "\n    "),
+        _ => set_in(&message.text),
     };
     let edited = if message.edited { " (edited)" } else { "" };
     let mut reactions = String::new();
@@ -107,6 +106,27 @@ fn human_message(message: &Message) -> String {
     let read = if readers == 0 { String::new() } else { format!("  (read by {readers})") };
     let void = message.void.as_ref().map(|why| format!("  [does not count: {}]", one_line(why))).unwrap_or_default();
     format!("{} {id} {who}: {reply}{text}{edited}{reactions}{read}{void}", time(message.ms))
+}
+
+/// Why a message is folded, and what it says where that was asked for.
+fn folded(message: &Message) -> String {
+    let why = match (message.hidden.as_deref(), &message.hidden_by_name) {
+        (Some(HIDDEN_BY_MODERATOR), by) => {
+            let by = by.as_deref().map(name_of_others).unwrap_or_default();
+            format!("hidden by {by}")
+        }
+        (Some(HIDDEN_BY_SLOW_MODE), _) => "too soon for slow mode".to_owned(),
+        _ => return "(hidden: the device that wrote this was revoked by its user)".to_owned(),
+    };
+    match message.text.is_empty() {
+        true => format!("({why}: --hidden shows it)"),
+        false => format!("({why}) {}", set_in(&message.text)),
+    }
+}
+
+/// What others wrote, set in where it goes on below, so that nobody can write a line that looks like another's.
+fn set_in(text: &str) -> String {
+    SafeText::block(text).to_string().replace('\n', "\n    ")
 }
 
 /// What others wrote, where it is to be one line among ours.

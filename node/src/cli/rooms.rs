@@ -3,6 +3,7 @@
 use super::Context;
 use super::args::{InviteCommand, RoomCommand};
 use super::exit::Failure;
+use super::moderation;
 use super::output::{is_terminal, one_line, person, short, time};
 use crate::api::client::segment;
 use crate::api::types::{
@@ -35,7 +36,8 @@ pub(super) async fn room(context: &Context, command: RoomCommand) -> Result<Exit
             context.out.show(&room, |r| {
                 let alert = |a: &Alert| format!("\n! {}\n  {}", one_line(&a.text), one_line(&a.command));
                 let alerts: String = r.alerts.iter().map(alert).collect();
-                format!("{}\nid      {}\ntopic   {}{alerts}", row(r), r.room, one_line(&r.topic))
+                let topic = one_line(&r.topic);
+                format!("{}\nid      {}\ntopic   {topic}{}{alerts}", row(r), r.room, moderation::standing(r))
             });
             Ok(ExitCode::SUCCESS)
         }
@@ -71,6 +73,8 @@ pub(super) async fn room(context: &Context, command: RoomCommand) -> Result<Exit
             context.out.show(&serde_json::json!({}), |_| format!("the {key} of {room} is \"{value}\" now"));
             Ok(ExitCode::SUCCESS)
         }
+        RoomCommand::Successor { room, next } => moderation::successor(context, &room, next).await,
+        RoomCommand::Reports { room } => moderation::reports(context, &room).await,
         RoomCommand::Leave { room } => {
             let _: Value = context.client()?.post(&format!("/v1/rooms/{}/leave", segment(&room)), &Value::Null).await?;
             context.out.show(&serde_json::json!({}), |_| format!("left {room}; its history stays here"));

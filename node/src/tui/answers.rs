@@ -46,6 +46,8 @@ impl State {
             }
             Answer::Joined(joined) => self.joined(joined),
             Answer::Invited(invite) => self.show_invite(&invite),
+            Answer::Ordered(act) => self.ordered(&act),
+            Answer::Reports(reports) => self.show_reports(&reports),
             Answer::Person { act, person } => self.person_changed(&act, &person),
             Answer::Code(code) => self.show_code(&code),
             Answer::Devices(devices) => self.show_devices(&devices),

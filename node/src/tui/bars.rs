@@ -9,6 +9,7 @@ use ratatui::text::{Line as Row, Span};
 use crate::api::types::Room;
 use crate::tui::body::excerpt;
 use crate::tui::draft::About;
+use crate::tui::moderation::goes_on;
 use crate::tui::names::{clean, room_name};
 use crate::tui::open::{OpenRoom, Position};
 use crate::tui::presence::typing;
@@ -105,7 +106,11 @@ pub fn head(state: &State, area: Rect, buffer: &mut Buffer) {
     };
     let people = if room.members == 1 { "only you".to_owned() } else { format!("{} people", room.members) };
     let cells = usize::from(area.width);
-    let about = if cells < HEAD_WIDE_CELLS { format!("{people} ") } else { format!("{people} · {kind} ") };
+    let role = match room.role.as_str() {
+        "" | "none" => String::new(),
+        role => format!("· you: {} ", clean(role)),
+    };
+    let about = if cells < HEAD_WIDE_CELLS { format!("{people} ") } else { format!("{people} · {kind} {role}") };
     let name = fit(&room_name(room), cells.saturating_sub(2));
     let about = if width(&name) + width(&about) + 4 <= cells { about } else { String::new() };
     let topic = fit(&clean(&room.topic), cells.saturating_sub(width(&name) + width(&about) + 5));
@@ -147,7 +152,10 @@ pub fn rule(state: &State, area: Rect, buffer: &mut Buffer) {
 fn about(state: &State) -> String {
     let Some(open) = state.here() else { return String::new() };
     match open.draft.about() {
-        About::New => String::new(),
+        About::New => {
+            // Where nothing can be said, the input says so itself.
+            state.room().filter(|room| room.read_only.is_none()).map(goes_on).unwrap_or_default()
+        }
         About::Edit { .. } => "editing · Esc stops".to_owned(),
         About::Reply(id) => match open.window.message(id) {
             Some(message) => {
@@ -162,7 +170,12 @@ fn about(state: &State) -> String {
 fn choices(state: &State) -> String {
     let is_mine = state.selected().is_some_and(|message| message.user == state.me());
     let own = if is_mine { "e edit  d erase  " } else { "" };
-    format!("r answer  {own}+ react  Esc back  Enter open")
+    let others = match (is_mine, state.may("hide")) {
+        (true, _) => "",
+        (false, false) => "! report  ",
+        (false, true) => "h hide  ! report  ",
+    };
+    format!("r answer  {own}{others}+ react  Esc back  Enter open")
 }
 
 fn below(open: &OpenRoom) -> String {

@@ -6,9 +6,9 @@ use ratatui::style::Style;
 use ratatui::text::Span;
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::api::types::Message;
+use crate::api::types::{HIDDEN_BY_MODERATOR, HIDDEN_BY_SLOW_MODE, Message};
 use crate::text::SafeText;
-use crate::tui::names::clean;
+use crate::tui::names::{clean, name_of_others};
 use crate::tui::theme::Theme;
 use crate::tui::wrap::wrap;
 
@@ -21,8 +21,10 @@ pub struct Look<'a> {
     pub theme: Theme,
     /// A name to mark; empty for none.
     pub mention: &'a str,
-    /// All of a long text, not only its beginning.
+    /// All of a long text, not only its beginning; also of one that is folded for another reason.
     pub is_unfolded: bool,
+    /// Who folds it; empty for nobody.
+    pub hidden_by: &'a str,
 }
 
 /// The rows of a message's text.
@@ -31,12 +33,20 @@ pub fn rows(message: &Message, look: Look<'_>) -> Vec<Vec<Span<'static>>> {
     if message.erased {
         return styled("(message erased)", &[(0..16, dim)], look.cells);
     }
-    if message.hidden.is_some() {
-        return styled(HIDDEN, &[(0..HIDDEN.len(), dim)], look.cells);
+    if message.hidden.is_some() && (!look.is_unfolded || message.text.is_empty()) {
+        let why =
+            format!("({}{})", why_hidden(message, look.hidden_by), if message.text.is_empty() { "" } else { UNFOLD });
+        return styled(&why, &[(0..why.len(), dim)], look.cells);
     }
     let mut text = SafeText::block(&message.text).to_string();
     text.truncate(text.trim_end().len());
     let mut marks = marks(&text, look);
+    if message.hidden.is_some() {
+        let why = format!("({})\n", why_hidden(message, look.hidden_by));
+        marks.iter_mut().for_each(|(range, _)| *range = range.start + why.len()..range.end + why.len());
+        marks.insert(0, (0..why.len(), dim));
+        text.insert_str(0, &why);
+    }
     if text.is_empty() {
         text = "(a message that this version cannot show)".to_owned();
         marks = vec![(0..text.len(), dim)];
@@ -61,10 +71,21 @@ pub fn excerpt(message: &Message) -> String {
         return "(message erased)".to_owned();
     }
     if message.hidden.is_some() {
-        return HIDDEN.to_owned();
+        let by = message.hidden_by_name.as_deref().map(name_of_others).unwrap_or_default();
+        return format!("({})", why_hidden(message, &by));
     }
     let beginning: String = message.text.chars().take(EXCERPT_CHARS).collect();
     SafeText::line(beginning.trim()).to_string()
+}
+
+/// Why a message is not shown.
+fn why_hidden(message: &Message, by: &str) -> String {
+    match message.hidden.as_deref() {
+        Some(HIDDEN_BY_MODERATOR) if by.is_empty() => "hidden by a moderator".to_owned(),
+        Some(HIDDEN_BY_MODERATOR) => format!("hidden by {by}"),
+        Some(HIDDEN_BY_SLOW_MODE) => "folded: too soon for this room's slow mode".to_owned(),
+        _ => REVOKED.to_owned(),
+    }
 }
 
 /// Plain text in rows, all of one style.
@@ -146,7 +167,9 @@ const FOLDED_SLACK: usize = 3;
 const EXCERPT_CHARS: usize = 200;
 
 /// In place of what a revoked device says, where its room does not know that yet.
-const HIDDEN: &str = "(hidden: the device that wrote this was revoked by its user)";
+const REVOKED: &str = "hidden: the device that wrote this was revoked by its user";
+/// How a folded message is read all the same.
+const UNFOLD: &str = " · select it and press Enter to read it";
 
 #[cfg(test)]
 mod tests {
@@ -154,7 +177,7 @@ mod tests {
     use crate::tui::fixtures::message;
 
     fn look(cells: usize) -> Look<'static> {
-        Look { cells, theme: Theme::Coloured, mention: "ana", is_unfolded: false }
+        Look { cells, theme: Theme::Coloured, mention: "ana", is_unfolded: false, hidden_by: "ben" }
     }
 
     fn text(rows: &[Vec<Span<'_>>]) -> Vec<String> {
@@ -207,10 +230,24 @@ mod tests {
         said.erased = true;
         assert_eq!(text(&rows(&said, look(60))), ["(message erased)"]);
         assert_eq!(excerpt(&said), "(message erased)");
-        (said.erased, said.hidden) = (false, Some("device_revoked".into()));
-        assert_eq!((text(&rows(&said, look(80))).concat(), excerpt(&said)), (HIDDEN.to_owned(), HIDDEN.to_owned()));
+        (said.erased, said.hidden, said.text) = (false, Some("device_revoked".into()), String::new());
+        let revoked = format!("({REVOKED})");
+        assert_eq!((text(&rows(&said, look(80))).concat(), excerpt(&said)), (revoked.clone(), revoked));
         let unknown = message("m", "ben", 1, "");
         assert_eq!(text(&rows(&unknown, look(60))), ["(a message that this version cannot show)"]);
+    }
+
+    #[test]
+    fn folded_messages_say_why_and_what_they_say_when_asked() {
+        let mut said = message("m", "ben", 1, "see https://zig.dev");
+        (said.hidden, said.hidden_by_name) = (Some(HIDDEN_BY_MODERATOR.into()), Some("ben ✓".into()));
+        assert_eq!(text(&rows(&said, look(80))), ["(hidden by ben · select it and press Enter to read it)"]);
+        assert_eq!(excerpt(&said), "(hidden by ben)");
+        let unfolded = rows(&said, Look { is_unfolded: true, ..look(80) });
+        assert_eq!(text(&unfolded), ["(hidden by ben)", "see https://zig.dev"]);
+        assert_eq!(unfolded[1][1].style, Theme::Coloured.link());
+        said.hidden = Some(HIDDEN_BY_SLOW_MODE.into());
+        assert!(text(&rows(&said, look(80)))[0].starts_with("(folded: too soon for this room's slow mode ·"));
     }
 
     #[test]

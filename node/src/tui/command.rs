@@ -1,6 +1,7 @@
 //! Commands that begin with a slash, and what they do.
 
 use crate::tui::effect::Effect;
+use crate::tui::moderation::OrderCommand;
 use crate::tui::names::room_name;
 use crate::tui::people::PersonCommand;
 use crate::tui::state::{Mode, State};
@@ -14,14 +15,16 @@ pub enum Command {
     Devices,
     /// `/help`
     Help,
-    /// `/invite`
-    Invite,
+    /// `/invite ROLE`
+    Invite(Option<String>),
     /// `/join LINK`
     Join(String),
     /// `/leave`
     Leave,
     /// `/name NAME`
     Name(String),
+    /// Something that keeps the room in order.
+    Order(OrderCommand, String),
     /// Something about somebody.
     Person(PersonCommand, String),
     /// `/quit`
@@ -31,11 +34,18 @@ pub enum Command {
 }
 
 /// All commands: how one writes them, and what they do.
-pub const COMMANDS: [(&str, &str); 13] = [
+pub const COMMANDS: [(&str, &str); 20] = [
     ("/create NAME", "make a room, for those whom you invite"),
     ("/join LINK", "join a room by an invite link"),
-    ("/invite", "make an invite link for this room"),
-    ("/who", "see who is in this room"),
+    ("/invite ROLE", "make an invite link for this room; without ROLE for a member"),
+    ("/who", "see who is in this room, and what you may do"),
+    ("/role WHO ROLE", "make somebody admin, moderator, member, reader or keeper"),
+    ("/remove WHO", "remove somebody from this room"),
+    ("/topic TEXT", "say what this room is about"),
+    ("/rename NAME", "call this room something else, for everybody"),
+    ("/slow TIME", "keep a time between two messages of one member: 30s, 5m, off"),
+    ("/reports", "see what was reported here, as a moderator"),
+    ("/next", "go to the room in which this one goes on"),
     ("/call WHO NAME", "give somebody a name that you alone see; without NAME take it back"),
     ("/verify WHO", "compare keys with somebody; with their digits behind it: done"),
     ("/block WHO", "hide what somebody says, here"),
@@ -66,7 +76,14 @@ impl Command {
             "/create" => Self::Create(needed("/create NAME")?),
             // A link that was broken over rows when it was copied is whole again without its spaces.
             "/join" => Self::Join(needed("/join LINK")?.split_whitespace().collect()),
-            "/invite" => Self::Invite,
+            "/invite" => Self::Invite((!rest.is_empty()).then(|| rest.to_owned())),
+            "/role" => Self::Order(OrderCommand::Role, needed("/role WHO ROLE")?),
+            "/remove" => Self::Order(OrderCommand::Remove, needed("/remove WHO")?),
+            "/topic" => Self::Order(OrderCommand::Topic, needed("/topic TEXT")?),
+            "/rename" => Self::Order(OrderCommand::Rename, needed("/rename NAME")?),
+            "/slow" => Self::Order(OrderCommand::Slow, needed("/slow TIME")?),
+            "/reports" => Self::Order(OrderCommand::Reports, String::new()),
+            "/next" => Self::Order(OrderCommand::Next, String::new()),
             "/who" => Self::Who,
             "/leave" => Self::Leave,
             "/name" => Self::Name(needed("/name NAME")?),
@@ -116,13 +133,14 @@ impl State {
                 self.say("Joining…");
                 self.effects.push(Effect::Join(link));
             }
-            Command::Invite | Command::Who | Command::Leave => {
+            Command::Invite(_) | Command::Who | Command::Leave | Command::Order(..) => {
                 let Some(room) = self.room().map(|room| room.room.clone()) else {
                     self.complain("You are in no room yet: /create NAME makes one, /join LINK joins one.");
                     return;
                 };
                 match command {
-                    Command::Invite => self.effects.push(Effect::Invite { room }),
+                    Command::Invite(role) => self.effects.push(Effect::Invite { room, role }),
+                    Command::Order(command, rest) => self.obey_order(command, room, &rest),
                     Command::Who => self.mode = Mode::People(0),
                     _ => self.mode = Mode::Leaving(room),
                 }
@@ -160,7 +178,9 @@ mod tests {
         let parse = |line| Command::parse(line);
         assert_eq!(parse("/create  my room "), Ok(Command::Create("my room".into())));
         assert_eq!(parse("/join tidings://join/ab\ncd ef"), Ok(Command::Join("tidings://join/abcdef".into())));
-        assert_eq!(parse("/invite"), Ok(Command::Invite));
+        assert_eq!(parse("/invite"), Ok(Command::Invite(None)));
+        assert_eq!(parse("/invite reader"), Ok(Command::Invite(Some("reader".into()))));
+        assert_eq!(parse("/role Ana M admin"), Ok(Command::Order(OrderCommand::Role, "Ana M admin".into())));
         assert_eq!(parse("/name Ana"), Ok(Command::Name("Ana".into())));
         assert_eq!(parse("/call Ana M"), Ok(Command::Person(PersonCommand::Call, "Ana M".into())));
         assert_eq!(parse("/verify"), Err(CommandError::Incomplete("/verify WHO")));

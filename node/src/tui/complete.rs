@@ -27,6 +27,13 @@ impl Completion {
         (!candidates.is_empty()).then_some(Self { candidates, next: 0, inserted })
     }
 
+    /// What could stand for a word that is to be one of these.
+    pub fn one_of(word: &Word, names: &[String]) -> Option<Self> {
+        let candidates: Vec<String> = named(names, &word.text).map(|name| format!("{name} ")).collect();
+        let inserted = word.text.chars().count();
+        (!candidates.is_empty()).then_some(Self { candidates, next: 0, inserted })
+    }
+
     /// Puts the next candidate in the place of the word, or of the candidate before.
     pub fn step(&mut self, draft: &mut Draft) {
         let candidate = &self.candidates[self.next % self.candidates.len()];

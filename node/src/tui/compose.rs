@@ -8,6 +8,7 @@ use crate::tui::draft::About;
 use crate::tui::effect::{Effect, Page, Post, Posting};
 use crate::tui::field::{is_alt, is_control};
 use crate::tui::jump::Jump;
+use crate::tui::moderation::why_read_only;
 use crate::tui::open::{Position, Sending, Unread};
 use crate::tui::state::{Connection, Mode, State};
 
@@ -34,6 +35,7 @@ impl State {
             KeyCode::End if is_control(key) || self.draft().is_at_end() => self.scroll_to_newest(),
             KeyCode::Up if self.draft().is_empty() => self.begin_select(),
             KeyCode::Esc => self.step_back(),
+            KeyCode::Char(c) if !is_alt(key) && !is_control(key) && self.takes_commands_only(c) => {}
             _ => self.draft_mut().key(key),
         }
     }
@@ -84,8 +86,8 @@ impl State {
         let sending = self.here().map_or(0, |open| open.sending.len());
         if room.pending {
             Some(PENDING.to_owned())
-        } else if room.needs_newer {
-            Some(NEEDS_NEWER.to_owned())
+        } else if room.read_only.is_some() {
+            Some(format!("{} What you wrote stays here.", why_read_only(room)))
         } else if sending >= SENDING_MAX {
             Some(format!("{sending} messages are still on their way to the node. Your text stays here."))
         } else {
@@ -160,7 +162,11 @@ impl State {
         };
         let people = self.here().map_or_else(Vec::new, |open| open.names().by_activity(open.window.lines(), self.me()));
         let commands = COMMANDS.map(|(usage, _)| usage.split(' ').next().unwrap_or(usage));
-        match Completion::begin(&word, &people, &commands) {
+        let completion = match self.arguments(&people) {
+            Some(names) => Completion::one_of(&word, &names),
+            None => Completion::begin(&word, &people, &commands),
+        };
+        match completion {
             Some(mut completion) => {
                 completion.step(self.draft_mut());
                 self.completion = Some(completion);
@@ -175,6 +181,4 @@ const SENDING_MAX: usize = 64;
 const UNREACHED: &str =
     "The node cannot be reached at the moment. Your text stays here: send it when the node is back.";
 const PENDING: &str = "You are not in this room yet: nobody who has it could be reached. Your text stays here.";
-const NEEDS_NEWER: &str =
-    "This room uses rules of a later version of tidings: it is read-only here until you update. Your text stays here.";
 const LINK_BEGINNING: &str = "tidings://";

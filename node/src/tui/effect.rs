@@ -3,7 +3,9 @@
 use crossterm::event::KeyEvent;
 
 use crate::api::people::{Code, Person};
-use crate::api::types::{Device, Identity, Invite, Joined, Line, Member, Notice, Room, RoomCreated, Sent, Status};
+use crate::api::types::{
+    Device, Identity, Invite, Joined, Line, Member, Notice, Report, Room, RoomCreated, Sent, Status,
+};
 
 /// Everything that can happen to the chat.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,6 +94,20 @@ pub enum Effect {
     Invite {
         /// The room's id.
         room: String,
+        /// The role of who joins; the usual one where nothing is said.
+        role: Option<String>,
+    },
+    /// Keep a room in order.
+    Order {
+        /// The room's id.
+        room: String,
+        /// What.
+        act: OrderAct,
+    },
+    /// What was reported in this room?
+    LoadReports {
+        /// The room's id.
+        room: String,
     },
     /// Leave a room.
     Leave {
@@ -126,6 +142,48 @@ pub enum PersonAct {
     Block,
     /// Show it again.
     Unblock,
+}
+
+/// What is done to keep a room in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OrderAct {
+    /// Somebody is to go.
+    Remove {
+        /// Their key, or what stands for it.
+        user: String,
+        /// What they are called on screen.
+        name: String,
+    },
+    /// Somebody is to have this role.
+    Appoint {
+        /// Their key, or what stands for it.
+        user: String,
+        /// What they are called on screen.
+        name: String,
+        /// The role.
+        role: String,
+    },
+    /// A setting.
+    Set {
+        /// Which.
+        key: &'static str,
+        /// To what.
+        value: String,
+    },
+    /// A message is folded on everybody's screens, or unfolded.
+    Hide {
+        /// The message.
+        event: String,
+        /// Folded.
+        hidden: bool,
+    },
+    /// A message is reported to those who moderate.
+    Report {
+        /// The message.
+        event: String,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Part of a timeline.
@@ -242,6 +300,10 @@ pub enum Answer {
         /// The room's id.
         room: String,
     },
+    /// To [`Effect::Order`].
+    Ordered(OrderAct),
+    /// To [`Effect::LoadReports`].
+    Reports(Vec<Report>),
     /// To [`Effect::Person`].
     Person {
         /// What was done.

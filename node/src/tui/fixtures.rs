@@ -31,6 +31,8 @@ pub fn message(id: &str, name: &str, ms: u64, text: &str) -> Message {
         hidden: None,
         void: None,
         adopted: None,
+        hidden_by: None,
+        hidden_by_name: None,
         imported: None,
         reactions: BTreeMap::new(),
         file: None,
@@ -69,6 +71,11 @@ pub fn room(id: &str, alias: &str, unread: usize, last_ms: u64) -> Room {
         peers: 2,
         needs_newer: false,
         alerts: Vec::new(),
+        may: ["post", "report", "leave"].map(str::to_owned).to_vec(),
+        read_only: None,
+        slow: 0,
+        ignored_settings: Vec::new(),
+        successor: None,
     }
 }
 

@@ -28,6 +28,7 @@ mod wrap;
 mod answers;
 mod command;
 mod compose;
+mod moderation;
 mod movement;
 mod notices;
 mod people;

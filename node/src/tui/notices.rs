@@ -55,6 +55,7 @@ impl State {
                 }
                 self.refresh_if_here(&room);
             }
+            Happened::Reported { report } => self.reported(&report),
             Happened::Read { room, user, ms, .. } => self.reads(&room, &user, ms),
             Happened::Typing { room, user, until_ms, .. } => self.types(&room, user, until_ms),
             Happened::Presence { room, user, presence, last_seen_ms } => {

@@ -10,6 +10,7 @@ use crate::text::SafeText;
 use crate::tui::command::COMMANDS;
 use crate::tui::field::Field;
 use crate::tui::jump::{Jump, matches};
+use crate::tui::moderation::standing;
 use crate::tui::names::{clean, room_name, short};
 use crate::tui::state::{State, Tone};
 use crate::tui::theme::Theme;
@@ -142,10 +143,17 @@ pub fn people(state: &State, scrolled: u16, screen: Rect, frame: &mut Frame<'_>)
             Span::styled(about, state.theme.dim()),
         ])
     };
-    let mut rows: Vec<Row<'_>> = open.members().iter().map(row).collect();
-    if rows.is_empty() {
+    let mut rows: Vec<Row<'_>> = Vec::new();
+    if let Some(room) = state.room() {
+        let cells = usize::from(screen.width.saturating_sub(4).min(PAGE_COLUMNS));
+        let standing = standing(room);
+        rows.extend(wrap(&standing, cells).into_iter().map(|r| Row::styled(standing[r].to_owned(), state.theme.dim())));
+        rows.push(Row::default());
+    }
+    if open.members().is_empty() {
         rows.push(Row::raw("not known yet"));
     }
+    rows.extend(open.members().iter().map(row));
     page(state.theme, "people · Esc closes", rows, scrolled, screen, frame);
 }
 
@@ -225,6 +233,8 @@ const KEYS: &[(&str, Keys)] = &[
             ("r", "answer it"),
             ("e, d", "edit it, erase it"),
             ("+", "react to it"),
+            ("!", "report it to those who moderate the room"),
+            ("h", "as a moderator: fold it on screens, or unfold it"),
             ("Enter", "show all of it, or what it answers"),
             ("Esc", "back to writing"),
         ],

@@ -9,8 +9,11 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::api::client::{Client, ClientError, segment};
 use crate::api::people::{SetPetname, Verify};
-use crate::api::types::{CreateInvite, CreateRoom, JoinRoom, MarkRead, React, SendMessage, SetName, Typing};
-use crate::tui::effect::{Answer, Effect, Failure, Input, Outcome, PAGE_LEN, Page, PersonAct, Post, Posting};
+use crate::api::types::{
+    Appoint, CreateInvite, CreateRoom, JoinRoom, MarkRead, React, SendMessage, SendReport, SetHidden, SetName,
+    SetSetting, Typing,
+};
+use crate::tui::effect::{Answer, Effect, Failure, Input, OrderAct, Outcome, PAGE_LEN, Page, PersonAct, Post, Posting};
 
 /// Asks the node. Posts go one after the other, so that they arrive in the order in which they were written; all else
 /// goes at once.
@@ -145,8 +148,8 @@ async fn ask(client: &Client, effect: &Effect) -> Result<Answer, Failure> {
             let body = JoinRoom { link: link.clone(), wait_ms: JOIN_WAIT_MS };
             post(client, "/v1/join", &body).await.map(Answer::Joined)
         }
-        Effect::Invite { room } => {
-            let body = CreateInvite { role: None, expires_ms: None };
+        Effect::Invite { room, role } => {
+            let body = CreateInvite { role: role.clone(), expires_ms: None };
             post(client, &format!("/v1/rooms/{room}/invites"), &body).await.map(Answer::Invited)
         }
         Effect::Leave { room } => {
@@ -154,6 +157,8 @@ async fn ask(client: &Client, effect: &Effect) -> Result<Answer, Failure> {
             Ok(Answer::Left { room: room.clone() })
         }
         Effect::Person { user, act } => person(client, user, act).await,
+        Effect::Order { room, act } => order(client, room, act).await,
+        Effect::LoadReports { room } => get(client, &format!("/v1/rooms/{room}/reports")).await.map(Answer::Reports),
         Effect::Post(_) | Effect::ShowPlain(_) | Effect::Redraw | Effect::Quit => {
             Err(Failure { says: "This is not for the node.".to_owned(), outcome: Outcome::NotDone })
         }
@@ -170,6 +175,33 @@ async fn person(client: &Client, user: &str, act: &PersonAct) -> Result<Answer, 
         PersonAct::Unblock => in_time(ANSWER_WAIT, client.delete(&path("block"))).await?,
     };
     Ok(Answer::Person { act: act.clone(), person })
+}
+
+async fn order(client: &Client, room: &str, act: &OrderAct) -> Result<Answer, Failure> {
+    let path = |what: &str| format!("/v1/rooms/{room}/{what}");
+    match act {
+        OrderAct::Remove { user, .. } => {
+            let path = path(&format!("members/{}", segment(user)));
+            in_time::<IgnoredAny>(ANSWER_WAIT, client.delete(&path)).await?;
+        }
+        OrderAct::Appoint { user, role, .. } => {
+            let body = Appoint { user: user.clone(), role: role.clone() };
+            post::<_, IgnoredAny>(client, &path("members"), &body).await?;
+        }
+        OrderAct::Set { key, value } => {
+            let body = SetSetting { key: (*key).to_owned(), value: value.clone() };
+            post::<_, IgnoredAny>(client, &path("settings"), &body).await?;
+        }
+        OrderAct::Hide { event, hidden } => {
+            let body = SetHidden { hidden: *hidden };
+            post::<_, IgnoredAny>(client, &format!("/v1/events/{event}/hide"), &body).await?;
+        }
+        OrderAct::Report { event, reason } => {
+            let body = SendReport { reason: reason.clone() };
+            post::<_, IgnoredAny>(client, &format!("/v1/events/{event}/report"), &body).await?;
+        }
+    }
+    Ok(Answer::Ordered(act.clone()))
 }
 
 fn page_path(room: &str, page: &Page) -> String {

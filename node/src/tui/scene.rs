@@ -7,7 +7,7 @@ use ratatui::text::{Line as Row, Span};
 use crate::api::types::{Gap, Line, Message, Room};
 use crate::text::SafeText;
 use crate::tui::body::{self, Look};
-use crate::tui::names::{clean, room_name};
+use crate::tui::names::{clean, name_of_others, room_name};
 use crate::tui::open::{OpenRoom, Sending, Unread};
 use crate::tui::state::State;
 use crate::tui::theme::Theme;
@@ -171,11 +171,16 @@ impl<'a> Scene<'a> {
             (readers, ..) => format!("◉{}", count(readers)),
         });
         let is_mine = message.user == self.state.me();
+        let by = message.hidden_by.as_ref().map(|user| match self.open.names().knows(user) {
+            true => self.open.names().name(user, NAME_CELLS_MAX),
+            false => message.hidden_by_name.as_deref().map(name_of_others).unwrap_or_default(),
+        });
         let look = Look {
             cells: self.text_cells(mark.is_some()),
             theme: self.theme(),
             mention: if is_mine { "" } else { self.state.identity.as_ref().map_or("", |me| &me.name) },
             is_unfolded: self.open.unfolded.contains(&message.id),
+            hidden_by: by.as_deref().unwrap_or_default(),
         };
         self.place(body::rows(message, look), clock, mark, item);
     }

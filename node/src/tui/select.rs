@@ -41,6 +41,7 @@ impl State {
                 }
             }
             Ask::React(field) => self.react_key(&select.id, field, key),
+            Ask::Report(field) => self.report_key(&select.id, field, key),
         }
     }
 
@@ -61,12 +62,17 @@ impl State {
                 self.draft_mut().reply(id);
                 self.mode = Mode::Compose;
             }
-            KeyCode::Char('e' | 'd' | '+') | KeyCode::Delete if is_erased => self.say("This message was erased."),
+            KeyCode::Char('e' | 'd' | '+' | 'h' | '!') | KeyCode::Delete if is_erased => {
+                self.say("This message was erased.")
+            }
             KeyCode::Char('e') if is_mine => self.begin_edit(id),
             KeyCode::Char('d') | KeyCode::Delete if is_mine || self.is_moderator() => self.ask(id, Ask::Erase),
             KeyCode::Char('e' | 'd') | KeyCode::Delete => {
                 self.say("Only one's own messages can be changed or taken back.")
             }
+            KeyCode::Char('h') => self.fold_or_unfold(id),
+            KeyCode::Char('!') if is_mine => self.say("That is your own message: d takes it back."),
+            KeyCode::Char('!') => self.ask(id, Ask::Report(Box::default())),
             KeyCode::Char('+') => self.ask(id, Ask::React(Box::default())),
             KeyCode::Enter => self.unfold_or_follow(id),
             KeyCode::Char('?') => self.mode = Mode::Help(0),
@@ -92,7 +98,7 @@ impl State {
         self.mode = Mode::Select(Select { id, ask: Ask::Nothing });
     }
 
-    fn ask(&mut self, id: &str, ask: Ask) {
+    pub(super) fn ask(&mut self, id: &str, ask: Ask) {
         self.mode = Mode::Select(Select { id: id.to_owned(), ask });
     }
 
@@ -105,7 +111,8 @@ impl State {
     /// Enter: an answer leads to what it answers; a long text is shown whole, or short again.
     fn unfold_or_follow(&mut self, id: &str) {
         let Some(open) = self.here_mut() else { return };
-        let answered = open.window.message(id).and_then(|message| message.reply_to.clone());
+        let is_folded = open.window.message(id).is_some_and(|message| message.hidden.is_some());
+        let answered = open.window.message(id).and_then(|message| message.reply_to.clone()).filter(|_| !is_folded);
         match answered {
             Some(answered) if open.window.index(&answered).is_some() => self.choose(answered),
             Some(_) => self.say("What this answers is further up: PgUp loads older messages."),
@@ -150,7 +157,7 @@ impl State {
     }
 
     fn is_moderator(&self) -> bool {
-        self.room().is_some_and(|room| matches!(room.role.as_str(), "founder" | "admin" | "moderator"))
+        self.may("erase")
     }
 }
 

@@ -130,8 +130,21 @@ pub enum Mode {
     People(u16),
     /// Asked whether to leave this room.
     Leaving(String),
+    /// Asked whether to remove somebody.
+    Removing(Removing),
     /// Something is shown on the terminal's ordinary screen; any key comes back.
     Plain,
+}
+
+/// Somebody who is to be removed from a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removing {
+    /// The room.
+    pub room: String,
+    /// Who.
+    pub user: String,
+    /// What they are called on screen.
+    pub name: String,
 }
 
 /// A chosen message, and what is being asked about it.
@@ -152,6 +165,8 @@ pub enum Ask {
     Erase,
     /// React with what?
     React(Box<Field>),
+    /// Report it why?
+    Report(Box<Field>),
 }
 
 /// The last thing that the chat has to say to its user.

@@ -150,17 +150,21 @@ fn nothing_is_sent_without_a_node_and_nothing_is_lost() {
 }
 
 #[test]
-fn read_only_and_pending_rooms_keep_the_text() {
+fn pending_rooms_keep_the_text_and_read_only_ones_take_none() {
     let mut newer = room("room1", "zig", 0, NOW_MS);
-    newer.needs_newer = true;
+    (newer.needs_newer, newer.read_only) = (true, Some("needs_newer".into()));
     let mut pending = room("room1", "zig", 0, NOW_MS);
-    pending.pending = true;
-    for (room, word) in [(newer, "read-only"), (pending, "not in this room yet")] {
+    (pending.pending, pending.read_only) = (true, Some("pending".into()));
+    for (room, word, kept) in [(newer, "Read-only", ""), (pending, "not in this room yet", "hi")] {
         let mut chat = Chat::in_rooms(100, 30, vec![room], chatter(2));
-        chat.write("hi").key(KeyCode::Enter);
+        chat.write("hi");
+        assert_eq!(chat.state.draft().text(), kept);
+        if !kept.is_empty() {
+            chat.key(KeyCode::Enter);
+        }
         assert_eq!(chat.posts(), []);
         assert!(chat.says().contains(word), "{}", chat.says());
-        assert_eq!(chat.state.draft().text(), "hi");
+        assert_eq!(chat.state.draft().text(), kept);
     }
 }
 
@@ -207,7 +211,7 @@ fn commands_ask_the_node() {
     let cases = [
         ("/create my room", Effect::CreateRoom("my room".into())),
         ("/join tidings://join/x", Effect::Join("tidings://join/x".into())),
-        ("/invite", Effect::Invite { room: "room1".into() }),
+        ("/invite", Effect::Invite { room: "room1".into(), role: None }),
         ("/devices", Effect::LoadDevices),
         ("/name Ana", Effect::SetName("Ana".into())),
         ("/quit", Effect::Quit),

@@ -80,6 +80,7 @@ impl State {
                     self.effects.push(Effect::Leave { room });
                 }
             }
+            Mode::Removing(removing) => self.removing_key(removing, key),
             Mode::Plain => self.effects.push(Effect::Redraw),
         }
     }
@@ -125,16 +126,19 @@ impl State {
             Mode::Naming(field) => field.paste(text),
             Mode::Jump(jump) => jump.field.paste(text),
             Mode::Select(select) => {
-                if let Ask::React(field) = &mut select.ask {
+                if let Ask::React(field) | Ask::Report(field) = &mut select.ask {
                     field.paste(text);
                 }
             }
             Mode::Compose => {
+                if text.chars().next().is_some_and(|c| self.takes_commands_only(c)) {
+                    return;
+                }
                 if !self.draft_mut().paste(text) {
                     self.complain("This is too long for a message; nothing was pasted.");
                 }
             }
-            Mode::Help(_) | Mode::People(_) | Mode::Leaving(_) | Mode::Plain => {}
+            Mode::Help(_) | Mode::People(_) | Mode::Leaving(_) | Mode::Removing(_) | Mode::Plain => {}
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::tui::areas::{SAYING_MARGIN, areas};
 use crate::tui::bars;
 use crate::tui::draft::About;
 use crate::tui::field::Field;
+use crate::tui::moderation::{slow_note, why_read_only};
 use crate::tui::names::room_name;
 use crate::tui::overlay;
 use crate::tui::scene::{Item, Scene};
@@ -121,6 +122,7 @@ fn input(state: &State, prompt: Rect, area: Rect, frame: &mut Frame<'_>) {
     let whole = prompt.union(area);
     let question = match &state.mode {
         Mode::Leaving(room) => Some(state.leaving_question(room)),
+        Mode::Removing(removing) => Some(state.removing_question(removing)),
         Mode::Select(select) if matches!(select.ask, Ask::Erase) => {
             Some("Erase this message for everybody? y / n".to_owned())
         }
@@ -134,6 +136,10 @@ fn input(state: &State, prompt: Rect, area: Rect, frame: &mut Frame<'_>) {
     if let Mode::Select(select) = &state.mode {
         if let Ask::React(field) = &select.ask {
             react(state, field, whole, frame);
+        } else if let Ask::Report(field) = &select.ask {
+            let text = fit(REPORT_QUESTION, usize::from(whole.width));
+            frame.buffer_mut().set_string(whole.x, whole.y, &text, state.theme.warning());
+            answer(field, &text, whole, frame);
         } else {
             let text = fit(&SafeText::line(&state.draft().text()).to_string(), usize::from(area.width));
             frame.buffer_mut().set_string(area.x, area.y, text, dim);
@@ -163,10 +169,10 @@ fn placeholder(state: &State) -> String {
         None if state.connection != Connection::Open => String::new(),
         None => "/create NAME or /join LINK".to_owned(),
         Some(room) if room.pending => "waiting for somebody who has this room".to_owned(),
-        Some(room) if room.needs_newer => "read-only: this room needs a later version of tidings".to_owned(),
+        Some(room) if room.read_only.is_some() => why_read_only(room),
         Some(room) => match state.draft().about() {
             About::Reply(_) => "your answer".to_owned(),
-            _ => format!("say something in {}", room_name(room)),
+            _ => format!("say something in {}{}", room_name(room), slow_note(room)),
         },
     }
 }
@@ -177,11 +183,17 @@ fn react(state: &State, field: &Field, area: Rect, frame: &mut Frame<'_>) {
     let hand: Vec<String> = REACTIONS.iter().zip(1..).map(|(emoji, digit)| format!("{digit}{gap}{emoji}")).collect();
     let text = fit(&format!(" + {}{rest}", hand.join(&" ".repeat(gap.len() + 1))), usize::from(area.width));
     frame.buffer_mut().set_string(area.x, area.y, &text, state.theme.warning());
-    let used = u16::try_from(width(&text)).unwrap_or(area.width).min(area.width);
+    answer(field, &text, area, frame);
+}
+
+/// What is typed behind a question.
+fn answer(field: &Field, question: &str, area: Rect, frame: &mut Frame<'_>) {
+    let used = u16::try_from(width(question)).unwrap_or(area.width).min(area.width);
     let rest = Rect { x: area.x + used, width: area.width - used, height: 1, ..area };
     overlay::field(field, rest, frame);
 }
 
+const REPORT_QUESTION: &str = " ! report it to those who moderate, because: ";
 /// Room for the reactions at hand, set apart, and a word.
 const REACT_WIDE_CELLS: usize = 60;
 const LOBBY: &str = "You are in no room yet.

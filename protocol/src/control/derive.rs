@@ -380,9 +380,19 @@ impl ControlSet {
 
     fn derive_setting(&mut self, key: String) {
         let best = self.stale.settings.get(&key).and_then(|setting| setting.standing.first());
-        match best.and_then(|(_, id)| self.event(*id)).map(|event| &event.control) {
-            Some(Control::Set(set)) => drop(self.state.settings.insert(key, set.value.clone())),
-            _ => drop(self.state.settings.remove(&key)),
+        let said = match best.and_then(|(_, id)| self.event(*id)).map(|event| (event.id, &event.control)) {
+            Some((id, Control::Set(set))) => Some((id, set.value.clone())),
+            _ => None,
+        };
+        match said {
+            Some((id, value)) => {
+                self.state.settings_by.insert(key.clone(), id);
+                self.state.settings.insert(key, value);
+            }
+            None => {
+                self.state.settings_by.remove(&key);
+                self.state.settings.remove(&key);
+            }
         }
     }
 

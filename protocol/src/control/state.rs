@@ -62,6 +62,8 @@ pub struct RoomState {
     pub invites: OrdMap<EventId, Invite>,
     /// Settings in force (`name`, `topic`, ...).
     pub settings: OrdMap<String, String>,
+    /// The Set that each of them comes from.
+    pub settings_by: OrdMap<String, EventId>,
     /// Content that is to be hidden, by the place that an Erase names: see `erasure`.
     pub erased: OrdMap<Erase, Erasure>,
     /// Rules or kinds of a later version are in use: nothing may be posted from here.

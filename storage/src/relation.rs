@@ -1,0 +1,56 @@
+//! Where what somebody says about a message is found again: edits and reactions behind the message, what moderators fold
+//! apart from those, so that no flood of reactions can hide it, and all reports of a room in one place.
+
+use crate::error::StorageError;
+use crate::events::StoredEvent;
+use crate::key::{self, RoomNumber};
+use crate::schema::Family;
+use crate::store::Store;
+use tidings_protocol::content::Content;
+use tidings_protocol::id::EventId;
+
+/// Behind what an event is found, if it is about another.
+pub(crate) fn place(content: &Content) -> Option<[u8; 32]> {
+    match content {
+        Content::Hide(hide) => Some(hides_of(hide.target)),
+        Content::Report(_) => Some(REPORTS),
+        other => other.target().map(|target| target.0),
+    }
+}
+
+impl Store {
+    /// The events that fold a message or unfold it, the last to arrive first, at most `max`.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn hides(&self, room: RoomNumber, target: EventId, max: usize) -> Result<Vec<StoredEvent>, StorageError> {
+        self.newest_at(room, &hides_of(target), max)
+    }
+
+    /// The reports of a room, the last to arrive first, at most `max`.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn reports(&self, room: RoomNumber, max: usize) -> Result<Vec<StoredEvent>, StorageError> {
+        self.newest_at(room, &REPORTS, max)
+    }
+
+    fn newest_at(&self, room: RoomNumber, place: &[u8; 32], max: usize) -> Result<Vec<StoredEvent>, StorageError> {
+        let prefix = key::relation_prefix(room, place);
+        let mut out = Vec::new();
+        for entry in self.scan_back(Family::Relation, &prefix, &key::relation(room, place, u64::MAX))?.take(max) {
+            let (key_bytes, _) = entry?;
+            let number = key::to_number(key_bytes.get(prefix.len()..).unwrap_or_default(), "relation key")?;
+            out.extend(self.event(number)?);
+        }
+        Ok(out)
+    }
+}
+
+/// No id: the complement of one.
+fn hides_of(target: EventId) -> [u8; 32] {
+    target.0.map(|byte| !byte)
+}
+
+/// The place of all reports; ids are hashes, and none is this.
+const REPORTS: [u8; 32] = [0xff; 32];
