@@ -303,11 +303,11 @@ fn a_log_with_too_many_branches_takes_no_more_and_goes_on_otherwise() {
     let before = walk(&store);
     let extra = duo.bob_says.text("one too many");
     let mut batch = store.writer.begin();
-    let entry = Entry { event: &extra, content: None, user: None, erased: false };
+    let entry = Entry { event: &extra, content: None, user: None, erased: false, purged: false };
     let refused = batch.append(store.room, &[entry], 0);
     assert!(matches!(refused, Err(StorageError::Log(LogError::TooManyBranches))), "{refused:?}");
     let ours = duo.ada_says.text("unharmed");
-    let entry = Entry { event: &ours, content: None, user: None, erased: false };
+    let entry = Entry { event: &ours, content: None, user: None, erased: false, purged: false };
     batch.append(store.room, &[entry], 0).unwrap();
     batch.commit(Durability::Synced).unwrap();
     assert_eq!(walk(&store), [before, ids(&[ours])].concat(), "nothing of what was refused is there");

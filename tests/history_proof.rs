@@ -101,7 +101,12 @@ impl File {
 }
 
 fn record_of(event: &VerifiedEvent) -> Record {
-    Record { header: event.header().clone(), signature: event.signature().copied(), body: event.body().clone() }
+    Record {
+        header: event.header().clone(),
+        signature: event.signature().copied(),
+        body: event.body().clone(),
+        purged: false,
+    }
 }
 
 fn refused(file: &File, why: &str) {

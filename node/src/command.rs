@@ -99,6 +99,8 @@ pub enum Command {
     Told(Vec<u64>),
     /// Look for erasures whose time has come.
     Erasures,
+    /// Take something off this node for good.
+    Purge(crate::purge::Order),
     /// Put everything committed so far on disk.
     Sync(Reply<()>),
     /// Put everything on disk and end.

@@ -30,6 +30,9 @@ pub struct Settings {
     /// Where a domain is for such questions, as `example.org=10.0.0.5:443`, instead of asking the DNS. Only here an
     /// address may be a private one.
     pub names_at: Vec<String>,
+    /// Live events of one author that are taken from a peer in a second, 250 unless set, and ten times as many of all
+    /// authors together. What is more is no fault and not lost: it is fetched a little later.
+    pub live_per_second: Option<u32>,
 }
 
 /// Where a setting came from.
@@ -73,6 +76,9 @@ pub enum ConfigError {
     /// The federation's name cannot be one.
     #[error("federation = \"{0}\": use up to 64 letters, digits, '-' and '.'")]
     Federation(String),
+    /// Not a budget.
+    #[error("live_per_second = {0}: use a number from 1 to 100000")]
+    Live(String),
 }
 
 /// The settings in force, and where each came from, by its name.
@@ -90,7 +96,7 @@ impl Settings {
     /// `ConfigError`.
     pub fn resolve(home: &Path, flags: Settings) -> Result<Resolved, ConfigError> {
         let file = read(&home.join("config.toml"))?;
-        let layers = [(Source::File, file), (Source::Environment, environment()), (Source::Flag, flags)];
+        let layers = [(Source::File, file), (Source::Environment, environment()?), (Source::Flag, flags)];
         let mut out = Resolved { settings: Settings::default(), sources: Vec::new() };
         let mut sources = [Source::Default; NAMES.len()];
         for (source, layer) in layers {
@@ -105,6 +111,7 @@ impl Settings {
             take(&mut set.share_presence, layer.share_presence, source, &mut sources[7]);
             take(&mut set.names_trust, layer.names_trust, source, &mut sources[8]);
             take(&mut set.names_at, layer.names_at, source, &mut sources[9]);
+            take(&mut set.live_per_second, layer.live_per_second, source, &mut sources[10]);
         }
         out.sources = NAMES.into_iter().zip(sources).collect();
         let name = &out.settings.federation;
@@ -112,6 +119,10 @@ impl Settings {
             return Err(ConfigError::Federation(name.clone()));
         }
         let set = &mut out.settings;
+        if !LIVE_PER_SECOND.contains(&set.live_budget()) {
+            return Err(ConfigError::Live(set.live_budget().to_string()));
+        }
+        set.live_per_second = Some(set.live_budget());
         // Shown as they are in force.
         (set.share_read, set.share_typing, set.share_presence) =
             (Some(set.shares_read()), Some(set.shares_typing()), Some(set.shares_presence()));
@@ -121,6 +132,11 @@ impl Settings {
     /// Whether others learn how far one has read.
     pub fn shares_read(&self) -> bool {
         self.share_read.unwrap_or(true)
+    }
+
+    /// Live events of one author that are taken in a second.
+    pub fn live_budget(&self) -> u32 {
+        self.live_per_second.unwrap_or(LIVE_PER_SECOND_DEFAULT)
     }
 
     /// Whether others learn that one types.
@@ -146,7 +162,7 @@ fn read(path: &Path) -> Result<Settings, ConfigError> {
     }
 }
 
-fn environment() -> Settings {
+fn environment() -> Result<Settings, ConfigError> {
     let list = |name: &str| -> Vec<String> {
         let text = std::env::var(name).unwrap_or_default();
         text.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect()
@@ -155,7 +171,9 @@ fn environment() -> Settings {
         let text = std::env::var(name).ok().filter(|v| !v.is_empty());
         text.map(|v| !matches!(v.as_str(), "0" | "false"))
     };
-    Settings {
+    let live = std::env::var("TIDINGS_LIVE_PER_SECOND").ok().filter(|text| !text.is_empty());
+    let live = live.map(|text| text.parse().map_err(|_| ConfigError::Live(text))).transpose()?;
+    Ok(Settings {
         listen: list("TIDINGS_LISTEN"),
         peers: list("TIDINGS_PEERS"),
         api: std::env::var("TIDINGS_API").ok().filter(|s| !s.is_empty()),
@@ -166,7 +184,8 @@ fn environment() -> Settings {
         share_presence: switch("TIDINGS_SHARE_PRESENCE"),
         names_trust: list("TIDINGS_NAMES_TRUST"),
         names_at: list("TIDINGS_NAMES_AT"),
-    }
+        live_per_second: live,
+    })
 }
 
 fn take<T: Default + PartialEq>(to: &mut T, from: T, source: Source, at: &mut Source) {
@@ -177,7 +196,7 @@ fn take<T: Default + PartialEq>(to: &mut T, from: T, source: Source, at: &mut So
 }
 
 /// The names of the settings, in the order in which they are shown.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "listen",
     "peers",
     "api",
@@ -188,4 +207,9 @@ const NAMES: [&str; 10] = [
     "share_presence",
     "names_trust",
     "names_at",
+    "live_per_second",
 ];
+
+/// Enough for a fast bot; what one author says faster is cheaper by sync.
+const LIVE_PER_SECOND_DEFAULT: u32 = 250;
+const LIVE_PER_SECOND: std::ops::RangeInclusive<u32> = 1..=100_000;

@@ -40,6 +40,7 @@ impl NodeHandle {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             behind,
             listen: self.listening(),
+            deferred: self.manager.live.deferred(),
         })
     }
 
@@ -138,6 +139,9 @@ impl NodeHandle {
 
     /// Whether nothing of a room is known to be missing.
     pub(crate) fn is_complete(&self, view: &RoomView) -> Result<bool, NodeError> {
+        if self.manager.store.lacks_words(view.number)? {
+            return Ok(false);
+        }
         let logs = self.manager.store.logs(view.number, Class::Content)?;
         for (log, row) in logs.iter().filter(|(_, row)| !row.state.holes().is_empty()) {
             if !effective::holes_of(&self.manager.store, view, log, row)?.is_empty() {

@@ -32,6 +32,8 @@ pub enum Verdict {
     UnknownRoom,
     /// The log has too many branches.
     TooManyBranches,
+    /// What it says was purged here: at most its header is kept, and it is not passed on.
+    Purged,
 }
 
 /// What became of a run of events.
@@ -47,6 +49,8 @@ pub struct Admitted {
     pub control: bool,
     /// Content that is held counts now, or no longer does.
     pub turned: bool,
+    /// Events held whose words, which were missing, are back.
+    pub filled: Vec<EventId>,
 }
 
 /// Admits consecutive events of one branch of one log, ascending, into the batch.
@@ -60,8 +64,14 @@ pub fn admit(
     events: &[VerifiedEvent],
     now_ms: u64,
 ) -> Result<Admitted, StorageError> {
-    let mut admitted =
-        Admitted { verdict: Verdict::UnknownRoom, stored: Vec::new(), known: 0, control: false, turned: false };
+    let mut admitted = Admitted {
+        verdict: Verdict::UnknownRoom,
+        stored: Vec::new(),
+        known: 0,
+        control: false,
+        turned: false,
+        filled: Vec::new(),
+    };
     let (Some(first), Some(number)) = (events.first(), rooms.find(room).map(|r| r.number)) else {
         return Ok(admitted);
     };
@@ -77,7 +87,7 @@ pub fn admit(
     if admitted.verdict == Verdict::Known && !admitted.stored.is_empty() {
         admitted.verdict = Verdict::Stored;
     }
-    if !admitted.stored.is_empty() {
+    if !admitted.stored.is_empty() || !admitted.filled.is_empty() {
         rooms.changed(room);
     }
     Ok(admitted)
@@ -114,14 +124,20 @@ fn admit_contents(
     let entries: Vec<Entry<'_>> = events[first..]
         .iter()
         .zip(&contents)
-        .map(|(event, content)| Entry {
-            event,
-            content: content.as_ref(),
-            user: state.speaker(event.header().author, event.header().grant),
-            erased: state.erasure(&event.log(), event.header().seq, event.id()).is_some_and(|e| e.own),
+        .map(|(event, content)| {
+            let user = state.speaker(event.header().author, event.header().grant);
+            let purges = &rooms.purges;
+            let purged = purges.refuses_event(user, event.id()) || purges.refuses_edit(content.as_ref());
+            let content = content.as_ref().filter(|_| !purged);
+            let erased = state.erasure(&event.log(), event.header().seq, event.id()).is_some_and(|e| e.own);
+            Entry { event, content, user, erased, purged }
         })
         .collect();
-    append(batch, number, &entries, now_ms, admitted)
+    append(batch, number, &entries, now_ms, admitted)?;
+    if entries.last().is_some_and(|entry| entry.purged) && matches!(admitted.verdict, Verdict::Known) {
+        admitted.verdict = Verdict::Purged;
+    }
+    Ok(())
 }
 
 /// How many of these, from the first, lie within what the cuts of their log leave: up to the highest that a cut names, or
@@ -163,7 +179,7 @@ fn admit_controls(
             break;
         }
         let before = admitted.stored.len();
-        let entry = Entry { event, content: None, user: None, erased: false };
+        let entry = Entry { event, content: None, user: None, erased: false, purged: false };
         append(batch, number, &[entry], now_ms, admitted)?;
         if admitted.verdict == Verdict::TooManyBranches {
             break;
@@ -203,10 +219,11 @@ fn append(
 ) -> Result<(), StorageError> {
     match batch.append(number, entries, now_ms) {
         Ok(results) => {
-            for result in results {
+            for (result, entry) in results.into_iter().zip(entries) {
                 match result {
                     Appended::Stored(number) => admitted.stored.push(number),
                     Appended::Known(_) => admitted.known += 1,
+                    Appended::Filled(_) => admitted.filled.push(entry.event.id()),
                 }
             }
             Ok(())

@@ -138,6 +138,23 @@ impl NodeHandle {
         }
     }
 
+    /// The open invites of a room whose links were made here.
+    pub(crate) fn links_made(&self, room: RoomId) -> Result<Vec<EventId>, NodeError> {
+        let (made, view) = (self.made_invites()?, self.manager.views.find(room));
+        let invites = view.iter().flat_map(|view| view.state.invites.iter());
+        let open = invites.filter(|(id, invite)| !invite.closed && made.contains_key(&id.to_string()));
+        Ok(open.map(|(id, _)| *id).collect())
+    }
+
+    /// Forgets the links of a room that were made here: they name it and carry its secret.
+    pub(crate) async fn forget_links(&self, room: RoomId) -> Result<(), NodeError> {
+        let _one_at_a_time = self.manager.invites.lock().await;
+        let mut made = self.made_invites()?;
+        let before = made.len();
+        made.retain(|_, m| InviteLink::from_text(&m.link).map_or(true, |link| link.room != room));
+        if made.len() == before { Ok(()) } else { self.keep_made(&made).await }
+    }
+
     fn made_invites(&self) -> Result<BTreeMap<String, Made>, NodeError> {
         let bytes = self.manager.store.note(INVITES_NOTE)?.unwrap_or_default();
         Ok(serde_json::from_slice(&bytes).unwrap_or_default())

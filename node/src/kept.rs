@@ -14,6 +14,8 @@ pub enum Kept {
     Pin(String, Option<PinRow>),
     /// Since when a peer is banned, if it is: its id in bytes.
     Ban(Vec<u8>, Option<u64>),
+    /// What is known of many people.
+    People(Vec<(UserId, PersonRow)>),
 }
 
 impl Desk<'_, '_> {
@@ -22,6 +24,11 @@ impl Desk<'_, '_> {
             Kept::Person(user, row) => self.batch.put_person(user, &row)?,
             Kept::Pin(name, row) => self.batch.put_pin(&name, row)?,
             Kept::Ban(peer, since_ms) => self.batch.put_ban(&peer, since_ms)?,
+            Kept::People(rows) => {
+                for (user, row) in rows {
+                    self.batch.put_person(user, &row)?;
+                }
+            }
         }
         self.synced(reply, Ok(()));
         Ok(())

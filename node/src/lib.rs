@@ -35,6 +35,7 @@ pub mod node;
 pub mod notices;
 pub mod page;
 pub mod people;
+pub mod purge;
 mod qr;
 mod reports;
 mod resolve;

@@ -163,6 +163,18 @@ pub enum Refusal {
     /// Another room has this alias.
     #[error("another room is called \"{0}\" here: choose another alias")]
     AliasTaken(String),
+    /// This node's operator does not want the room.
+    #[error("this room was purged here and is refused: tidings purge undo room {0}")]
+    Purged(RoomId),
+    /// It cannot be purged.
+    #[error("not purged: {0}")]
+    NotToPurge(&'static str),
+    /// Links made here would stay open when nobody here can close them any more.
+    #[error(
+        "{0} of the invitations made here are open, and could not be closed from here any more: close them (tidings \
+         invite list, tidings invite close), or say --keep-invites"
+    )]
+    OpenInvites(usize),
 }
 
 /// The note that keeps the display name.
@@ -488,7 +500,7 @@ fn needed_role(control: &Control, state: &RoomState) -> Option<Role> {
 
 pub(crate) fn refusal(verdict: Verdict) -> Option<Refusal> {
     match verdict {
-        Verdict::Stored | Verdict::Known => None,
+        Verdict::Stored | Verdict::Known | Verdict::Purged => None,
         Verdict::Void(why) => Some(Refusal::Void(why.reason())),
         Verdict::UnknownRoom => Some(Refusal::UnknownRoom),
         Verdict::TooManyBranches => Some(Refusal::Void("this device's log has too many branches")),

@@ -47,6 +47,9 @@ impl Desk<'_, '_> {
 
     pub(crate) fn join(&mut self, link: &InviteLink) -> Result<Result<RoomId, Refusal>, StorageError> {
         let room = link.room;
+        if self.rooms.purges.refuses_room(room) {
+            return Ok(Err(Refusal::Purged(room)));
+        }
         let join = Join::new(room, link.invite, self.keys.device().certificate.clone(), &link.key);
         let event = match self.root(room, &Control::Join(join)) {
             Ok(event) => event,

@@ -14,8 +14,9 @@ use crate::lookup::{Lookup, LookupSetupError};
 use crate::network::redial::Redial;
 use crate::network::{self, NetworkConfig, NetworkError, PeerAddress};
 use crate::people::People;
+use crate::purge;
 use crate::rooms::Views;
-use crate::sync::{Leases, Manager, PeerNews, SealedTips, Told, run as run_sync};
+use crate::sync::{Leases, Live, Manager, PeerNews, SealedTips, Told, run as run_sync};
 use crate::writer::WriteLoop;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -117,6 +118,8 @@ impl Node {
             peers_changed,
             people: People::load(&store)?,
             lookup,
+            purging: tokio::sync::Mutex::default(),
+            live: Live::new(settings.live_budget()),
         });
         let handle = NodeHandle { manager: manager.clone(), started: Instant::now() };
         handle.enforce_kept_bans().await;
@@ -127,9 +130,10 @@ impl Node {
         let sync = tokio::spawn(run_sync(manager, network.events, network.incoming));
         let care = tokio::spawn(take_care(handle.clone()));
         let speak = tokio::spawn(beacons::run(handle.clone()));
+        let purge = tokio::spawn(purge::resume(handle.clone()));
         let account = tokio::spawn(account::run(handle.clone(), wishes));
         let enrol = tokio::spawn(enrol::answer_all(handle.clone(), network.enrolments));
-        Ok(Node { handle, tasks: vec![sync, care, speak, account, enrol], writer: Some(writer), failed })
+        Ok(Node { handle, tasks: vec![sync, care, speak, purge, account, enrol], writer: Some(writer), failed })
     }
 
     /// What to talk to the node with.

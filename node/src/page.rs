@@ -232,9 +232,10 @@ impl NodeHandle {
     ) -> Result<api::Message, NodeError> {
         let speaker = |author, grant| view.state.speaker(author, grant).unwrap_or(UserId(author.0));
         let by = view.state.content_author(&event.log).unwrap_or_else(|_| speaker(event.log.author, event.log.grant));
-        let erased =
-            matches!(event.body, Body::Erased) || view.state.erasure(&event.log, event.seq, event.id).is_some();
-        let mut content = event.content().filter(|_| !erased);
+        let is_gone = matches!(event.body, Body::Erased);
+        let purged = event.purged;
+        let erased = (is_gone && !purged) || view.state.erasure(&event.log, event.seq, event.id).is_some();
+        let mut content = event.content().filter(|_| !erased && !purged);
         let (mut user, mut device, mut adopted) = (by, event.log.author, None);
         if let Some(Content::Adopted(quoted)) = content {
             (user, device, content) = (speaker(quoted.author, quoted.grant), quoted.author, quoted.said());
@@ -255,6 +256,7 @@ impl NodeHandle {
             thread: None,
             edited: false,
             erased,
+            purged: purged && !erased,
             hidden: self.hidden(view, by, event.log.author, event.hlc)?,
             void: None,
             adopted,
@@ -285,7 +287,7 @@ impl NodeHandle {
             Some(_) => message.kind = "unknown".to_owned(),
             None => {}
         }
-        if let Some(text) = looks.text.filter(|_| !erased) {
+        if let Some(text) = looks.text.filter(|_| !erased && !purged) {
             message.text = text;
             message.edited = true;
         }

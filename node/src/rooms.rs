@@ -1,6 +1,7 @@
 //! Rooms in memory: control events and what follows from them. The writer changes them; everybody else reads views that
 //! are exchanged whole, so that a reader never sees half a change.
 
+use crate::purge::Purges;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use tidings_protocol::control::decide::Settled;
@@ -45,6 +46,10 @@ impl Views {
         sorted.into_iter().collect()
     }
 
+    fn remove(&self, room: RoomId) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&room);
+    }
+
     fn put(&self, room: RoomId, view: RoomView) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(room, Arc::new(view));
     }
@@ -70,6 +75,8 @@ pub struct Rooms {
     views: Views,
     /// Rooms whose view is not what the writer has.
     stale: BTreeSet<RoomId>,
+    /// What this node's operator does not want.
+    pub purges: Purges,
 }
 
 impl Rooms {
@@ -78,7 +85,8 @@ impl Rooms {
     /// # Errors
     /// `StorageError`.
     pub fn load(store: &Store, views: Views) -> Result<Self, StorageError> {
-        let mut rooms = Rooms { live: HashMap::new(), views, stale: BTreeSet::new() };
+        let purges = Purges::default();
+        let mut rooms = Rooms { live: HashMap::new(), views, stale: BTreeSet::new(), purges };
         rooms.reload(store)?;
         Ok(rooms)
     }
@@ -90,6 +98,7 @@ impl Rooms {
     pub fn reload(&mut self, store: &Store) -> Result<(), StorageError> {
         self.live.clear();
         self.stale.clear();
+        self.purges = Purges::load(store)?;
         for (number, row) in store.rooms()? {
             let control = store.control_set(number, row.room)?;
             let mut clocks = HashMap::new();
@@ -119,6 +128,18 @@ impl Rooms {
     pub fn add(&mut self, room: RoomId, number: RoomNumber) {
         self.live.insert(room, LiveRoom::new(number, ControlSet::new(room), HashMap::new()));
         self.stale.insert(room);
+    }
+
+    /// The room of a number in the store.
+    pub fn of_number(&self, number: RoomNumber) -> Option<RoomId> {
+        self.live.iter().find(|(_, live)| live.number == number).map(|(room, _)| *room)
+    }
+
+    /// Makes a room unknown.
+    pub fn remove(&mut self, room: RoomId) {
+        self.live.remove(&room);
+        self.stale.remove(&room);
+        self.views.remove(room);
     }
 
     /// Takes a control event in and decides what it changes.

@@ -331,9 +331,12 @@ impl Desk<'_, '_> {
                 self.batch.put_note(&name, &value)?;
                 self.synced(reply, Ok(()));
             }
+            // Of a room that was purged meanwhile nothing is written.
+            Command::Beacons(change) if self.rooms.of_number(change.room).is_none() => {}
             Command::Beacons(change) => change.write(self.batch)?,
             Command::Keep(what, reply) => self.keep(what, reply)?,
             Command::Account(order) => self.account(order)?,
+            Command::Purge(order) => self.purge(order)?,
             Command::Told(numbers) => {
                 for number in numbers {
                     self.batch.clear_outbox(number)?;
@@ -370,7 +373,7 @@ impl Desk<'_, '_> {
         if admitted.control {
             self.round.controlled.insert(room);
         }
-        if admitted.stored.is_empty() {
+        if admitted.stored.is_empty() && admitted.filled.is_empty() {
             return Ok(admitted);
         }
         if let Some(last) = events.last() {
@@ -389,7 +392,7 @@ impl Desk<'_, '_> {
             numbers: admitted.stored.clone(),
             origin,
             room_changed: admitted.control,
-            changed: Vec::new(),
+            changed: admitted.filled.clone(),
             turned: admitted.turned,
         });
         debug_assert!(admitted.verdict != Verdict::UnknownRoom);

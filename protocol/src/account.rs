@@ -8,8 +8,8 @@ use crate::event::{Class, Draft, Hlc, Payload, VerifiedEvent};
 use crate::id::{DeviceId, EventId, RoomId, UserId};
 use crate::identity::RecoveryPhrase;
 use crate::limits::{
-    ADDRESS_LEN_MAX, ALIAS_LEN_MAX, CLOCK_AHEAD_MAX_MS, NAME_LEN_MAX, RECORD_ADDRESSES_MAX, RECORD_LEN_MAX,
-    RECORDS_MAX, SEALED_LEN_MAX,
+    ADDRESS_LEN_MAX, ALIAS_LEN_MAX, CLOCK_AHEAD_MAX_MS, NAME_LEN_MAX, PEOPLE_RECORDS_MAX, RECORD_ADDRESSES_MAX,
+    RECORD_LEN_MAX, RECORDS_MAX, SEALED_LEN_MAX,
 };
 use std::collections::BTreeMap;
 
@@ -166,11 +166,17 @@ impl Account {
         let ahead = entry.hlc.ms() > now_ms.saturating_add(CLOCK_AHEAD_MAX_MS);
         let older = |held: &Entry| (held.hlc, &held.body) >= (entry.hlc, &entry.body);
         let held = self.0.get(&entry.subject);
-        if ahead || held.is_some_and(older) || (held.is_none() && self.0.len() >= RECORDS_MAX) {
+        if ahead || held.is_some_and(older) || (held.is_none() && self.is_full(entry.subject)) {
             return false;
         }
         self.0.insert(entry.subject, entry);
         true
+    }
+
+    fn is_full(&self, subject: Subject) -> bool {
+        let of_people = |subject: &Subject| matches!(subject.kind, kind::PET_NAME | kind::BLOCK);
+        let crowd = of_people(&subject) && self.0.keys().filter(|s| of_people(s)).count() >= PEOPLE_RECORDS_MAX;
+        crowd || self.0.len() >= RECORDS_MAX
     }
 
     /// The newest record of a subject.
@@ -394,6 +400,12 @@ mod tests {
             let mut about = [0; 32];
             about[..8].copy_from_slice(&n.to_be_bytes());
             account.merge(Entry::new(&Record::Block(UserId(about), true), Hlc(1)), 0);
+        }
+        assert_eq!(account.entries().count(), PEOPLE_RECORDS_MAX + 1);
+        for n in 0..RECORDS_MAX as u64 {
+            let mut about = [0; 32];
+            about[..8].copy_from_slice(&n.to_be_bytes());
+            account.merge(Entry::new(&Record::Read(RoomId(about)), Hlc(1)), 0);
         }
         assert_eq!(account.entries().count(), RECORDS_MAX);
     }

@@ -162,6 +162,8 @@ pub const SEALED_LEN_MIN: usize = 256;
 pub const RECORD_LEN_MAX: usize = 2048;
 /// Account records of one user: 4,096 rooms with their read markers, and as many people again.
 pub const RECORDS_MAX: usize = 16_384;
+/// Pet names and blocks among them: half, so that rooms always find room.
+pub const PEOPLE_RECORDS_MAX: usize = RECORDS_MAX / 2;
 /// Addresses of members' nodes that an account record of a room keeps.
 pub const RECORD_ADDRESSES_MAX: usize = 4;
 /// What this user calls a room, as other devices of theirs take it over.

@@ -24,6 +24,11 @@ impl Looks {
         Looks(looks.into_iter().filter(|text| !text.is_empty()).collect())
     }
 
+    /// The texts that it looks like; who shares one looks alike.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
     /// Whether a reader may take one for the other.
     pub fn alike(&self, other: &Looks) -> bool {
         self.0.iter().any(|text| other.0.contains(text))

@@ -27,6 +27,8 @@ pub struct Entry<'a> {
     pub user: Option<UserId>,
     /// Its payload is to be left out: its user erased it.
     pub erased: bool,
+    /// Its payload is to be left out: this node's operator does not want it.
+    pub purged: bool,
 }
 
 /// What became of an entry.
@@ -36,6 +38,8 @@ pub enum Appended {
     Stored(u64),
     /// Held already, under this one.
     Known(u64),
+    /// Held under this one, and its payload, which was missing, is back.
+    Filled(u64),
 }
 
 impl Batch<'_> {
@@ -62,7 +66,8 @@ impl Batch<'_> {
         for (n, (entry, held)) in entries.iter().zip(held).enumerate() {
             if let Some(number) = held {
                 self.append_run(room, &entries[run_start..n], &mut out, now_ms)?;
-                out.push(Appended::Known(number));
+                let is_back = self.refill(room, entry, number)?;
+                out.push(if is_back { Appended::Filled(number) } else { Appended::Known(number) });
                 run_start = n + 1;
             } else if missing.contains(&entry.event.id()) {
                 // What another branch waits for ends a run of its own: its hole closes, and what follows is a fork.
@@ -174,7 +179,7 @@ impl Batch<'_> {
         let header = entry.event.header();
         let remains = Remains { len: header.payload_len, commit: header.payload_commit };
         let kept = match entry.event.body() {
-            Body::Kept(payload) if !entry.erased => Some(payload),
+            Body::Kept(payload) if !entry.erased && !entry.purged => Some(payload),
             _ => None,
         };
         let row = EventRow {
@@ -188,7 +193,11 @@ impl Batch<'_> {
             clock: (place.clock != header.hlc.0).then_some(place.clock),
             signature: entry.event.signature().copied(),
             erased: kept.is_none().then_some(remains),
+            purged: entry.purged && !entry.erased && matches!(entry.event.body(), Body::Kept(_)),
         };
+        if row.purged {
+            self.list_wordless(room, &row, number)?;
+        }
         self.put(Family::Event, &key::number(number), &row.to_bytes())?;
         if let Some(payload) = kept {
             self.put(Family::Payload, &key::number(number), &from_payload(payload))?;
@@ -231,6 +240,36 @@ impl Batch<'_> {
         }
     }
 
+    /// Indexes an event anew whose payload is back, and which stood at `before` without it; where it stands now.
+    pub(crate) fn index_again(
+        &mut self,
+        room: RoomNumber,
+        entry: &Entry<'_>,
+        number: u64,
+        before: [u8; 20],
+    ) -> Result<Position, StorageError> {
+        let at = place(entry, self.now_ms);
+        if key::timeline(room, at) != before {
+            self.drop_place(before, number)?;
+        }
+        let log = self.log_row(room, &entry.event.log())?.number;
+        self.index_content(room, entry, number, log, at)?;
+        Ok(at)
+    }
+
+    fn drop_place(&mut self, place: [u8; 20], number: u64) -> Result<(), StorageError> {
+        self.load_places(std::iter::once(place))?;
+        let place = self.places.entry(place).or_default();
+        if let Some(at) = place.numbers.iter().position(|n| *n == number) {
+            place.numbers.remove(at);
+            if at < place.logs.len() {
+                place.logs.remove(at);
+            }
+            place.changed = true;
+        }
+        Ok(())
+    }
+
     /// Lists an event at a place of the timeline, beside those of other logs: whoever writes the same again and again does
     /// not keep others from standing there.
     fn put_place(&mut self, place: [u8; 20], number: u64, log: LogNumber) -> Result<(), StorageError> {
@@ -241,7 +280,7 @@ impl Batch<'_> {
             place.logs.push(store.event_row(*held)?.ok_or(Damage::Missing("an event of the timeline"))?.log);
         }
         let of_log = place.logs.iter().filter(|other| **other == log).count();
-        if place.numbers.len() < SAME_PLACE_MAX && of_log < SAME_LOG_MAX {
+        if place.numbers.len() < SAME_PLACE_MAX && of_log < SAME_LOG_MAX && !place.numbers.contains(&number) {
             place.numbers.push(number);
             place.logs.push(log);
             place.changed = true;

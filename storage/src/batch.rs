@@ -250,9 +250,13 @@ impl Batch<'_> {
             return Ok(());
         }
         self.put(Family::Erased, target.as_bytes(), &encode(&ErasedRow { by, due_ms }))?;
-        let Some((number, _, mut row)) = held.filter(|(_, _, row)| due_ms == 0 && row.erased.is_none()) else {
+        let Some((number, _, mut row)) = held.filter(|(_, _, row)| due_ms == 0 && (row.erased.is_none() || row.purged))
+        else {
             return Ok(());
         };
+        if row.purged {
+            return self.unlist_wordless(&mut row, number);
+        }
         let remains = match self.new_events.get(&target) {
             Some(new) => new.remains,
             None => self.remains(number)?,
@@ -327,12 +331,17 @@ impl Batch<'_> {
             self.put(Family::Tips, &key::tips(room, &log), &encode(&row))?;
         }
         for (key_bytes, place) in sorted(std::mem::take(&mut self.places)) {
-            if place.changed {
+            if place.changed && place.numbers.is_empty() {
+                self.delete(Family::Timeline, &key_bytes)?;
+            } else if place.changed {
                 self.put(Family::Timeline, &key_bytes, &key::numbers(&place.numbers))?;
             }
         }
         for (id, numbers) in sorted(std::mem::take(&mut self.ids)) {
-            self.put(Family::Id, &id, &key::numbers(&numbers))?;
+            match numbers.is_empty() {
+                true => self.delete(Family::Id, &id)?,
+                false => self.put(Family::Id, &id, &key::numbers(&numbers))?,
+            }
         }
         let counters = self.counters;
         self.put(Family::Meta, key::META_NEXT, &encode(&counters))?;
@@ -412,6 +421,40 @@ impl Batch<'_> {
         row.moved = known.change;
         self.rooms.insert(room, known);
         self.logs.insert((room, *log), row);
+        Ok(())
+    }
+
+    /// An event is under this number no more.
+    pub(crate) fn drop_id(&mut self, id: EventId, number: u64) -> Result<(), StorageError> {
+        let place = key::id(id);
+        if !self.ids.contains_key(&place) {
+            let held = self.store().find(Family::Id, &place)?;
+            let numbers = held.map_or(Ok(Vec::new()), |bytes| key::to_numbers(&bytes, "id"))?;
+            self.ids.insert(place, numbers);
+        }
+        if let Some(numbers) = self.ids.get_mut(&place) {
+            numbers.retain(|n| *n != number);
+        }
+        Ok(())
+    }
+
+    /// What this batch would write of a room's row is not written.
+    pub(crate) fn drop_room(&mut self, number: RoomNumber) {
+        self.rooms.remove(&number);
+    }
+
+    pub(crate) fn drop_profile(&mut self, room: RoomNumber, user: UserId) -> Result<(), StorageError> {
+        let place = key::profile(room, user);
+        self.profiles.remove(&place);
+        self.renamed.insert(room);
+        self.delete(Family::Room, &place)
+    }
+
+    /// Deletes every row whose key begins so.
+    pub(crate) fn delete_all(&mut self, family: Family, prefix: &[u8]) -> Result<(), StorageError> {
+        if let Some(end) = key::after_prefix(prefix) {
+            self.rows.delete_range_cf(self.writer.store.family(family)?, prefix, &end);
+        }
         Ok(())
     }
 

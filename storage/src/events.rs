@@ -37,6 +37,8 @@ pub struct StoredEvent {
     pub signature: Option<Signature>,
     /// Its payload, or that it was erased.
     pub body: Body,
+    /// Whether the payload is gone by this node's operator's word alone.
+    pub purged: bool,
     prev: Prev,
     remains: Option<(u32, [u8; 32])>,
 }
@@ -202,12 +204,12 @@ impl Store {
         Ok(header)
     }
 
-    /// An event as it travels alone; `None` where its own signature is not kept.
+    /// An event as it travels alone; `None` where its own signature is not kept, or its words were purged here.
     ///
     /// # Errors
     /// `Rocks`, `Damaged`.
     pub fn signed_event(&self, room: RoomId, event: &StoredEvent) -> Result<Option<SignedEvent>, StorageError> {
-        let Some(signature) = event.signature else { return Ok(None) };
+        let Some(signature) = event.signature.filter(|_| !event.purged) else { return Ok(None) };
         Ok(Some(SignedEvent { header: self.header(room, event)?, signature, body: event.body.clone() }))
     }
 
@@ -260,6 +262,7 @@ impl Store {
             parents: row.parents,
             signature: row.signature,
             body,
+            purged: row.purged,
             prev: row.prev,
             remains: row.erased.map(|r| (r.len, r.commit)),
         })

@@ -39,6 +39,8 @@ pub struct Record {
     pub signature: Option<Signature>,
     /// What it says, or that it was erased.
     pub body: Body,
+    /// The exporter has taken off what it said, though nobody has erased it.
+    pub purged: bool,
 }
 
 impl Store {
@@ -88,7 +90,8 @@ impl Store {
                 events += write_level(below, &level, out)?;
                 below = std::mem::take(&mut level);
             }
-            level.push((event.id, Record { header, signature: event.signature, body: event.body }));
+            let purged = event.purged;
+            level.push((event.id, Record { header, signature: event.signature, body: event.body, purged }));
         }
         events += write_level(below, &level, out)?;
         Ok(events + write_level(level, &Vec::new(), out)?)
@@ -118,7 +121,7 @@ fn write_level(mut level: Level, above: &Level, out: &mut dyn Write) -> Result<u
 impl Canonical for Record {
     fn write(&self, w: &mut Writer) {
         self.header.write(w);
-        w.u8(u8::from(self.signature.is_some()));
+        w.u8(u8::from(self.signature.is_some()) | if self.purged { PURGED } else { 0 });
         if let Some(signature) = &self.signature {
             signature.write(w);
         }
@@ -126,11 +129,19 @@ impl Canonical for Record {
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
         let header = Header::read(r)?;
-        let signature = match r.u8()? {
-            0 => None,
-            1 => Some(Signature::read(r)?),
-            _ => return Err(CodecError::Invalid("signature flag")),
-        };
-        Ok(Record { header, signature, body: Body::read(r)? })
+        let flags = r.u8()?;
+        if flags & !(SIGNED | PURGED) != 0 {
+            return Err(CodecError::Invalid("flags"));
+        }
+        let signature = if flags & SIGNED != 0 { Some(Signature::read(r)?) } else { None };
+        let (body, purged) = (Body::read(r)?, flags & PURGED != 0);
+        if purged && body != Body::Erased {
+            return Err(CodecError::Invalid("a payload that was taken off"));
+        }
+        Ok(Record { header, signature, body, purged })
     }
 }
+
+/// Flags of a record.
+const SIGNED: u8 = 1;
+const PURGED: u8 = 2;

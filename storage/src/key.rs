@@ -156,6 +156,28 @@ pub(crate) const PERSON: u8 = b'u';
 pub(crate) const PIN: u8 = b'd';
 pub(crate) const BAN: u8 = b'b';
 
+/// What was taken off this node; events whose words were, by room, log, seq and number.
+pub(crate) const PURGE: &[u8] = b"x";
+pub(crate) const WORDLESS: &[u8] = b"y";
+
+pub(crate) fn wordless_of(room: RoomNumber) -> Vec<u8> {
+    [WORDLESS, &room.0.to_be_bytes()].concat()
+}
+
+pub(crate) fn wordless_in(room: RoomNumber, log: LogNumber) -> Vec<u8> {
+    [WORDLESS, &room.0.to_be_bytes(), &log.0.to_be_bytes()].concat()
+}
+
+pub(crate) fn wordless(room: RoomNumber, log: LogNumber, seq: u64, number: u64) -> Vec<u8> {
+    [wordless_in(room, log).as_slice(), &seq.to_be_bytes(), &number.to_be_bytes()].concat()
+}
+
+/// How the keys of the `room` family begin that name a room by its number, but for its own row.
+pub(crate) fn rows_of_room(room: RoomNumber) -> [Vec<u8>; 3] {
+    let agreements = [b"g".as_slice(), &room.0.to_be_bytes()].concat();
+    [profiles_of(room).to_vec(), agreements, wordless_of(room)]
+}
+
 pub(crate) fn agreement(room: RoomNumber, peer: &[u8]) -> Vec<u8> {
     [b"g".as_slice(), &room.0.to_be_bytes(), peer].concat()
 }

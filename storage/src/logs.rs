@@ -114,6 +114,22 @@ impl Store {
         rows.map(|row| key::to_number(row?.0.get(12..).unwrap_or_default(), "log key").map_err(Into::into)).collect()
     }
 
+    /// Places (seq, local number) of a log's events from one on, at most `max`.
+    pub(crate) fn places_of_log(
+        &self,
+        log: LogNumber,
+        from: (u64, u64),
+        max: usize,
+    ) -> Result<Vec<(u64, u64)>, StorageError> {
+        let rows = self.scan(Family::Log, &log.0.to_be_bytes(), &key::log(log, from.0, from.1))?.take(max);
+        let place = |row: Result<crate::store::Row, StorageError>| {
+            let (place, _) = row?;
+            let seq = key::to_number(place.get(4..12).unwrap_or_default(), "log key")?;
+            Ok((seq, key::to_number(place.get(12..).unwrap_or_default(), "log key")?))
+        };
+        rows.map(place).collect()
+    }
+
     /// The local numbers of a log's events, by seq; forks lie side by side.
     pub(crate) fn numbers_of_log(
         &self,

@@ -60,6 +60,8 @@ pub struct Proven {
     pub signatures: u64,
     /// Events whose payload was erased.
     pub erased: u64,
+    /// Events whose payload the exporter had taken off by its own word: it has to be got elsewhere.
+    pub purged: u64,
     /// Stretches that the exporter did not hold.
     pub holes: u64,
 }
@@ -254,6 +256,7 @@ impl Proof {
                     return Err("its payload is not the one that was signed");
                 }
             }
+            Body::Erased if record.purged => self.proven.purged += 1,
             Body::Erased if self.authority()?.may_be_erased(id, header) => self.proven.erased += 1,
             Body::Erased => return Err("its payload is missing, and nobody who may has erased it"),
         }

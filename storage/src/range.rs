@@ -16,7 +16,7 @@ use tidings_protocol::range::{Range, Row, RowBody, signature_travels};
 impl Store {
     /// The events of a branch from `top` down, at most to seq `down_to`, as much as fits a chunk of `len_max` inflated
     /// bytes; one event at least. `None` when `top` is not held in this log. It ends early where something is missing, or
-    /// where an author named a predecessor that is none: what is served verifies.
+    /// where an author named a predecessor that is none, or above what was purged here: what is served verifies.
     ///
     /// # Errors
     /// `Rocks`, `Damaged`.
@@ -32,7 +32,7 @@ impl Store {
         let mut walk = Walk::new(self)?;
         let Some(row) = walk.event(number)? else { return Ok(None) };
         let log_number = row.log;
-        if row.seq != top.seq || self.log_of_number(log_number)? != (room, *log) {
+        if row.purged || row.seq != top.seq || self.log_of_number(log_number)? != (room, *log) {
             return Ok(None);
         }
         let mut range = Range { first_seq: top.seq, prev: EventId::ZERO, rows: Vec::new() };
@@ -53,7 +53,8 @@ impl Store {
                 (None, _) => EventId::ZERO,
             };
             let goes_on = range.rows.len() < CHUNK_EVENTS_MAX && seq > down_to.max(1);
-            next = below.filter(|(_, below)| goes_on && below.log == log_number && below.seq == seq - 1);
+            next =
+                below.filter(|(_, below)| goes_on && !below.purged && below.log == log_number && below.seq == seq - 1);
         }
         range.rows.reverse();
         Ok(Some(range))

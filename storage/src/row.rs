@@ -43,6 +43,8 @@ pub(crate) struct EventRow {
     pub(crate) clock: Option<u64>,
     pub(crate) signature: Option<Signature>,
     pub(crate) erased: Option<Remains>,
+    /// The payload is gone by this node's operator's word alone, and not by an Erase.
+    pub(crate) purged: bool,
 }
 
 impl EventRow {
@@ -70,6 +72,7 @@ impl EventRow {
             | flag(self.erased.is_some(), ERASED)
             | flag(self.clock.is_some(), CLOCK)
             | flag(!self.parents.is_empty(), PARENTS)
+            | flag(self.purged, PURGED)
     }
 }
 
@@ -119,7 +122,7 @@ impl Canonical for EventRow {
         let parents = if has(PARENTS) { r.sorted(PARENTS_MAX)? } else { Vec::new() };
         let signature = if has(SIGNED) { Some(Signature::read(r)?) } else { None };
         let erased = if has(ERASED) { Some(Remains { len: r.u32()?, commit: r.array()? }) } else { None };
-        Ok(EventRow { id, kind, log, seq, prev, hlc, parents, clock, signature, erased })
+        Ok(EventRow { id, kind, log, seq, prev, hlc, parents, clock, signature, erased, purged: has(PURGED) })
     }
 }
 
@@ -127,4 +130,5 @@ const SIGNED: u8 = 4;
 const ERASED: u8 = 8;
 const CLOCK: u8 = 16;
 const PARENTS: u8 = 32;
+const PURGED: u8 = 64;
 const ROW_LEN_MAX: usize = HEADER_LEN_MAX + 256;

@@ -9,6 +9,7 @@ use rocksdb::{ColumnFamily, DB, DBPinnableSlice, Direction, IteratorMode, ReadOp
 use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tidings_protocol::codec::{Canonical, decode};
 use tidings_protocol::log::Log;
@@ -23,6 +24,8 @@ pub struct Store {
     kept: Arc<Mutex<HashMap<LogNumber, Remembered>>>,
     /// How often names were written in a room, since the store was opened.
     profile_changes: Arc<RwLock<HashMap<RoomNumber, u64>>>,
+    /// Whether words that were purged may come back.
+    wants_again: Arc<AtomicBool>,
 }
 
 type KnownLogs = HashMap<LogNumber, (RoomNumber, Log)>;
@@ -41,6 +44,7 @@ impl Store {
             logs: Arc::default(),
             kept: Arc::default(),
             profile_changes: Arc::default(),
+            wants_again: Arc::default(),
         };
         match store.find(Family::Meta, key::META_SCHEMA)? {
             None => {
@@ -50,6 +54,7 @@ impl Store {
             }
             Some(bytes) => check_schema(&bytes)?,
         }
+        store.wants_again.store(store.find_wanted_again()?, Ordering::Relaxed);
         let writer = Writer::new(store.clone())?;
         Ok((store, writer))
     }
@@ -122,6 +127,14 @@ impl Store {
         for room in rooms {
             *changes.entry(*room).or_default() += 1;
         }
+    }
+
+    pub(crate) fn wants_any_again(&self) -> bool {
+        self.wants_again.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_wanted_again(&self) {
+        self.wants_again.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn known_log(&self, number: LogNumber) -> Option<(RoomNumber, Log)> {

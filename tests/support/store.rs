@@ -112,7 +112,7 @@ impl TestStore {
         let mut batch = self.writer.begin();
         let contents: Vec<Option<Content>> = events.iter().map(content_of).collect();
         for (event, content) in events.iter().zip(&contents) {
-            let entry = Entry { event, content: content.as_ref(), user: None, erased: false };
+            let entry = Entry { event, content: content.as_ref(), user: None, erased: false, purged: false };
             batch.append(self.room, &[entry], START_MS).unwrap();
         }
         batch.commit(Durability::Synced).unwrap();
@@ -195,7 +195,7 @@ struct Read {
 
 impl Read {
     fn entry<'a>(&'a self, event: &'a VerifiedEvent) -> Entry<'a> {
-        Entry { event, content: self.content.as_ref(), user: self.user, erased: self.erased }
+        Entry { event, content: self.content.as_ref(), user: self.user, erased: self.erased, purged: false }
     }
 }
 

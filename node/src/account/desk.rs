@@ -64,6 +64,9 @@ impl Desk<'_, '_> {
     }
 
     fn enter(&mut self, room: RoomId, said: &RoomRecord) -> Result<(), StorageError> {
+        if self.rooms.purges.refuses_room(room) {
+            return Ok(());
+        }
         let Some(number) = self.rooms.find(room).map(|r| r.number) else {
             if !said.left {
                 let alias = self.alias_like(&said.alias, "")?;
@@ -130,6 +133,7 @@ impl Desk<'_, '_> {
 
     fn follow(&mut self, user: UserId, room: RoomId) -> Result<(), StorageError> {
         match self.rooms.find(room).map(|r| r.number) {
+            None if self.rooms.purges.refuses_room(room) => Ok(()),
             None => self.add_room(RoomRow { home_of: Some(user), ..empty_row(room, RoomKind::Public, [0; 32]) }),
             Some(number) if self.batch.room(number)?.home_of == Some(user) => {
                 self.change_row(room, |row| row.left = false)
@@ -198,6 +202,7 @@ impl Desk<'_, '_> {
                 known: 0,
                 control: false,
                 turned: false,
+                filled: Vec::new(),
             });
         }
         let own = events.first().filter(|e| e.header().author == self.keys.device().id() && is_from_elsewhere(origin));

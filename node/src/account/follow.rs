@@ -11,6 +11,7 @@ use std::time::Duration;
 use tidings_protocol::control::payload::RoomKind;
 use tidings_protocol::id::{RoomId, UserId};
 use tidings_protocol::limits::FOLLOWED_MAX;
+use tidings_storage::Purged;
 use tokio::time::Instant;
 
 /// Looks after the self-rooms of others, now and then.
@@ -53,7 +54,8 @@ impl Follower {
         for (home, user) in wanted {
             let view = node.manager.views.find(home);
             // One that is held already; one that turned out to be something else is not asked for again.
-            if view.is_some_and(|v| v.row.home_of.is_none() || !v.row.left || !v.has_genesis) {
+            let is_refused = node.manager.store.purge(Purged::Room(home))?.is_some();
+            if is_refused || view.is_some_and(|v| v.row.home_of.is_none() || !v.row.left || !v.has_genesis) {
                 continue;
             }
             if followed(node).len() >= FOLLOWED_MAX && !make_room(node).await? {

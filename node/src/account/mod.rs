@@ -1,22 +1,25 @@
 //! What a user's devices share, from this device's side: the user's self-room is kept, the records sealed in it are read
 //! and written, the rooms that they name are entered, and the self-rooms of people in one's rooms are followed.
 //!
-//! `desk` is what the writer does, `revoke` how a device ends, `ledger` what is known, `task` carries one to the other, `follow` chooses whose
-//! self-rooms to hold.
+//! `desk` is what the writer does, `revoke` how a device ends, `ledger` what is known, `task` carries one to the other,
+//! `people` is what names and blocks come to, `follow` chooses whose self-rooms to hold.
 
 mod desk;
 mod follow;
 mod ledger;
+mod people;
 mod revoke;
 mod task;
 
 pub use desk::Order;
+pub(crate) use people::{Field, Told};
 pub(crate) use task::{Wish, ended_devices, run};
 
 use crate::handle::{NodeError, NodeHandle};
 use std::time::Duration;
 use tidings_protocol::account::Record;
-use tidings_protocol::id::RoomId;
+use tidings_protocol::id::{RoomId, UserId};
+use tidings_storage::Purged;
 use tokio::sync::oneshot;
 
 /// How far the account of this device's user is here.
@@ -40,12 +43,12 @@ pub(crate) struct Summary {
 }
 
 impl NodeHandle {
-    /// Lets the user's other devices know something that is no room: a name given to somebody, a person blocked.
+    /// Lets the user's other devices know what somebody is called here, or whether they are blocked.
     ///
     /// # Errors
-    /// `NodeError::Stopping`.
-    pub async fn share(&self, record: Record) -> Result<(), NodeError> {
-        self.manager.account.send(Wish::Say(record)).await.map_err(|_| NodeError::Stopping)
+    /// `NodeError::Stopping`: they learn it once this node runs again.
+    pub(crate) async fn tell_of_person(&self, user: UserId, field: Field) -> Result<(), NodeError> {
+        self.manager.account.send(Wish::Person(user, field)).await.map_err(|_| NodeError::Stopping)
     }
 
     /// Everything that the user's devices have told one another.
@@ -91,7 +94,9 @@ impl NodeHandle {
             let view = self.manager.views.find(*room);
             told.has_agreed(*room) && view.is_some_and(|view| view.row.pending.is_none() && view.has_genesis)
         };
-        let rooms = summary.rooms.iter().filter(|room| is_here(room)).count();
-        Ok(Arrived { rooms, missing: summary.rooms.len() - rooms, complete })
+        let is_refused = |room: &RoomId| matches!(self.manager.store.purge(Purged::Room(*room)), Ok(Some(_)));
+        let wanted: Vec<&RoomId> = summary.rooms.iter().filter(|room| !is_refused(room)).collect();
+        let rooms = wanted.iter().filter(|room| is_here(room)).count();
+        Ok(Arrived { rooms, missing: wanted.len() - rooms, complete })
     }
 }

@@ -1,10 +1,11 @@
 //! The account's task: reads what other devices of this user have sealed and does it here, and seals what changes here.
-//! Rooms are told at once, read markers at most once a minute and many together.
+//! Rooms are told at once, read markers at most once a minute and many together, names and blocks every few seconds.
 
 use super::Summary;
 use super::desk::Order;
 use super::follow::Follower;
 use super::ledger::Ledger;
+use super::people::{self, Field};
 use crate::clock::now_ms;
 use crate::command::Command;
 use crate::effective;
@@ -31,8 +32,8 @@ use tokio::time::Instant;
 
 /// What the task is asked to do.
 pub(crate) enum Wish {
-    /// Let the other devices know.
-    Say(Record),
+    /// Something of this person was changed here.
+    Person(UserId, Field),
     /// Do all that there is to do, and say what is known.
     Settle(oneshot::Sender<Summary>),
 }
@@ -48,6 +49,11 @@ struct Task {
     unsaid: Vec<Entry>,
     /// Read markers may be told from then on.
     reads_due: Instant,
+    /// What was changed here of people and not told yet, and from when on it may be.
+    untold: BTreeSet<(UserId, Field)>,
+    people_due: Instant,
+    /// What is kept of people may not be what the records say.
+    people_moved: bool,
     /// Since when a device of ours waits to be told everything.
     uncovered_since: Option<Instant>,
     follower: Follower,
@@ -77,7 +83,7 @@ pub(crate) async fn run(node: NodeHandle, mut wishes: mpsc::Receiver<Wish>) {
                 Err(broadcast::error::RecvError::Closed) => return,
             },
             wish = wishes.recv() => match wish {
-                Some(Wish::Say(record)) => task.wish(&record),
+                Some(Wish::Person(user, field)) => drop(task.untold.insert((user, field))),
                 Some(Wish::Settle(reply)) => {
                     // What is not on disk yet is not told yet, but it is here.
                     task.note_all();
@@ -120,10 +126,14 @@ impl Task {
             dirty: BTreeSet::new(),
             unsaid: Vec::new(),
             reads_due: now,
+            untold: BTreeSet::new(),
+            people_due: now,
+            people_moved: true,
             uncovered_since: None,
             follower,
         };
         task.note_all();
+        task.note_people();
         Ok(task)
     }
 
@@ -143,12 +153,53 @@ impl Task {
         self.follower.note_all();
     }
 
+    /// What was changed here of people and not told before this node stopped.
+    fn note_people(&mut self) {
+        let told = people::told(&self.ledger.account, self.node.manager.keys.user);
+        let rows = self.node.people_rows();
+        for user in rows.keys().chain(told.keys()) {
+            let row = rows.get(user).cloned().unwrap_or_default();
+            let news = people::news_of(*user, &row, told.get(user));
+            self.untold.extend(news.into_iter().map(|(field, _)| (*user, field)));
+        }
+    }
+
+    /// Does what other devices said of people.
+    async fn take_people(&mut self) -> Result<(), NodeError> {
+        if std::mem::take(&mut self.people_moved) {
+            let told = people::told(&self.ledger.account, self.node.manager.keys.user);
+            let taken = self.node.take_people(&told, &self.untold).await;
+            self.people_moved = taken.is_err();
+            return taken;
+        }
+        Ok(())
+    }
+
+    /// Takes up what was changed here of people, many at once.
+    fn say_people(&mut self) {
+        if self.untold.is_empty() {
+            return;
+        }
+        let told = people::told(&self.ledger.account, self.node.manager.keys.user);
+        let untold = std::mem::take(&mut self.untold);
+        let users: BTreeSet<UserId> = untold.iter().map(|(user, _)| *user).collect();
+        for user in users {
+            let news = people::news_of(user, &self.node.person_row(user), told.get(&user));
+            for (_, record) in news.into_iter().filter(|(field, _)| untold.contains(&(user, *field))) {
+                self.wish(&record);
+            }
+        }
+        // A name given here may take the place of one that looks like it and was given elsewhere.
+        self.people_moved = true;
+        self.people_due = Instant::now() + PEOPLE_EVERY;
+    }
+
     fn wish(&mut self, record: &Record) {
-        // Later than what it takes the place of, even where that was said by a clock that is ahead of ours.
-        let held = self.ledger.account.find(Entry::new(record, Hlc(0)).subject()).map_or(Hlc(0), Entry::hlc);
-        let entry = Entry::new(record, held.tick(now_ms()));
+        let entry = people::later(&self.ledger.account, record, now_ms());
         if self.ledger.account.merge(entry.clone(), now_ms()) {
             self.unsaid.push(entry);
+        } else {
+            tracing::warn!("there are too many account records: one was not told to the other devices");
         }
     }
 
@@ -168,7 +219,9 @@ impl Task {
                 self.look_at(room, &view);
             }
         }
+        self.take_people().await?;
         self.say_what_changed(home).await?;
+        self.take_people().await?;
         if self.ledger != before {
             let (name, value) = self.ledger.to_note();
             self.node.write(|reply| Command::Note { name, value, reply }).await?;
@@ -234,8 +287,12 @@ impl Task {
                 Ok(())
             }
             Record::Read(room) => self.read_on(room, entry.hlc()).await,
-            // Who they are for asks for them: `NodeHandle::shared`.
-            Record::PetName(..) | Record::Block(..) | Record::Unknown => Ok(()),
+            // All of them together, before what is known is kept.
+            Record::PetName(..) | Record::Block(..) => {
+                self.people_moved = true;
+                Ok(())
+            }
+            Record::Unknown => Ok(()),
         }
     }
 
@@ -316,6 +373,9 @@ impl Task {
         if covers || self.reads_due <= Instant::now() {
             self.take_reads();
         }
+        if covers || self.people_due <= Instant::now() {
+            self.say_people();
+        }
         let entries = if covers { self.ledger.account.entries().cloned().collect() } else { self.unsaid.clone() };
         let mut bundles = Bundle::parts(covers, entries);
         if covers && bundles.is_empty() {
@@ -383,6 +443,8 @@ pub(crate) fn ended_devices(home: &RoomState, user: UserId) -> BTreeSet<DeviceId
 const TICK: Duration = Duration::from_secs(1);
 /// Read markers are told at most so often.
 const READS_EVERY: Duration = Duration::from_secs(60);
+/// Names and blocks are told at most so often, so that who gives many at once makes few events.
+const PEOPLE_EVERY: Duration = Duration::from_secs(2);
 /// A device without the words leaves it to those that have them, for so long, to tell a new one everything.
 const COVER_PATIENCE: Duration = Duration::from_secs(10);
 /// Events looked at in one go.

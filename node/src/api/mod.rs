@@ -1,6 +1,6 @@
 //! The HTTP API: the only place that names axum. Our own screens use it as anybody would.
 //!
-//! `types` and `people` are the shapes, `server` the routes, `guard` decides who may ask, `problem` says what went wrong, `client` is
+//! `types`, `people` and `purge` are the shapes, `server` the routes, `guard` decides who may ask, `problem` says what went wrong, `client` is
 //! what our commands and chat use.
 
 pub mod client;
@@ -11,6 +11,7 @@ mod moderation_routes;
 pub mod people;
 mod people_routes;
 mod problem;
+pub mod purge;
 mod room_types;
 pub mod server;
 mod streams;

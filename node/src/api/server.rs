@@ -5,6 +5,7 @@ use super::guard::{self, Guard};
 use super::moderation_routes;
 use super::people_routes;
 use super::problem::{Failed, explain_refusal};
+use super::purge;
 use super::streams;
 use super::types as api;
 use crate::handle::{NodeError, NodeHandle};
@@ -163,6 +164,7 @@ fn routes(node: NodeHandle, stop: watch::Sender<bool>) -> Router {
         .route("/v1/stop", post(stop_node))
         .merge(people_routes::routes())
         .merge(moderation_routes::routes())
+        .merge(purge::routes())
         .method_not_allowed_fallback(async || {
             Failed::new(StatusCode::METHOD_NOT_ALLOWED, "usage", "this route has other methods", "")
         })

@@ -30,6 +30,9 @@ pub struct Status {
     pub behind: usize,
     /// Addresses on which it listens.
     pub listen: Vec<String>,
+    /// Live events that came faster than the budget (`live_per_second`), and were left to sync.
+    #[serde(default)]
+    pub deferred: u64,
 }
 
 /// `GET /v1/id`.
@@ -173,6 +176,9 @@ pub struct Message {
     pub edited: bool,
     /// Whether it was erased.
     pub erased: bool,
+    /// Whether what it said was purged here; others may have it.
+    #[serde(default)]
+    pub purged: bool,
     /// Why it is not shown here, though the room counts it: `device_revoked` (there is no text), `moderator` or `slow`
     /// (screens fold it, and its text is there).
     #[serde(default)]

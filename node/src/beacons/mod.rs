@@ -202,6 +202,11 @@ impl Beacons {
         *of_room.fingerprint.get_or_insert_with(|| of_room.slots.fingerprint())
     }
 
+    /// Forgets a room that is here no more.
+    pub(crate) fn forget(&self, room: RoomId) {
+        self.lock().remove(&room);
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<RoomId, RoomBeacons>> {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -356,11 +356,14 @@ impl Speaker {
         // Whatever fills a hole is news, and brings us here again.
         self.rooms.entry(room).or_default().moved = None;
         // Only where nothing is missing below what we hold does a receipt say all that it seems to say.
-        if !matches!(tokio::task::block_in_place(|| self.node.is_complete(view)), Ok(true)) {
+        let durable = matches!(tokio::task::block_in_place(|| self.node.is_complete(view)), Ok(true));
+        // What was said before something was purged here is true no more, and has to be taken back.
+        let takes_back = matches!(self.manager.store.lacks_words(view.number), Ok(true)) && self.said_durable(room);
+        if !durable && !takes_back {
             return;
         }
         let Some(digests) = self.digest(view).await else { return };
-        let signal = Signal::Holds { control: digests.control, content: digests.content, durable: true };
+        let signal = Signal::Holds { control: digests.control, content: digests.content, durable };
         if !self.is_to_be_said(view, &signal) {
             return;
         }
@@ -372,6 +375,13 @@ impl Speaker {
             return self.move_room(room);
         }
         say(&self.manager, view, signal).await;
+    }
+
+    /// Whether this device's word stands that it holds all.
+    fn said_durable(&self, room: RoomId) -> bool {
+        let own = self.manager.keys.device().id();
+        let said = self.manager.beacons.said(room, own, kind::HOLDS);
+        matches!(said, Some((_, Signal::Holds { durable: true, .. })))
     }
 
     async fn say_read(&mut self, room: RoomId, view: &RoomView) {

@@ -134,6 +134,12 @@ pub enum Command {
         #[arg(long, short)]
         output: Option<PathBuf>,
     },
+    /// Take a room, a user's words or an event off this node for good.
+    Purge {
+        /// What to do.
+        #[command(subcommand)]
+        command: super::purge::PurgeCommand,
+    },
     /// Prove an exported file.
     Verify {
         /// The file.

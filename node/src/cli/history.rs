@@ -168,10 +168,13 @@ pub(super) fn verify(context: &Context, file: Option<PathBuf>) -> Result<ExitCod
     })?;
     let value = serde_json::json!({
         "room": room.to_string(), "events": proven.events, "logs": proven.logs, "signatures": proven.signatures,
-        "erased": proven.erased, "holes": proven.holes,
+        "erased": proven.erased, "purged": proven.purged, "holes": proven.holes,
     });
     context.out.show(&value, |_| {
-        let holes = if proven.holes > 0 { format!(", {} stretches missing", proven.holes) } else { String::new() };
+        let mut holes = if proven.holes > 0 { format!(", {} stretches missing", proven.holes) } else { String::new() };
+        if proven.purged > 0 {
+            holes += &format!(", {} whose words the exporter had purged: get those elsewhere", proven.purged);
+        }
         format!(
             "proven: {} events in {} logs of room {room}, {} signatures checked, {} erased{holes}",
             proven.events, proven.logs, proven.signatures, proven.erased

@@ -13,6 +13,7 @@ mod messages;
 mod moderation;
 mod output;
 mod people;
+pub mod purge;
 mod rooms;
 mod run;
 
@@ -136,6 +137,7 @@ async fn ask(context: &Context, command: Command) -> Result<ExitCode, Failure> {
         Command::React { event, emoji, remove } => messages::react(context, &event, &emoji, remove).await,
         Command::Import(args) => history::import(context, args).await,
         Command::Export { room, output } => history::export(context, &room, output).await,
+        Command::Purge { command } => purge::purge(context, command).await,
         Command::Verify { file } => history::verify(context, file),
         Command::Up(_) | Command::Chat { .. } => Ok(ExitCode::SUCCESS),
     }

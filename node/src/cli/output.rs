@@ -92,6 +92,7 @@ fn human_message(message: &Message) -> String {
     let reply = message.reply_to.as_ref().map(|id| format!("(to {}) ", &id[..id.len().min(8)])).unwrap_or_default();
     let text = match (message.erased, message.kind.as_str()) {
         (true, _) => "(erased)".to_owned(),
+        _ if message.purged => "(purged on this node)".to_owned(),
         _ if message.hidden.is_some() => folded(message),
         (_, "unknown") => "(a kind of message that needs a newer tidings)".to_owned(),
         _ => set_in(&message.text),

@@ -1,10 +1,12 @@
-//! What this node knows of people by itself: pet names, keys compared, who is blocked. It is kept here and told nobody;
-//! it changes how things are shown, never what counts.
+//! What this node knows of people by itself: pet names, keys compared, who is blocked. It changes how things are shown,
+//! never what counts. Nobody is told of it, but for the user's other devices of names and blocks (`account/people.rs`).
 
 mod at_names;
 mod bans;
 mod names;
+mod shared;
 
+use crate::account::Field;
 use crate::api::people as api;
 use crate::api::types::Known;
 use crate::clock::now_ms;
@@ -241,9 +243,8 @@ impl NodeHandle {
         let user = self.somebody_else(who).await?;
         let petname = petname.trim();
         if !petname.is_empty() {
-            let is_name = petname.len() <= NAME_LEN_MAX && is_one_visible_line(petname);
             let looks = Looks::of(petname);
-            if !is_name || AtName::is_meant(petname) || petname.starts_with("did:") || looks == Looks::of("") {
+            if !is_petname(petname) {
                 return Err(PeopleError::BadPetname.into());
             }
             let others = self.manager.people.petnames().into_iter().filter(|(other, _)| *other != user);
@@ -347,14 +348,33 @@ impl NodeHandle {
         }
         let kept = Kept::Person(user, row.clone());
         self.write(|reply| Command::Keep(kept, reply)).await?;
-        people.change(|book| match row == PersonRow::default() {
-            true => drop(book.people.remove(&user)),
-            false => drop(book.people.insert(user, row)),
-        });
+        people.change(|book| book.put(user, row));
         drop(changing);
         let _ = self.manager.peers_changed.send(PeerNews::People);
+        let (before, after) = (before.unwrap_or_default(), people.find(user).unwrap_or_default());
+        if before.petname != after.petname {
+            self.tell_of_person(user, Field::Name).await?;
+        }
+        if (before.blocked_ms > 0) != (after.blocked_ms > 0) {
+            self.tell_of_person(user, Field::Block).await?;
+        }
         self.person(user)
     }
+}
+
+impl Book {
+    fn put(&mut self, user: UserId, row: PersonRow) {
+        match row == PersonRow::default() {
+            true => drop(self.people.remove(&user)),
+            false => drop(self.people.insert(user, row)),
+        }
+    }
+}
+
+/// Whether somebody may be called so.
+pub(crate) fn is_petname(name: &str) -> bool {
+    let is_name = name.len() <= NAME_LEN_MAX && is_one_visible_line(name) && name.trim() == name;
+    is_name && !AtName::is_meant(name) && !name.starts_with("did:") && Looks::of(name) != Looks::of("")
 }
 
 /// People, pins and bans that are kept, each: nobody knows more, and all of them stay in memory.

@@ -3,6 +3,7 @@
 use super::leases::Leases;
 use crate::beacons::Beacons;
 use crate::effective;
+use crate::purge::heads_to_tell;
 use crate::rooms::{RoomView, Views};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,6 +42,15 @@ impl NodeHoldings {
         self.views.find(room).ok_or(Unavailable)
     }
 
+    /// The heads of content logs that are held, whether or not what they say was purged here.
+    fn held_heads(&self, view: &RoomView) -> Result<Vec<Head>, Unavailable> {
+        let mut heads = Vec::new();
+        for (log, row) in self.content_logs(view)? {
+            heads.extend(effective::heads_of(&self.store, view, &log, &row).map_err(unavailable)?);
+        }
+        Ok(heads)
+    }
+
     fn content_logs(&self, view: &RoomView) -> Result<Vec<(Log, LogRow)>, Unavailable> {
         self.store.logs(view.number, Class::Content).map_err(unavailable)
     }
@@ -57,7 +67,7 @@ impl Holdings for NodeHoldings {
         if let Some((_, content)) = cached.filter(|(at, _)| settled && *at == change) {
             return Ok(Digests { control, content, change });
         }
-        let content = hash_heads(&self.heads(room, Class::Content, 0)?);
+        let content = hash_heads(&self.held_heads(&view)?);
         if settled {
             self.digests.lock().unwrap_or_else(PoisonError::into_inner).insert(room, (change, content));
         }
@@ -82,7 +92,7 @@ impl Holdings for NodeHoldings {
         }
         let mut heads = Vec::new();
         for (log, row) in self.content_logs(&view)?.into_iter().filter(|(_, row)| row.moved > since) {
-            heads.extend(effective::heads_of(&self.store, &view, &log, &row).map_err(unavailable)?);
+            heads.extend(heads_to_tell(&self.store, &view, &log, &row).map_err(unavailable)?);
         }
         Ok(heads)
     }
@@ -117,12 +127,19 @@ impl Holdings for NodeHoldings {
                 let (top, above) = (hole.top, hole.above);
                 holes.push(Missing { log, top, above, hlc: row.hlc, vouched: Vouched::ByHash });
             }
+            if view.state.content_right(&log).is_ok() {
+                for (top, above) in self.store.wanted_again(view.number, &row).map_err(unavailable)? {
+                    holes.push(Missing { log, top, above, hlc: row.hlc, vouched: Vouched::ByHash });
+                }
+            }
         }
         Ok(holes)
     }
 
     fn holds(&self, id: EventId) -> Result<bool, Unavailable> {
-        self.store.holds(id).map_err(unavailable)
+        let held = self.store.holds(id).map_err(unavailable)?;
+        // What was purged and is wanted again is fetched down to where it ends.
+        Ok(held && !self.store.is_wanted_again(id).map_err(unavailable)?)
     }
 
     fn chunk(&self, room: RoomId, top: Tip, down_to: u64) -> Result<Option<Chunk>, Unavailable> {

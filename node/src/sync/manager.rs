@@ -1,5 +1,6 @@
 //! Keeps a conversation with every connected peer, remembers whom to meet again, and deals with gossip.
 
+use super::budget::Live;
 use super::leases::Leases;
 use super::talk;
 use super::tips::{self, SealedTips};
@@ -80,6 +81,10 @@ pub struct Manager {
     pub people: People,
     /// Asks domains whose a name is.
     pub lookup: Lookup,
+    /// Held while something is purged.
+    pub purging: tokio::sync::Mutex<()>,
+    /// How many live events are taken at once.
+    pub live: Live,
 }
 
 /// What is new of peers.
@@ -265,6 +270,7 @@ async fn on_event(
             seen.remove(&peer);
             drop(seen);
             manager.told.end(peer);
+            manager.live.forget(peer);
             let mut redial = manager.redial.lock().unwrap_or_else(PoisonError::into_inner);
             redial.disconnected(peer, now_ms(), rand::random());
             drop(redial);
@@ -401,6 +407,9 @@ async fn admit_gossip(manager: &Manager, from: Peer, name: &str, data: &[u8]) ->
         return GossipVerdict::Reject;
     }
     if manager.views.find(room).is_none_or(|view| !is_gossiped(&view)) {
+        return GossipVerdict::Ignore;
+    }
+    if !manager.live.takes_gossip(from, room, event.header().author) {
         return GossipVerdict::Ignore;
     }
     let is_recent = event.header().hlc.ms().abs_diff(now_ms()) < GOSSIP_RECENT_MS;

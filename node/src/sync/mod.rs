@@ -1,6 +1,7 @@
 //! Sync with peers: keeps one conversation with each peer that is connected, answers it from the store with a read
 //! handle, and hands what it brings to the writer. The network gives streams; this never names libp2p.
 
+mod budget;
 mod deliver;
 mod ended;
 mod frames;
@@ -12,6 +13,7 @@ mod talk;
 mod tips;
 mod told;
 
+pub use budget::Live;
 pub use leases::Leases;
 pub use manager::{Manager, PeerNews, run};
 pub use tips::SealedTips;

@@ -1,5 +1,6 @@
 //! One conversation with one peer: carries frames, the store's news and the conversation's wishes to and fro.
 
+use super::budget::Window;
 use super::deliver::{self, Dealt, Delivery};
 use super::ended::Ended;
 use super::frames::{self, Traffic};
@@ -9,10 +10,10 @@ use super::{offers, tips};
 use crate::beacons;
 use crate::clock::now_ms;
 use crate::command::Command;
-use crate::effective;
 use crate::ingest::Verdict;
 use crate::keys::random;
 use crate::network::{Duplex, Peer};
+use crate::purge::heads_to_tell;
 use crate::rooms::RoomView;
 use crate::writer::{Origin, Stored, WriteError};
 use futures::StreamExt;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use tidings_protocol::beacon::kind;
 use tidings_protocol::codec::encode;
 use tidings_protocol::control::kind::ends_somebody;
-use tidings_protocol::event::{Class, EventError, SignedEvent};
+use tidings_protocol::event::{Class, EventError, SignedEvent, VerifiedEvent};
 use tidings_protocol::id::RoomId;
 use tidings_protocol::log::Log;
 use tidings_protocol::slots::SlotKey;
@@ -63,6 +64,8 @@ struct Talk<'m> {
     introductions: Vec<(RoomId, Vec<Vec<u8>>)>,
     /// When credentials were last issued.
     offered: Instant,
+    /// What was pushed in this second.
+    window: Window,
 }
 
 enum Judged {
@@ -107,6 +110,7 @@ pub(super) async fn talk(manager: &Manager, peer: Peer, side: Side, stream: Box<
         moving: BTreeSet::new(),
         introductions: Vec::new(),
         offered: Instant::now(),
+        window: Window::default(),
     };
     let ended = match talk.run(frames.incoming, dealt).await {
         Ok(()) => Ended::Stopping,
@@ -126,6 +130,7 @@ impl Talk<'_> {
         let mut beacons = self.manager.beacons.news();
         let mut freed = self.manager.leases.freed();
         let mut asks = self.manager.tips.asks();
+        let mut rechecks = self.manager.live.rechecks();
         let mut announce = tokio::time::interval(ANNOUNCE_EVERY);
         let mut recheck = tokio::time::interval(RECHECK_EVERY.mul_f64(0.75 + rand::random::<f64>() / 2.0));
         recheck.reset();
@@ -157,8 +162,10 @@ impl Talk<'_> {
                 Ok((room, peer)) = asks.recv() => if peer == self.peer && self.conversation.shared().any(|r| r == room) {
                     self.input(Input::Recheck(room)).await?;
                 },
+                Ok(()) = rechecks.recv() => self.recheck().await?,
                 _ = announce.tick() => {
                     self.announce().await?;
+                    self.fetch_deferred().await?;
                     self.introduce();
                     self.tell_keys().await?;
                 }
@@ -222,12 +229,21 @@ impl Talk<'_> {
         }
     }
 
+    /// Compares rooms of which more was pushed than is taken at once.
+    async fn fetch_deferred(&mut self) -> Result<(), Ended> {
+        for room in self.manager.live.due(self.peer) {
+            if self.conversation.shared().any(|r| r == room) {
+                self.input(Input::Recheck(room)).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn admit(
         &mut self,
         room: RoomId,
-        bytes: &[u8],
+        event: VerifiedEvent,
     ) -> Result<oneshot::Receiver<Result<crate::ingest::Admitted, WriteError>>, Ended> {
-        let event = SignedEvent::decode(bytes).map_err(EventError::from)?.verify()?;
         let (reply, answer) = oneshot::channel();
         let origin = Origin::Live(self.peer_bytes.clone());
         let command = Command::Admit { room, events: vec![event], origin, reply };
@@ -236,7 +252,11 @@ impl Talk<'_> {
     }
 
     async fn pushed(&mut self, room: RoomId, bytes: &[u8]) -> Result<(), Ended> {
-        let answer = self.admit(room, bytes).await?;
+        let event = SignedEvent::decode(bytes).map_err(EventError::from)?.verify()?;
+        if !self.manager.live.takes_push(&mut self.window, self.peer, room, event.header().author) {
+            return Ok(());
+        }
+        let answer = self.admit(room, event).await?;
         self.verdicts.push(Box::pin(async move {
             let verdict = answer.await.unwrap_or(Err(WriteError::Stopping));
             Judged::Pushed(room, verdict.map(|a| a.verdict))
@@ -333,7 +353,7 @@ impl Talk<'_> {
 
     /// Offers a room as it is now, with a fresh credential; or no longer, if we have left it and our word of that is out.
     async fn offer(&mut self, room: RoomId) -> Result<(), Ended> {
-        let Some(view) = self.manager.views.find(room) else { return Ok(()) };
+        let Some(view) = self.manager.views.find(room) else { return self.input(Input::Withdraw(room)).await };
         if !offers::is_offered(&view, &self.held.store) {
             return self.input(Input::Withdraw(room)).await;
         }
@@ -387,7 +407,7 @@ impl Talk<'_> {
                 let own = view.control_heads.iter().filter(|h| h.log(log.class) == log);
                 heads.entry((room, log.class)).or_default().extend(own);
             } else if let Ok(Some(row)) = self.held.store.log(view.number, &log) {
-                let own = effective::heads_of(&self.held.store, &view, &log, &row).unwrap_or_default();
+                let own = heads_to_tell(&self.held.store, &view, &log, &row).unwrap_or_default();
                 heads.entry((room, log.class)).or_default().extend(own);
             }
         }

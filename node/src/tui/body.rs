@@ -33,6 +33,9 @@ pub fn rows(message: &Message, look: Look<'_>) -> Vec<Vec<Span<'static>>> {
     if message.erased {
         return styled("(message erased)", &[(0..16, dim)], look.cells);
     }
+    if message.purged {
+        return styled(PURGED, &[(0..PURGED.len(), dim)], look.cells);
+    }
     if message.hidden.is_some() && (!look.is_unfolded || message.text.is_empty()) {
         let why =
             format!("({}{})", why_hidden(message, look.hidden_by), if message.text.is_empty() { "" } else { UNFOLD });
@@ -69,6 +72,9 @@ pub fn rows(message: &Message, look: Look<'_>) -> Vec<Vec<Span<'static>>> {
 pub fn excerpt(message: &Message) -> String {
     if message.erased {
         return "(message erased)".to_owned();
+    }
+    if message.purged {
+        return PURGED.to_owned();
     }
     if message.hidden.is_some() {
         let by = message.hidden_by_name.as_deref().map(name_of_others).unwrap_or_default();
@@ -170,6 +176,8 @@ const EXCERPT_CHARS: usize = 200;
 const REVOKED: &str = "hidden: the device that wrote this was revoked by its user";
 /// How a folded message is read all the same.
 const UNFOLD: &str = " · select it and press Enter to read it";
+/// What stands for a message that this node has purged.
+const PURGED: &str = "(purged on this node)";
 
 #[cfg(test)]
 mod tests {

@@ -28,6 +28,7 @@ pub fn message(id: &str, name: &str, ms: u64, text: &str) -> Message {
         thread: None,
         edited: false,
         erased: false,
+        purged: false,
         hidden: None,
         void: None,
         adopted: None,
@@ -102,6 +103,7 @@ pub fn status() -> Status {
         version: "0.1.0".to_owned(),
         behind: 0,
         listen: vec![],
+        deferred: 0,
     }
 }
 

@@ -47,7 +47,7 @@ impl State {
 
     fn chosen_key(&mut self, id: &str, key: KeyEvent) {
         let is_mine = self.selected().is_some_and(|message| message.user == self.me());
-        let is_erased = self.selected().is_some_and(|message| message.erased);
+        let is_erased = self.selected().is_some_and(|message| message.erased || message.purged);
         match key.code {
             KeyCode::Esc => self.mode = Mode::Compose,
             KeyCode::Up | KeyCode::Char('k') => self.step_selection(id, -1),

@@ -322,12 +322,10 @@ impl Conversation {
         Ok(())
     }
 
-    /// A log moved whose head we hold: what was missing below may be there now.
+    /// A log moved: what was missing of it may be there now. That its head is missing, too, is no reason to wait: nothing
+    /// may tell us of the log again.
     fn fetch_filled(&mut self, id: RoomId, class: Class, heads: &[Head], held: &dyn Holdings) -> Result<(), Failure> {
-        for head in heads {
-            if class == Class::Control || !held.holds(head.tip.id)? {
-                continue;
-            }
+        for head in heads.iter().filter(|_| class == Class::Content) {
             for hole in held.holes(id, Some(&head.log(class)))? {
                 if let Some(room) = self.rooms.get_mut(&id) {
                     room.filling = true;
