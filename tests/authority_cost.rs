@@ -90,6 +90,46 @@ fn cutting_a_long_log_away_touches_that_log_alone() {
     assert!(stage.most() <= 10);
 }
 
+/// A member joins by one link again and again, and revokes the device as often: each log is looked at once, whatever comes
+/// first, and a stronger word that voids it all looks once more.
+#[test]
+fn revocations_look_only_at_what_they_can_change() {
+    for is_first in [false, true] {
+        let (mut room, mut founder) = BigRoom::found();
+        let mut admin = room.holder(&mut founder, 2, 5);
+        let mut moderator = room.holder(&mut founder, 1, 20);
+        let invite = room.invite(&mut moderator, 60);
+        let first = room.join(3, invite);
+        let mut key = room.enrol_as(key_certificate(3), first.log.grant);
+        let device = certificate(3, 0).device();
+        let revoke = |room: &mut BigRoom, key: &mut Writer, moderator: &mut Writer| {
+            for _ in 0..300 {
+                room.say(key, Control::RevokeDevice(RevokeDevice { device, cuts: Vec::new() }));
+                room.revoke(moderator, user(4), Vec::new());
+            }
+        };
+        if is_first {
+            revoke(&mut room, &mut key, &mut moderator);
+        }
+        for n in 0..300 {
+            room.join_as(certificate(3, 0), invite);
+            room.grant(&mut admin, user(4), 60 + (n % 20) as u8, Vec::new());
+            room.join_as(certificate(4, n), invite);
+        }
+        if !is_first {
+            revoke(&mut room, &mut key, &mut moderator);
+        }
+        let kept = Cut { log: key.log, seq: 1, ids: vec![first.log.grant] };
+        room.revoke(&mut moderator, user(3), vec![kept]);
+        room.revoke(&mut admin, user(1), Vec::new());
+        let mut stage = Stage { set: ControlSet::new(room.id), room };
+        stage.most();
+        let (set, events) = (&stage.set, stage.room.events.len() as u64);
+        assert!(set.looks() <= 4 * events, "{} looks for {events} events", set.looks());
+        assert!(set.from_scratch().state() == set.state());
+    }
+}
+
 fn joins_of(members: &[Writer]) -> Vec<EventId> {
     members.iter().map(|member| member.log.grant).collect()
 }

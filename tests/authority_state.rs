@@ -215,10 +215,20 @@ fn a_kind_of_a_later_version_makes_the_room_read_only_here() {
     let mut duo = Duo::new();
     let mut scene = Scene::of(&duo.control);
     assert!(!scene.state().needs_newer);
-    let later = duo.bob_rules.write(999, b"of a later version");
+    // A member's is kept and means nothing: nobody loses the room because of one of many.
+    let weak = duo.bob_rules.write(999, b"of a later version");
+    scene.admit(&weak);
+    assert!(!scene.state().needs_newer && scene.set.counts(weak.id()));
+    assert_eq!(scene.set.below_newer(&duo.bob_rules.log()), u64::MAX);
+    let (_, mut moderator) = holder(&mut scene, &mut duo.ada_rules, 4, 11);
+    scene.admit(&moderator.write(999, b""));
+    assert!(!scene.state().needs_newer);
+    let (_, mut admin) = holder(&mut scene, &mut duo.ada_rules, 5, 10);
+    let later = admin.write(999, b"of a later version");
     scene.admit(&later);
     let state = scene.state();
-    assert!(state.needs_newer && scene.set.counts(later.id()) && members(&state).len() == 2);
+    assert!(state.needs_newer && scene.set.counts(later.id()) && members(&state).len() == 4);
+    assert_eq!(scene.set.below_newer(&admin.log()), 1, "a removal keeps what lies below it");
     scene.admit(&duo.bob_rules.leave());
     assert_eq!(scene.voids(), 0, "the log goes on above it");
 }

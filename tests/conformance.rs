@@ -16,7 +16,7 @@ use tidings_protocol::event::{Body, Class, Draft, Header, Hlc, Payload, SignedEv
 use tidings_protocol::id::{DeviceId, EventId, InviteKey, RoomId, UserId};
 use tidings_protocol::identity::{DeviceCertificate, DeviceKey, RecoveryPhrase};
 use tidings_protocol::limits::{HEADER_LEN_MAX, PAYLOAD_LEN_MAX};
-use tidings_protocol::link::InviteLink;
+use tidings_protocol::link::{InviteLink, RoomLink};
 use tidings_protocol::log::{Log, Tip};
 use tidings_protocol::range::{Range, Vouched};
 use tidings_protocol::slots::Slots;
@@ -35,6 +35,8 @@ mod malformed;
 mod moderation;
 #[path = "vectors/parts.rs"]
 mod parts;
+#[path = "vectors/teams.rs"]
+mod teams;
 
 use make::vectors;
 use parts::{content_fields, control_fields, hex, link_vector};
@@ -99,6 +101,10 @@ fn committed_users_certificates_joins_links_and_ranges_verify() {
     for vector in list(&file["links"]) {
         let link = InviteLink::from_text(text(&vector["text"])).unwrap();
         assert_eq!(&link_vector(&link), vector);
+    }
+    for vector in list(&file["grant_links"]) {
+        let Ok(RoomLink::Grant(link)) = RoomLink::from_text(text(&vector["text"])) else { panic!("{vector}") };
+        assert_eq!(&teams::grant_link_vector(&link), vector);
     }
     for vector in list(&file["device_links"]) {
         let link = DeviceLink::from_text(text(&vector["text"])).unwrap();

@@ -4,6 +4,7 @@
 use crate::support::devices::{device, linked, pair, until, up_with_peer, with_words, words};
 use crate::support::nodes::Person;
 use serde_json::Value;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -11,6 +12,14 @@ fn copy(from: &Person, folder: &Path, name: &str) -> Person {
     let person = Person::at(folder, name);
     let done = Command::new("cp").arg("-a").arg(&from.home).arg(&person.home).status().unwrap();
     assert!(done.success());
+    person
+}
+
+/// A copy that nothing on this disk tells from the original, as a snapshot of a whole machine is.
+fn snapshot(from: &Person, folder: &Path, name: &str) -> Person {
+    let person = copy(from, folder, name);
+    fs::remove_file(person.home.join("device.key")).unwrap();
+    fs::hard_link(from.home.join("device.key"), person.home.join("device.key")).unwrap();
     person
 }
 
@@ -137,7 +146,7 @@ fn what_two_copies_wrote_at_once_stays_whole() {
     let (mut alice, bob) = pair(folder.path());
     let before = device(&alice);
     alice.down();
-    let mut copied = copy(&alice, folder.path(), "copied");
+    let mut copied = snapshot(&alice, folder.path(), "copied");
     alice.up_by(isolated(&alice));
     alice.send("zig", "by the original, alone");
     alice.down();
@@ -167,16 +176,23 @@ fn a_copy_without_the_words_says_what_to_do_and_writes_no_more() {
     let (alice, bob) = pair(folder.path());
     let mut phone = linked(&alice, folder.path(), "phone");
     let mut copied = copy(&phone, folder.path(), "copied");
+    let mut twin = snapshot(&phone, folder.path(), "twin");
     up_with_peer(&mut phone, &bob);
     let id = phone.send("zig", "by the phone");
     bob.follow("zig").until_id(&id);
     phone.down();
+    // A copy of the files is known for one before it writes anything; a snapshot when it meets what the other wrote.
     up_with_peer(&mut copied, &bob);
-    until("the copy refuses", || {
-        let said = copied.run(&["send", "square", "by the copy"]);
+    assert!(copied.fails(4, &["send", "square", "by the copy"]).contains("tidings id add"));
+    assert!(copied.fails(4, &["room", "create", "attic"]).contains("tidings id add"));
+    until("it still hears", || says(&copied, "zig", "by the phone"));
+    // Both have the node key of the phone: Bob talks with one at a time.
+    copied.down();
+    up_with_peer(&mut twin, &bob);
+    until("the snapshot refuses", || {
+        let said = twin.run(&["send", "square", "by the snapshot"]);
         said.status.code() == Some(4) && String::from_utf8_lossy(&said.stderr).contains("tidings id add")
     });
-    assert!(says(&copied, "zig", "by the phone"));
 }
 
 #[test]
@@ -200,7 +216,7 @@ fn where_a_room_has_not_heard_of_a_revocation_its_moderators_are_told_and_the_de
     phone.down();
     // The tablet does not have the words, so that it mends nothing by itself later.
     tablet.up_by(isolated(&tablet));
-    let output = with_words(&words, tablet.command(&["--json", "id", "revoke", "phone", "--words-stdin"]));
+    let output = with_words(&words, tablet.command(&["--json", "id", "revoke", "phone", "--words-stdin", "--now"]));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     tablet.down();
     phone.up_by(isolated(&phone));

@@ -215,6 +215,26 @@ fn the_newest_profile_wins_in_any_order_and_any_batches() {
 }
 
 #[test]
+fn agreements_with_peers_that_nobody_sees_again_make_room_for_others() {
+    let duo = Duo::new();
+    let mut store = duo.store();
+    for part in 0..4u64 {
+        let mut batch = store.writer.begin();
+        for n in part * 500..(part + 1) * 500 {
+            batch.agree(store.room, &n.to_be_bytes(), Agreement { token: [1; 16], change: n }).unwrap();
+        }
+        batch.commit(Durability::Buffered).unwrap();
+    }
+    // The next brings it below the bound, whatever came in one batch.
+    let mut batch = store.writer.begin();
+    batch.agree(store.room, &3000u64.to_be_bytes(), Agreement { token: [1; 16], change: 3000 }).unwrap();
+    batch.commit(Durability::Buffered).unwrap();
+    let kept = (0..4000u64).filter(|n| store.store.agreement(store.room, &n.to_be_bytes()).unwrap().is_some());
+    let kept: Vec<u64> = kept.collect();
+    assert_eq!((kept.len(), kept.last(), kept[0]), (1024, Some(&3000), 977));
+}
+
+#[test]
 fn agreements_outbox_and_notes_persist() {
     let duo = Duo::new();
     let mut store = duo.store();
@@ -305,4 +325,18 @@ fn a_store_that_is_open_is_held() {
     let store = Duo::new().store();
     assert!(matches!(Store::open(store.path()).map(|_| ()), Err(StorageError::Held)));
     walk(&store.reopen());
+}
+
+#[test]
+fn notes_are_listed_from_the_last_name_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, mut writer) = tidings_storage::Store::open(folder.path()).unwrap();
+    let mut batch = writer.begin();
+    for name in ["word/a/1", "word/a/2", "word/a/3", "word/b/9", "word/a", "word/b"] {
+        batch.put_note(name, &[]).unwrap();
+    }
+    batch.commit(tidings_storage::Durability::Synced).unwrap();
+    assert_eq!(store.notes_ending("word/a/", 10).unwrap(), ["3", "2", "1"]);
+    assert_eq!(store.notes_ending("word/a/", 2).unwrap(), ["3", "2"]);
+    assert_eq!(store.notes_ending("word/c/", 2).unwrap(), [""; 0]);
 }

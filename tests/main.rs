@@ -1,16 +1,20 @@
 //! The one integration-test binary: RocksDB and libp2p are linked once. A file per promise.
 
+mod account_hostile;
+mod apart;
 mod authority;
 mod authority_cost;
 mod authority_model;
 mod authority_revoke;
 mod authority_rooms;
 mod authority_state;
+mod authority_worth;
 mod bad_input;
 mod beacons;
 mod beacons_hostile;
 mod chat;
 mod conformance;
+mod cut_short;
 mod devices;
 mod devices_lost;
 mod devices_people;
@@ -26,11 +30,13 @@ mod history_timeline;
 mod keepers;
 mod live_budget;
 mod moderation;
+mod one_door;
 mod order;
 mod people;
 mod purge;
 mod strangers;
 mod support;
+mod teams;
 mod terminal;
 mod tidy;
 mod tight;

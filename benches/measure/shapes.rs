@@ -22,7 +22,7 @@ impl Shape {
     }
 }
 
-pub const SHAPES: [Shape; 14] = [
+pub const SHAPES: [Shape; 18] = [
     Shape { name: "forks of a member's log", sizes: LARGE, make: forks, exponent: NEAR_LINEAR },
     Shape { name: "a member enrols devices", sizes: LARGE, make: devices, exponent: NEAR_LINEAR },
     Shape { name: "one user joins by a link, again and again", sizes: LARGE, make: joins, exponent: NEAR_LINEAR },
@@ -52,6 +52,20 @@ pub const SHAPES: [Shape; 14] = [
         make: words_after_revokes,
         exponent: NEAR_LINEAR,
     },
+    Shape {
+        name: "a member joins, then revokes that device",
+        sizes: LARGE,
+        make: joins_then_revokes,
+        exponent: NEAR_LINEAR,
+    },
+    Shape {
+        name: "a member revokes a device, then joins by it",
+        sizes: LARGE,
+        make: revokes_then_joins,
+        exponent: NEAR_LINEAR,
+    },
+    Shape { name: "a moderator revokes many grants, often", sizes: LARGE, make: many_grants, exponent: NEAR_LINEAR },
+    Shape { name: "an admin voids a moderator's Revokes", sizes: LARGE, make: voided_revokes, exponent: NEAR_LINEAR },
     Shape { name: "a moderator sets the topic", sizes: LARGE, make: sets, exponent: NEAR_LINEAR },
     Shape { name: "a moderator revokes one user with 64 cuts", sizes: SMALL, make: revokes, exponent: 2.5 },
     Shape { name: "a moderator's cuts name deep ids", sizes: SMALL, make: deep_ids, exponent: NEAR_LINEAR },
@@ -156,6 +170,42 @@ fn words_after_revokes(n: u32) -> (BigRoom, usize) {
     (0..n / 2).for_each(|_| revoke_device(&mut room, &mut key, &tip, vec![tip.prev]));
     // The revocations come first.
     room.events[before..].rotate_left(n as usize / 2);
+    (room, before)
+}
+
+/// Half of the events are joins by one device, the others revoke it.
+fn joins_then_revokes(n: u32) -> (BigRoom, usize) {
+    let Stage { mut room, mut moderator, member, mut key, .. } = stage();
+    let invite = room.invite(&mut moderator, 60);
+    let (before, certificate) = (room.events.len(), certificate(3, 0));
+    (0..n / 2).for_each(|_| _ = room.join_as(certificate.clone(), invite));
+    (0..n / 2).for_each(|_| revoke_device(&mut room, &mut key, &member, vec![member.prev]));
+    (room, before)
+}
+
+fn revokes_then_joins(n: u32) -> (BigRoom, usize) {
+    let (mut room, before) = joins_then_revokes(n);
+    room.events[before..].rotate_left(n as usize / 2);
+    (room, before)
+}
+
+/// Half of the events are grants of one user, the others take them away. The admin who granted is told, too.
+fn granted(n: u32) -> (BigRoom, usize, Writer) {
+    let Stage { mut room, mut moderator, mut admin, member, .. } = stage();
+    let before = room.events.len();
+    (0..n / 2).for_each(|n| _ = room.grant(&mut admin, member.user, 60 + (n % 20) as u8, Vec::new()));
+    (0..n / 2).for_each(|_| _ = room.revoke(&mut moderator, member.user, Vec::new()));
+    (room, before, admin)
+}
+
+fn many_grants(n: u32) -> (BigRoom, usize) {
+    let (room, before, _) = granted(n);
+    (room, before)
+}
+
+fn voided_revokes(n: u32) -> (BigRoom, usize) {
+    let (mut room, before, mut admin) = granted(n);
+    room.revoke(&mut admin, user(1), Vec::new());
     (room, before)
 }
 

@@ -2,7 +2,8 @@
 //! does not count.
 
 use crate::effective;
-use crate::local::{Intent, Refusal};
+use crate::local::Intent;
+use crate::refusal::Refusal;
 use crate::rooms::RoomView;
 use crate::writer::Desk;
 use tidings_protocol::adopted::{Adopted, NotAdoptable};

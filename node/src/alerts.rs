@@ -7,7 +7,6 @@ use crate::handle::{NodeError, NodeHandle};
 use crate::membership::typeable;
 use crate::rooms::RoomView;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use tidings_protocol::control::payload::Control;
 use tidings_protocol::control::rank::Rank;
 use tidings_protocol::event::{Body, Class, Hlc};
@@ -18,12 +17,6 @@ use tidings_protocol::log::Log;
 pub(crate) struct Ended(BTreeMap<UserId, BTreeSet<DeviceId>>);
 
 impl NodeHandle {
-    /// The self-room of a user, as they named it in a room, if it is here.
-    fn home_of(&self, view: &RoomView, user: UserId) -> Result<Option<Arc<RoomView>>, NodeError> {
-        let Some(room) = self.manager.store.profile_home(view.number, user)? else { return Ok(None) };
-        Ok(self.manager.views.find(room).filter(|home| home.row.home_of == Some(user)))
-    }
-
     /// The devices that users have revoked, as far as their self-rooms are here: nearly always none.
     pub(crate) fn ended(&self) -> Ended {
         let homes = self.manager.views.all().into_iter();
@@ -70,8 +63,9 @@ impl NodeHandle {
         if view.row.home_of.is_some() {
             return Ok(None);
         }
-        let Some(home) = self.home_of(view, user)? else { return Ok(None) };
-        if home.state.user_of(device).is_some() || !ended_devices(&home.state, user).contains(&device) {
+        // Whatever the user's newest profile says: a stolen device would name no self-room there, or another.
+        let Some(home) = self.manager.views.home_of(user) else { return Ok(None) };
+        if !home.state.is_revoked_device(user, device) {
             return Ok(None);
         }
         let is_later = self.revoked_at(&home, user, device)?.is_some_and(|at| hlc > at);

@@ -8,7 +8,7 @@ use crate::writer::{Origin, WriteError};
 use tidings_protocol::content::Imported;
 use tidings_protocol::event::VerifiedEvent;
 use tidings_protocol::id::{EventId, RoomId};
-use tidings_protocol::link::InviteLink;
+use tidings_protocol::link::RoomLink;
 use tidings_storage::{Agreement, RoomRow};
 use tokio::sync::oneshot;
 
@@ -58,7 +58,7 @@ pub enum Command {
     /// Begin to join by a link.
     Join {
         /// The link.
-        link: Box<InviteLink>,
+        link: Box<RoomLink>,
         /// Done when it is remembered.
         reply: Reply<RoomId>,
     },
@@ -95,6 +95,8 @@ pub enum Command {
     Keep(crate::kept::Kept, Reply<()>),
     /// What the user's devices share.
     Account(Order),
+    /// What is done for a team.
+    Team(crate::teams::Order),
     /// These own events were sent to somebody.
     Told(Vec<u64>),
     /// Look for erasures whose time has come.

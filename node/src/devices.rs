@@ -1,6 +1,6 @@
 //! The devices of this node's user: which there are, and the link by which another comes in.
 
-use crate::account::Order;
+use crate::account::{Order, Reach, Revocation};
 use crate::api::types as api;
 use crate::clock::now_ms;
 use crate::command::Command;
@@ -8,14 +8,15 @@ use crate::enrol::Standing;
 use crate::handle::{NodeError, NodeHandle};
 use crate::keys::{WordsError, random};
 use crate::rooms::RoomView;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tidings_protocol::control::payload::Control;
 use tidings_protocol::enrol::DeviceLink;
 use tidings_protocol::event::{Body, Class};
-use tidings_protocol::id::DeviceId;
+use tidings_protocol::id::{DeviceId, RoomId};
 use tidings_protocol::identity::DeviceCertificate;
 use tidings_protocol::limits::DEVICE_LINK_MS;
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 impl From<WordsError> for NodeError {
@@ -44,7 +45,7 @@ impl NodeHandle {
                 name: certificate.name().to_owned(),
                 created_ms: certificate.created_ms(),
                 current: certificate.device() == own,
-                revoked: view.state.user_of(certificate.device()).is_none(),
+                revoked: view.state.is_revoked_device(keys.user, certificate.device()),
             })
             .collect();
         devices.sort_by(|a, b| (a.created_ms, &a.device).cmp(&(b.created_ms, &b.device)));
@@ -62,19 +63,50 @@ impl NodeHandle {
                 certificates.insert(certificate.device(), certificate);
             }
         }
-        certificates.retain(|device, certificate| device.0 != certificate.user().0);
+        // Nor is one of somebody whom a stolen device has let in.
+        let user = self.manager.keys.user;
+        certificates.retain(|device, certificate| certificate.user() == user && *device != user.into());
         Ok(certificates)
     }
 
-    /// Ends a device of this user in every room that counts it.
+    /// Ends a device of this user: in the self-room at once, in every other room that counts it once somebody there was found
+    /// to hold the same, or at once where `wish` says so.
     ///
     /// # Errors
     /// `NodeError`: no such device, or the words are needed and not here.
-    pub async fn revoke_device(&self, text: &str, words: Option<&str>) -> Result<api::DeviceRevoked, NodeError> {
+    pub async fn revoke_device(&self, text: &str, wish: &api::RevokeDevice) -> Result<api::DeviceRevoked, NodeError> {
         let device = self.own_device(text)?;
-        let phrase = Box::new(self.manager.keys.phrase_or(words)?);
-        let rooms = self.write(|reply| Command::Account(Order::Revoke(phrase, device, reply))).await?;
-        Ok(api::DeviceRevoked { device: device.to_string(), rooms })
+        let mut peers = self.manager.peers_changed.subscribe();
+        let until = Instant::now() + COMPARE_PATIENCE;
+        let mut done: BTreeMap<String, api::RevokedIn> = BTreeMap::new();
+        loop {
+            let phrase = self.manager.keys.phrase_or(wish.words.as_deref())?;
+            let (compared, rest): (BTreeSet<RoomId>, BTreeSet<RoomId>) =
+                self.rooms_that_count(device).into_iter().partition(|room| self.manager.told.has_agreed(*room));
+            let reach = if wish.now { Reach::All } else { Reach::Compared(compared) };
+            let wish = Box::new(Revocation { phrase, device, reach });
+            let rooms = self.write(|reply| Command::Account(Order::Revoke(wish, reply))).await?;
+            done.extend(rooms.into_iter().map(|room| (room.room.clone(), room)));
+            // A peer that has just come may still be comparing.
+            let waits = rest.iter().any(|room| done.get(&room.to_string()).is_some_and(|room| !room.done));
+            if !waits || tokio::time::timeout_at(until, peers.recv()).await.is_err() {
+                break;
+            }
+        }
+        let home = self.manager.keys.self_room().to_string();
+        let first = done.remove(&home);
+        Ok(api::DeviceRevoked {
+            device: device.to_string(),
+            rooms: first.into_iter().chain(done.into_values()).collect(),
+        })
+    }
+
+    /// The rooms for people in which a device of this user counts.
+    pub(crate) fn rooms_that_count(&self, device: DeviceId) -> Vec<RoomId> {
+        let user = self.manager.keys.user;
+        let views = self.manager.views.all().into_iter();
+        let counts = |view: &RoomView| view.row.home_of.is_none() && view.state.user_of(device) == Some(user);
+        views.filter(|(_, view)| counts(view)).map(|(room, _)| room).collect()
     }
 
     /// A device of this user: its key, or its name where one alone has it.
@@ -111,7 +143,12 @@ impl NodeHandle {
             addresses,
         };
         let offer = api::DeviceOffer { link: link.to_text(), expires_ms: link.expires_ms };
+        let (manager, secret) = (self.manager.clone(), link.secret.clone());
         self.manager.enrolment.begin(link, phrase);
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(DEVICE_LINK_MS)).await;
+            manager.enrolment.expire(&secret);
+        });
         Ok(offer)
     }
 
@@ -131,14 +168,15 @@ impl NodeHandle {
         }
     }
 
-    /// The user's word on the device that asks.
+    /// The user's word on this device, if it is the one that asks.
     ///
     /// # Errors
     /// `NodeError::NotFound` where none does.
-    pub fn decide_device(&self, accept: bool) -> Result<(), NodeError> {
-        match self.manager.enrolment.decide(accept) {
+    pub fn decide_device(&self, accept: bool, device: &str) -> Result<(), NodeError> {
+        let device = device.parse().map_err(|_| NodeError::Usage(format!("\"{device}\" is no device")))?;
+        match self.manager.enrolment.decide(accept, device) {
             true => Ok(()),
-            false => Err(NodeError::NotFound("no device asks to be let in".to_owned())),
+            false => Err(NodeError::NotFound("this device does not ask to be let in any more".to_owned())),
         }
     }
 
@@ -147,6 +185,9 @@ impl NodeHandle {
         self.manager.enrolment.close();
     }
 }
+
+/// How long peers that are there are waited for before a device is revoked in the rooms shared with them.
+const COMPARE_PATIENCE: Duration = Duration::from_secs(10);
 
 fn standing_name(standing: &Standing) -> &'static str {
     match standing {

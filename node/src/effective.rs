@@ -7,6 +7,7 @@ use tidings_protocol::control::state::RoomState;
 use tidings_protocol::event::Class;
 use tidings_protocol::id::{EventId, UserId};
 use tidings_protocol::log::{Hole, Log, Tip};
+use tidings_protocol::range::Row;
 use tidings_protocol::wire::Head;
 use tidings_storage::{LogRow, RoomNumber, StorageError, Store, StoredEvent};
 
@@ -47,14 +48,38 @@ pub fn heads_of(store: &Store, view: &RoomView, log: &Log, row: &LogRow) -> Resu
     }
     let mut elsewhere = BTreeSet::new();
     for hole in row.state.holes() {
-        if store.holds(hole.top.id)? {
+        if is_elsewhere(store, view, hole.top.id)? {
             elsewhere.insert(hole.top.id);
         }
     }
     Ok(row.state.heads(|id| elsewhere.contains(&id)).map(head).collect())
 }
 
-/// What is missing of a content log below what counts, and is not held in another log by its author's lie.
+/// Whether an event is held in this room. Of what is held in other rooms nobody in this one is to learn anything.
+///
+/// # Errors
+/// `StorageError`.
+pub fn holds_in(store: &Store, view: &RoomView, id: EventId) -> Result<bool, StorageError> {
+    Ok(store.log_of(view.number, id)?.is_some())
+}
+
+/// Whether a hole's top stands somewhere else in the room, counts, and has no hole at or above it there: so everybody
+/// comes to hold it. What only some may hold must not make heads of theirs that others do not have.
+fn is_elsewhere(store: &Store, view: &RoomView, top: EventId) -> Result<bool, StorageError> {
+    let Some(event) = store.event_by_id(top)?.filter(|event| event.room == view.number) else { return Ok(false) };
+    let Ok(right) = view.state.content_right(&event.log) else { return Ok(false) };
+    if event.log.class == Class::Control || !store.counts(&event, &right)? {
+        return Ok(false);
+    }
+    // What a cut leaves lies below what it names without a hole between.
+    let row = if right.cuts.is_empty() { store.log(view.number, &event.log)? } else { None };
+    // A log may name an event of its own where that does not stand.
+    let others =
+        |row: LogRow| row.state.holes().iter().filter(|hole| hole.top.id != top).all(|hole| hole.top.seq < event.seq);
+    Ok(row.is_none_or(others))
+}
+
+/// What is missing of a content log below what counts, and is not held in another log of the room by its author's lie.
 ///
 /// # Errors
 /// `StorageError`.
@@ -66,7 +91,7 @@ pub fn holes_of(store: &Store, view: &RoomView, log: &Log, row: &LogRow) -> Resu
     };
     let mut holes = Vec::new();
     for hole in row.state.holes().iter().filter(|hole| hole.top.seq < highest) {
-        if !store.holds(hole.top.id)? {
+        if !holds_in(store, view, hole.top.id)? {
             holes.push(*hole);
         }
     }
@@ -100,4 +125,21 @@ pub fn gives(store: &Store, view: &RoomView, log: &Log, top: EventId) -> Result<
     }
     let Some(event) = store.event_by_id(top)? else { return Ok(false) };
     Ok(store.kept(view.number, log, &right)?.shows(event.seq, event.number))
+}
+
+/// What has to be given with a head of a log that was cut, so that it proves itself: what stands above it up to a signature.
+/// Nothing where it is signed, and for all that is no such head; `None` where nothing held vouches for it.
+///
+/// # Errors
+/// `StorageError`.
+pub fn evidence_of(store: &Store, view: &RoomView, log: &Log, top: Tip) -> Result<Option<Vec<Row>>, StorageError> {
+    let nothing = Ok(Some(Vec::new()));
+    if log.class == Class::Control {
+        return nothing;
+    }
+    let Ok(right) = view.state.content_right(log) else { return nothing };
+    if right.cuts.is_empty() || !store.kept(view.number, log, &right)?.heads().contains(&top) {
+        return nothing;
+    }
+    store.evidence(log, top.id)
 }

@@ -9,7 +9,10 @@ use crate::handle::NodeHandle;
 use crate::home::{Home, HomeError};
 use crate::keys::{Keys, random};
 use crate::network::{self, Duplex, Event, Network, NetworkConfig, NetworkError, Peer, PeerAddress};
+use crate::text::is_one_visible_line;
+use std::collections::VecDeque;
 use std::io::{Error, ErrorKind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use thiserror::Error;
@@ -21,6 +24,7 @@ use tidings_protocol::limits::{ENROL_FRAME_LEN_MAX, NAME_LEN_MAX};
 use tidings_protocol::link::LinkError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 use zeroize::Zeroizing;
@@ -90,10 +94,33 @@ impl Enrolment {
         self.standing.subscribe()
     }
 
-    /// The user's word on the device that has asked; whether one has.
-    pub fn decide(&self, accept: bool) -> bool {
-        let word = self.lock().as_mut().and_then(|open| open.word.take());
+    /// The user's word on this device; whether it is the one that has asked.
+    pub fn decide(&self, accept: bool, device: DeviceId) -> bool {
+        let mut open = self.lock();
+        let has_asked = matches!(&*self.standing.borrow(), Standing::Asked { device: asked, .. } if *asked == device);
+        let word = open.as_mut().filter(|_| has_asked).and_then(|open| open.word.take());
         word.is_some_and(|word| word.send(accept).is_ok())
+    }
+
+    /// Forgets the link of this secret, and the words with it, if nobody has come by it.
+    pub fn expire(&self, secret: &[u8; 32]) {
+        let mut open = self.lock();
+        if open.as_ref().is_some_and(|open| *open.link.secret == *secret && open.word.is_none()) {
+            *open = None;
+            self.standing.send_if_modified(|standing| {
+                let waits = *standing == Standing::Waiting;
+                if waits {
+                    *standing = Standing::Closed;
+                }
+                waits
+            });
+        }
+    }
+
+    /// Whether somebody may come now.
+    fn is_awaited(&self) -> bool {
+        self.lock().as_ref().is_some_and(|open| open.link.expires_ms > now_ms())
+            && *self.standing.borrow() == Standing::Waiting
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Open>> {
@@ -106,7 +133,9 @@ impl Enrolment {
         let open = open.as_mut().filter(|open| open.link.expires_ms > now_ms() && open.word.is_none())?;
         let is_first = matches!(*self.standing.borrow(), Standing::Waiting);
         let transcript = Transcript { link: &open.link, first, new, nonce, ask };
-        if !is_first || !transcript.is_proven() {
+        // What no screen can show is no name that a user could decide by.
+        let is_named = ask.name.is_empty() || is_one_visible_line(&ask.name);
+        if !is_first || !is_named || !transcript.is_proven() {
             return None;
         }
         let (word, answer) = oneshot::channel();
@@ -138,30 +167,66 @@ struct Asked {
 
 /// Answers devices that ask to be let in, until the network ends.
 pub(crate) async fn answer_all(node: NodeHandle, mut streams: mpsc::Receiver<(Peer, Box<dyn Duplex>)>) {
-    let places = Arc::new(Semaphore::new(ASKING_MAX));
+    let refusals = Arc::new(Semaphore::new(ASKING_MAX));
+    let mut asking: VecDeque<Asking> = VecDeque::new();
     while let Some((peer, stream)) = streams.recv().await {
-        // Strangers who hold streams open keep only strangers out: each has seconds to show that it knows the secret.
-        let Ok(place) = places.clone().try_acquire_owned() else { continue };
-        let node = node.clone();
-        tokio::spawn(async move {
-            if let Err(error) = answer(&node, peer, stream).await {
+        if !node.manager.enrolment.is_awaited() {
+            if let Ok(place) = refusals.clone().try_acquire_owned() {
+                tokio::spawn(async move {
+                    drop(send(&mut stream.compat(), &EnrolFrame::Refused(Refused::NoLink)).await);
+                    drop(place);
+                });
+            }
+            continue;
+        }
+        // Strangers who hold streams open give way to who comes next: a peer to its own next stream, and where there are too
+        // many the oldest. Only who has shown that it knows the secret stays.
+        asking.retain(|other| !other.task.is_finished());
+        while let Some(at) = asking.iter().position(|other| other.may_go(peer, asking.len())) {
+            asking.remove(at).into_iter().for_each(|other| other.task.abort());
+        }
+        let (node, has_asked) = (node.clone(), Arc::new(AtomicBool::new(false)));
+        let shown = has_asked.clone();
+        let task = tokio::spawn(async move {
+            if let Err(error) = answer(&node, peer, stream, &shown).await {
                 tracing::debug!(%peer, %error, "enrolment ended");
             }
-            drop(place);
         });
+        asking.push_back(Asking { peer, has_asked, task });
     }
 }
 
-async fn answer(node: &NodeHandle, peer: Peer, stream: Box<dyn Duplex>) -> Result<(), Error> {
+/// A stream by which somebody may be about to ask.
+struct Asking {
+    peer: Peer,
+    has_asked: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+}
+
+impl Asking {
+    /// Whether it gives way to a stream of this peer, of so many that there are.
+    fn may_go(&self, next: Peer, count: usize) -> bool {
+        !self.has_asked.load(Ordering::Relaxed) && (self.peer == next || count >= ASKING_MAX)
+    }
+}
+
+async fn answer(node: &NodeHandle, peer: Peer, stream: Box<dyn Duplex>, has_asked: &AtomicBool) -> Result<(), Error> {
     let manager = &node.manager;
     let mut stream = stream.compat();
     let nonce = random();
+    let EnrolFrame::Commit { commitment } = receive(&mut stream, ASK_PATIENCE).await? else {
+        return Err(unexpected());
+    };
     send(&mut stream, &EnrolFrame::Hello { nonce }).await?;
-    let EnrolFrame::Ask(ask) = receive(&mut stream, ANSWER_PATIENCE).await? else { return Err(unexpected()) };
+    let EnrolFrame::Ask(ask) = receive(&mut stream, ASK_PATIENCE).await? else { return Err(unexpected()) };
     let (first, new) = (manager.us.to_bytes(), peer.to_bytes());
+    if ask.commitment() != commitment {
+        return Err(unexpected());
+    }
     let Some(asked) = manager.enrolment.ask(&first, &new, nonce, &ask) else {
         return send(&mut stream, &EnrolFrame::Refused(Refused::NoLink)).await;
     };
+    has_asked.store(true, Ordering::Relaxed);
     let secret = asked.secret.clone();
     let done = welcome(node, &mut stream, &ask, asked).await;
     let standing = match &done {
@@ -215,6 +280,9 @@ pub enum LinkingError {
     /// The link.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// What it is to be called.
+    #[error("a device's name is one line without control characters")]
+    Name,
     /// It is too old.
     #[error("this link has expired: make a new one with tidings id add")]
     Expired,
@@ -251,9 +319,13 @@ pub async fn link(
     settings: &Settings,
     link: &DeviceLink,
     name: &str,
-    show: impl FnOnce(&str),
+    show: impl Fn(&str),
 ) -> Result<(), LinkingError> {
     link.check_network(&settings.federation)?;
+    let name = &name[..name.floor_char_boundary(NAME_LEN_MAX)];
+    if !name.is_empty() && !is_one_visible_line(name) {
+        return Err(LinkingError::Name);
+    }
     if link.expires_ms <= now_ms() {
         return Err(LinkingError::Expired);
     }
@@ -263,19 +335,52 @@ pub async fn link(
         listen: Vec::new(),
         mdns: false,
     })?;
-    let (first, stream) = reach(&mut network, link).await?;
+    let new = network.peer.to_bytes();
+    let (first, mut stream) = reach(&mut network, link).await?;
+    let has_shown = AtomicBool::new(false);
+    let show = |code: &str| {
+        has_shown.store(true, Ordering::Relaxed);
+        show(code);
+    };
+    loop {
+        let asked = ask_by(stream, home, link, name, (&first.to_bytes(), &new), &show).await;
+        // Before its user was asked, a stream that breaks is nothing: others may keep the first device busy.
+        let may_try_again = !has_shown.load(Ordering::Relaxed) && link.expires_ms > now_ms();
+        if !(may_try_again && matches!(asked, Err(LinkingError::Stream(_)))) {
+            return asked;
+        }
+        tokio::time::sleep(ASK_AGAIN_AFTER).await;
+        stream = match network.opener.open_enrolment(first).await {
+            Some(stream) => stream,
+            None => reach(&mut network, link).await?.1,
+        };
+    }
+}
+
+/// Asks by one stream.
+async fn ask_by(
+    stream: Box<dyn Duplex>,
+    home: &Home,
+    link: &DeviceLink,
+    name: &str,
+    (first, new): (&[u8], &[u8]),
+    show: &impl Fn(&str),
+) -> Result<(), LinkingError> {
     let mut stream = stream.compat();
     let seed = Zeroizing::new(random());
     let device = DeviceKey::from_seed(&seed).device();
-    let EnrolFrame::Hello { nonce } = receive(&mut stream, ANSWER_PATIENCE).await? else {
-        return Err(LinkingError::Impostor);
+    let mut ask = Ask { nonce: random(), device, name: name.to_owned(), proof: [0; 32] };
+    // Refused at once, it may not be there to be written to any more.
+    let sent = send(&mut stream, &EnrolFrame::Commit { commitment: ask.commitment() }).await;
+    let nonce = match receive(&mut stream, ANSWER_PATIENCE).await {
+        Ok(EnrolFrame::Hello { nonce }) => nonce,
+        Ok(EnrolFrame::Refused(_)) => return Err(LinkingError::NoLink),
+        Ok(_) => return Err(LinkingError::Impostor),
+        Err(error) => return Err(sent.err().unwrap_or(error).into()),
     };
-    let name = name[..name.floor_char_boundary(NAME_LEN_MAX)].to_owned();
-    let mut ask = Ask { nonce: random(), device, name, proof: [0; 32] };
-    let (first, new) = (first.to_bytes(), network.peer.to_bytes());
-    let proof = Transcript { link, first: &first, new: &new, nonce, ask: &ask }.proof_of_new();
+    let proof = Transcript { link, first, new, nonce, ask: &ask }.proof_of_new();
     ask.proof = proof;
-    let transcript = Transcript { link, first: &first, new: &new, nonce, ask: &ask };
+    let transcript = Transcript { link, first, new, nonce, ask: &ask };
     send(&mut stream, &EnrolFrame::Ask(ask.clone())).await?;
     match receive(&mut stream, ANSWER_PATIENCE).await? {
         EnrolFrame::Known { proof } if transcript.is_by_first(proof) => show(&transcript.check_code()),
@@ -350,6 +455,10 @@ fn unexpected() -> Error {
 const ASKING_MAX: usize = 8;
 /// How long the other side may take where nobody has to be asked.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a device may take to say what it has to say at once.
+const ASK_PATIENCE: Duration = Duration::from_secs(3);
+/// How long a new device waits before it asks once more.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How long the first device is looked for.
 const REACH_PATIENCE: Duration = Duration::from_secs(30);
 const DIAL_EVERY: Duration = Duration::from_secs(2);

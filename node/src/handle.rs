@@ -2,11 +2,12 @@
 
 use crate::api::types as api;
 use crate::command::{Answer, Command, Reply};
-use crate::local::{Intent, NewRoom, Refusal};
+use crate::local::{Intent, NewRoom};
 use crate::lookup::LookupError;
 use crate::network::{self, AddressError, PeerAddress};
 use crate::node::PEERS_NOTE;
 use crate::people::PeopleError;
+use crate::refusal::Refusal;
 use crate::resolve;
 use crate::room_standing::slow_value;
 use crate::rooms::RoomView;
@@ -14,7 +15,7 @@ use crate::sync::Manager;
 use crate::text::{is_one_visible_line, typed};
 use crate::writer::WriteError;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use thiserror::Error;
 use tidings_protocol::content::{Content, Text};
 use tidings_protocol::control::payload::RoomKind;
@@ -22,7 +23,7 @@ use tidings_protocol::control::rank::{Rank, Role};
 use tidings_protocol::event::Hlc;
 use tidings_protocol::id::{EventId, RoomId};
 use tidings_protocol::limits::{NAME_LEN_MAX, SETTING_VALUE_LEN_MAX};
-use tidings_protocol::link::{InviteLink, LinkError};
+use tidings_protocol::link::LinkError;
 use tidings_protocol::moderation::SLOW;
 use tidings_storage::{RoomRow, StorageError};
 use tokio::sync::oneshot;
@@ -256,75 +257,6 @@ impl NodeHandle {
         Ok(api::RoomCreated { room: room.to_string(), kind: kind.name().to_owned(), alias })
     }
 
-    /// Joins by a link, and waits for the first page.
-    ///
-    /// # Errors
-    /// `NodeError`: a bad link, one for another network, or a closed one.
-    pub async fn join(&self, link: &str, wait: Duration) -> Result<api::Joined, NodeError> {
-        let link = InviteLink::from_text(link)?;
-        link.check_network(&self.manager.federation)?;
-        let mut news = self.manager.stored.subscribe();
-        let mut peers = self.manager.peers_changed.subscribe();
-        let addresses: Vec<PeerAddress> = link.addresses.iter().filter_map(|a| a.parse().ok()).collect();
-        let tried: Vec<String> = addresses.iter().map(|a| a.address.clone()).collect();
-        let link = Box::new(link);
-        let room = self.write(|reply| Command::Join { link, reply }).await?;
-        {
-            let mut redial = self.manager.redial.lock().unwrap_or_else(PoisonError::into_inner);
-            addresses.iter().filter(|a| a.peer != self.manager.us).for_each(|a| redial.name(a));
-        }
-        drop(self.manager.network.send(network::Command::Dial(addresses)).await);
-        let until = tokio::time::Instant::now() + wait;
-        loop {
-            let Some(view) = self.manager.views.find(room) else { return Err(Refusal::UnknownRoom.into()) };
-            let joined = |pending| api::Joined {
-                room: room.to_string(),
-                alias: view.row.alias.clone(),
-                pending,
-                tried: tried.clone(),
-            };
-            if view.row.left {
-                let text = "the invitation is closed: ask a member of the room for a new link";
-                return Err(NodeError::NotFound(text.to_owned()));
-            }
-            if view.row.pending.is_none() && !view.row.alias.is_empty() && self.has_first_page(&view)? {
-                return Ok(joined(false));
-            }
-            let something = async {
-                tokio::select! {
-                    _ = news.recv() => {}
-                    _ = peers.recv() => {}
-                }
-            };
-            if tokio::time::timeout_at(until, something).await.is_err() {
-                return Ok(joined(true));
-            }
-        }
-    }
-
-    /// Something can be read, or there is nothing to read and we know it.
-    fn has_first_page(&self, view: &RoomView) -> Result<bool, NodeError> {
-        let page = self.shown_places(view, tidings_storage::Position::LAST, tidings_storage::Direction::Older, 1)?;
-        let room = view.row.room;
-        let agreed = self.manager.told.has_agreed(room);
-        Ok(!page.is_empty() || agreed)
-    }
-
-    /// Gives somebody a role in a room.
-    ///
-    /// # Errors
-    /// `NodeError`.
-    pub async fn appoint(&self, room: &str, user: &str, role: &str) -> Result<api::Appointed, NodeError> {
-        let (room, view) = self.room_view(room)?;
-        let user = resolve::user(self, &view, user).await?;
-        let role = Role::from_name(role).ok_or_else(|| unknown_role(role))?;
-        if role == Role::Founder {
-            return Err(Refusal::Founder.into());
-        }
-        let id = self.publish(room, Intent::Appoint { user, role }).await?;
-        Ok(api::Appointed { id: id.to_string(), user: user.to_string(), role: role.name().to_owned() })
-    }
-
     /// Removes somebody from a room. What they said so far stays.
     ///
     /// # Errors
@@ -333,7 +265,7 @@ impl NodeHandle {
         let (room, view) = self.room_view(room)?;
         let user = resolve::user(self, &view, user).await?;
         let id = self.publish(room, Intent::Remove(user)).await?;
-        Ok(api::Appointed { id: id.to_string(), user: user.to_string(), role: "none".to_owned() })
+        Ok(api::Appointed { id: id.to_string(), user: user.to_string(), role: "none".to_owned(), link: None })
     }
 
     /// Sets what a room is called or is about, or its slow mode.
@@ -358,16 +290,6 @@ impl NodeHandle {
         }
         let (key, value) = (key.to_owned(), value.to_owned());
         self.publish(room, Intent::Set { key, value }).await.map(drop)
-    }
-
-    /// Leaves a room, under every grant.
-    ///
-    /// # Errors
-    /// `NodeError`.
-    pub async fn leave(&self, room: &str) -> Result<(), NodeError> {
-        let (room, _) = self.room_view(room)?;
-        self.write(|reply| Command::Publish { room, intent: Intent::Leave, reply }).await?;
-        Ok(())
     }
 
     /// Calls a room something else here.

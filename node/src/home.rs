@@ -181,6 +181,30 @@ impl Home {
         }
     }
 
+    /// What tells a file from every copy of it: its number in the file system, and when it was made there. Both stay when
+    /// the home is moved within it, or started anew.
+    ///
+    /// # Errors
+    /// `HomeError`.
+    pub fn birth_of(&self, name: &str) -> Result<Vec<u8>, HomeError> {
+        use std::os::unix::fs::MetadataExt;
+        let path = self.path.join(name);
+        let found = fs::metadata(&path).map_err(|e| explain(&path, e))?;
+        let made = found.created().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+        let made_ns = made.map_or(0, |since| since.as_nanos());
+        Ok([found.ino().to_be_bytes().as_slice(), &made_ns.to_be_bytes()].concat())
+    }
+
+    /// Whether there is such a file.
+    pub fn has(&self, name: &str) -> bool {
+        self.path.join(name).exists()
+    }
+
+    /// Takes a file away, if it is there.
+    pub fn remove(&self, name: &str) {
+        let _ = fs::remove_file(self.path.join(name));
+    }
+
     /// Writes a file that only we may read, whole or not at all, and has it on disk.
     ///
     /// # Errors

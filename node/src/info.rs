@@ -104,7 +104,8 @@ impl NodeHandle {
     /// # Errors
     /// `NodeError::Storage`.
     pub fn room(&self, room: RoomId, view: &RoomView) -> Result<api::Room, NodeError> {
-        self.room_with(room, view, &self.ended())
+        let (team, rooms) = (self.team_shown(room, view), self.rooms_of_team(view)?);
+        Ok(api::Room { team, rooms, ..self.room_with(room, view, &self.ended())? })
     }
 
     fn room_with(&self, room: RoomId, view: &RoomView, ended: &Ended) -> Result<api::Room, NodeError> {
@@ -134,17 +135,25 @@ impl NodeHandle {
             slow: standing.slow,
             ignored_settings: standing.ignored,
             successor: standing.successor,
+            team: None,
+            rooms: Vec::new(),
         })
     }
 
     /// Whether nothing of a room is known to be missing.
     pub(crate) fn is_complete(&self, view: &RoomView) -> Result<bool, NodeError> {
+        self.lacks_nothing_since(view, 0)
+    }
+
+    /// Whether nothing of a room is known to be missing that was missed since then (Unix milliseconds).
+    pub(crate) fn lacks_nothing_since(&self, view: &RoomView, since_ms: u64) -> Result<bool, NodeError> {
         if self.manager.store.lacks_words(view.number)? {
             return Ok(false);
         }
         let logs = self.manager.store.logs(view.number, Class::Content)?;
         for (log, row) in logs.iter().filter(|(_, row)| !row.state.holes().is_empty()) {
-            if !effective::holes_of(&self.manager.store, view, log, row)?.is_empty() {
+            let holes = effective::holes_of(&self.manager.store, view, log, row)?;
+            if holes.iter().any(|hole| hole.since_ms >= since_ms) {
                 return Ok(false);
             }
         }

@@ -1,17 +1,17 @@
 //! The one door: every event, whoever brings it, enters the history here or not at all. What comes in was verified
 //! (hash, signature); this decides what the room says to it, and puts it with all its indexes into the batch.
 
+use crate::purge::Purges;
 use crate::rooms::Rooms;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use tidings_protocol::admission::{Admission, Rejection, WaitFor, admit_content, admit_control};
 use tidings_protocol::content::Content;
-use tidings_protocol::control::payload::ControlEvent;
-use tidings_protocol::control::set::ControlSet;
-use tidings_protocol::control::state::{RoomState, Void};
+use tidings_protocol::control::payload::Erase;
+use tidings_protocol::control::state::{Erasure, RoomState, Void};
+use tidings_protocol::control::worth::Unkept;
 use tidings_protocol::event::{Class, VerifiedEvent};
 use tidings_protocol::id::{DeviceId, EventId, RoomId};
-use tidings_protocol::limits::{MODERATED_ERASE_AFTER_MS, VOID_CONTROL_MAX};
+use tidings_protocol::limits::MODERATED_ERASE_AFTER_MS;
 use tidings_protocol::log::Log;
 use tidings_storage::{Appended, Batch, Entry, RoomNumber, StorageError};
 
@@ -51,6 +51,8 @@ pub struct Admitted {
     pub turned: bool,
     /// Events held whose words, which were missing, are back.
     pub filled: Vec<EventId>,
+    /// Places at which another Erase is in force than before, or none.
+    pub erased: BTreeSet<Erase>,
 }
 
 /// Admits consecutive events of one branch of one log, ascending, into the batch.
@@ -71,6 +73,7 @@ pub fn admit(
         control: false,
         turned: false,
         filled: Vec::new(),
+        erased: BTreeSet::new(),
     };
     let (Some(first), Some(number)) = (events.first(), rooms.find(room).map(|r| r.number)) else {
         return Ok(admitted);
@@ -108,11 +111,17 @@ fn admit_contents(
         admitted.verdict = Verdict::Void(Void::Revoked);
     }
     let mut contents: Vec<Option<Content>> = Vec::with_capacity(events.len());
-    // From the top down, because what is vouched for stands above: a run is cut where its lower part may not enter.
-    let mut first = 0;
+    // From the top down, because what is vouched for stands above: a run is cut where its lower part may not enter. What
+    // lacks its words and the Erase that explains it stays a hole, and what lies below it is history all the same.
+    let (mut first, mut silent) = (0, BTreeSet::new());
     for (n, event) in events.iter().enumerate().rev() {
         match admit_content(event, &state) {
             (Admission::Admit, content) => contents.push(content),
+            (other @ Admission::Wait(WaitFor::Erase(_)), _) => {
+                admitted.verdict = verdict(other);
+                contents.push(None);
+                silent.insert(n);
+            }
             (other, _) => {
                 admitted.verdict = verdict(other);
                 first = n + 1;
@@ -121,27 +130,53 @@ fn admit_contents(
         }
     }
     contents.reverse();
-    let entries: Vec<Entry<'_>> = events[first..]
-        .iter()
-        .zip(&contents)
-        .map(|(event, content)| {
-            let user = state.speaker(event.header().author, event.header().grant);
-            let purges = &rooms.purges;
-            let purged = purges.refuses_event(user, event.id()) || purges.refuses_edit(content.as_ref());
-            let content = content.as_ref().filter(|_| !purged);
-            let erased = state.erasure(&event.log(), event.header().seq, event.id()).is_some_and(|e| e.own);
-            Entry { event, content, user, erased, purged }
-        })
-        .collect();
+    for silent in silent.into_iter().chain([events.len()]) {
+        let run = events.get(first..silent).unwrap_or_default();
+        let rest = contents.split_off(run.len().min(contents.len()));
+        append_contents(batch, number, (&state, &rooms.purges), run.iter().zip(&contents), now_ms, admitted)?;
+        contents = rest.into_iter().skip(1).collect();
+        first = silent + 1;
+    }
+    Ok(())
+}
+
+/// Appends a run that may enter. What a moderator has erased is hidden, and its words are to go.
+fn append_contents<'e>(
+    batch: &mut Batch<'_>,
+    number: RoomNumber,
+    (state, purges): (&RoomState, &Purges),
+    run: impl Iterator<Item = (&'e VerifiedEvent, &'e Option<Content>)>,
+    now_ms: u64,
+    admitted: &mut Admitted,
+) -> Result<(), StorageError> {
+    let mut erasures = Vec::new();
+    let mut entries: Vec<Entry<'_>> = Vec::new();
+    for (event, content) in run {
+        let header = event.header();
+        let erasure = state.erasure(&event.log(), header.seq, event.id());
+        erasures.extend(erasure.map(|erasure| (event.id(), erasure)));
+        let (user, erased) = (state.speaker(header.author, header.grant), erasure.is_some_and(|e| e.own));
+        let purged = purges.refuses_event(user, event.id()) || purges.refuses_edit(content.as_ref());
+        entries.push(Entry { event, content: content.as_ref().filter(|_| !purged), user, erased, purged });
+    }
     append(batch, number, &entries, now_ms, admitted)?;
+    if admitted.verdict == Verdict::TooManyBranches {
+        return Ok(());
+    }
     if entries.last().is_some_and(|entry| entry.purged) && matches!(admitted.verdict, Verdict::Known) {
         admitted.verdict = Verdict::Purged;
+    }
+    for (id, erasure) in erasures {
+        if let Some(due_ms) = due_ms(batch.store().erasure(id)?, erasure, now_ms) {
+            batch.erase(id, erasure.by, due_ms)?;
+        }
     }
     Ok(())
 }
 
 /// How many of these, from the first, lie within what the cuts of their log leave: up to the highest that a cut names, or
-/// that an event held waits for.
+/// that an event held waits for. What a cut names and is not signed is kept with what vouches for it: else it could be
+/// shown to nobody.
 fn events_kept(
     batch: &Batch<'_>,
     state: &RoomState,
@@ -155,7 +190,10 @@ fn events_kept(
     }
     let missing = batch.missing(number, &log)?;
     let stays = |event: &VerifiedEvent| right.names(event.id()) || missing.contains(&event.id());
-    Ok(events.iter().rposition(stays).map_or(0, |highest| highest + 1))
+    let Some(highest) = events.iter().rposition(stays) else { return Ok(0) };
+    let signed = events.iter().skip(highest).position(|event| event.signature().is_some());
+    let evidence = signed.filter(|_| events.get(highest).is_some_and(|event| right.names(event.id())));
+    Ok(highest + evidence.unwrap_or(0) + 1)
 }
 
 fn admit_controls(
@@ -167,16 +205,24 @@ fn admit_controls(
     admitted: &mut Admitted,
 ) -> Result<(), StorageError> {
     let mut moved: BTreeSet<Log> = BTreeSet::new();
-    for event in events {
+    let mut way = way_end(rooms, room, events);
+    for (n, event) in events.iter().enumerate() {
         let Some(live) = rooms.find(room) else { return Ok(()) };
         let (admission, read) = admit_control(event, &live.control);
         let Some(read) = read.filter(|_| admission == Admission::Admit) else {
             admitted.verdict = verdict(admission);
             break;
         };
-        if let Some(why) = not_worth_keeping(&live.control, &read) {
-            admitted.verdict = Verdict::Void(why);
-            break;
+        match live.control.is_worth_keeping(&read, n < way) {
+            Ok(()) => {}
+            Err(Unkept::Void(why)) => {
+                admitted.verdict = Verdict::Void(why);
+                break;
+            }
+            Err(Unkept::TooManyBranches) => {
+                admitted.verdict = Verdict::TooManyBranches;
+                break;
+            }
         }
         let before = admitted.stored.len();
         let entry = Entry { event, content: None, user: None, erased: false, purged: false };
@@ -187,6 +233,10 @@ fn admit_controls(
         if admitted.stored.len() > before {
             let settled = rooms.insert(room, read, event.header().hlc);
             moved.extend(settled.content.iter().map(|(author, grant)| content_log(*author, *grant)));
+            if settled.turned {
+                way = way_end(rooms, room, events);
+            }
+            admitted.erased.extend(settled.erased);
             admitted.control = true;
         }
     }
@@ -199,11 +249,10 @@ fn admit_controls(
     Ok(())
 }
 
-/// Why an event is not kept: it does not count, no cut that does names it as a proof, and whoever it comes from has enough
-/// of its kind here. Should it count one day, those for whom it does tell us of it.
-fn not_worth_keeping(set: &ControlSet, event: &ControlEvent) -> Option<Void> {
-    let why = set.judge(event).filter(|_| set.event(event.id).is_none())?;
-    (set.void_beside(event) >= VOID_CONTROL_MAX && !set.is_named(&event.log, event.id)).then_some(why)
+/// How many of these, from the first, lie on the way to an event that a valid cut names, or are it.
+fn way_end(rooms: &Rooms, room: RoomId, events: &[VerifiedEvent]) -> usize {
+    let Some(live) = rooms.find(room) else { return 0 };
+    events.iter().rposition(|event| live.control.is_named(&event.log(), event.id())).map_or(0, |highest| highest + 1)
 }
 
 fn content_log(author: DeviceId, grant: EventId) -> Log {
@@ -245,32 +294,46 @@ fn verdict(admission: Admission) -> Verdict {
     }
 }
 
-/// Brings the store in line with what the room's control events erase. Safe to repeat: done on start and after changes.
-/// Returns the messages that look different now.
+/// Brings the store in line with the Erase in force at each of these places, or with none. Safe to repeat: done on start
+/// and after changes. Returns the messages that look different now.
 ///
 /// # Errors
 /// `StorageError`.
-pub fn apply_erasures(
+pub fn apply_erasures<'a>(
     batch: &mut Batch<'_>,
-    state: &Arc<RoomState>,
+    state: &RoomState,
+    places: impl IntoIterator<Item = &'a Erase>,
     now_ms: u64,
 ) -> Result<Vec<EventId>, StorageError> {
     let mut changed = Vec::new();
-    for (place, erasure) in &state.erased {
-        let known = batch.store().erasure(place.id)?;
-        let due_ms = match known {
-            Some((_, 0)) => continue,
-            _ if erasure.own => 0,
-            Some((_, due_ms)) if due_ms <= now_ms => 0,
-            Some(_) => continue,
-            None => now_ms.saturating_add(MODERATED_ERASE_AFTER_MS),
-        };
-        // At another place than the Erase says stands another's message; what is not here yet comes without its words.
+    for place in places {
+        // At another place than the Erase says stands another's message; what is not here yet is dealt with as it comes.
         let log = Log { class: Class::Content, author: place.author, grant: place.grant };
-        if batch.store().event_by_id(place.id)?.is_some_and(|e| e.log == log && e.seq == place.seq) {
-            batch.erase(place.id, erasure.by, due_ms)?;
-            changed.push(place.id);
+        if batch.store().event_by_id(place.id)?.is_none_or(|e| e.log != log || e.seq != place.seq) {
+            continue;
         }
+        let known = batch.store().erasure(place.id)?;
+        match state.erasure(&log, place.seq, place.id) {
+            Some(erasure) => {
+                let Some(due_ms) = due_ms(known, erasure, now_ms) else { continue };
+                batch.erase(place.id, erasure.by, due_ms)?;
+            }
+            // What is gone is gone.
+            None if known.is_some_and(|(_, due_ms)| due_ms > 0) => batch.spare(place.id)?,
+            None => {}
+        }
+        changed.push(place.id);
     }
     Ok(changed)
+}
+
+/// When the payload of a message is to go by the Erase in force, 0 for now; `None` where nothing has changed. Each of a
+/// moderator's has seven days of its own.
+fn due_ms(known: Option<(EventId, u64)>, erasure: Erasure, now_ms: u64) -> Option<u64> {
+    match known {
+        Some((_, 0)) => None,
+        _ if erasure.own => Some(0),
+        Some((by, due_ms)) if by == erasure.by => (due_ms <= now_ms).then_some(0),
+        _ => Some(now_ms.saturating_add(MODERATED_ERASE_AFTER_MS)),
+    }
 }

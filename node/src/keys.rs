@@ -79,6 +79,9 @@ impl Keys {
             }
         };
         let user = UserId(genesis.header().author.0);
+        if !home.has(DEVICE) && !home.store_path().exists() {
+            home.write_secret(FRESH, b"")?;
+        }
         let key = DeviceKey::from_seed(&*secret(home, DEVICE)?);
         let node_seed = secret(home, NODE)?;
         let created_ms = home.created_ms()?;
@@ -108,6 +111,7 @@ impl Keys {
         let seed = Zeroizing::new(random());
         let device = DeviceKey::from_seed(&seed).device();
         home.write_secret(USER, phrase.entropy())?;
+        home.write_secret(FRESH, b"")?;
         home.write_secret(DEVICE, seed.as_slice())?;
         home.write_secret(CERTIFICATE, &encode(&phrase.user_key().certify(device, name, now_ms())))
     }
@@ -128,9 +132,11 @@ impl Keys {
         genesis: &[u8],
         words: SealingId,
     ) -> Result<(), HomeError> {
-        home.write_secret(DEVICE, seed)?;
+        // First what says whose home this is: cut short, it is a home that lacks something, never that of a new user.
+        home.write_secret(LINKED, &[words.0.as_slice(), genesis].concat())?;
         home.write_secret(CERTIFICATE, &encode(certificate))?;
-        home.write_secret(LINKED, &[words.0.as_slice(), genesis].concat())
+        home.write_secret(FRESH, b"")?;
+        home.write_secret(DEVICE, seed)
     }
 
     /// The seed of a home's node key, made where there is none.
@@ -171,15 +177,41 @@ impl Keys {
         self.copied.load(Ordering::Relaxed)
     }
 
+    /// What tells this device's key file from every copy of it: kept in the store, which is copied with it.
+    ///
+    /// # Errors
+    /// `HomeError`.
+    pub fn birth(&self) -> Result<Vec<u8>, HomeError> {
+        Ok([self.device().id().as_bytes().as_slice(), &self.home.birth_of(DEVICE)?].concat())
+    }
+
+    /// Whether what the store knows of the key says that this is no copy. A store that knows nothing goes with a key that
+    /// was just made, and never with one that has written: what it wrote would be written anew.
+    ///
+    /// # Errors
+    /// `HomeError`.
+    pub fn is_original(&self, kept: Option<&[u8]>) -> Result<bool, HomeError> {
+        match kept {
+            Some(kept) => Ok(kept == self.birth()?),
+            None => Ok(self.home.has(FRESH)),
+        }
+    }
+
+    /// The store knows the key: it is not fresh any more.
+    pub fn settled(&self) {
+        self.home.remove(FRESH);
+    }
+
     /// Somebody else has written as this device: it is never used again. Where the words are here another takes its place,
     /// and from the next start another node key; where not, nothing more is said from here. Whether there is a new one.
     ///
     /// # Errors
     /// `HomeError`.
     pub fn renew(&self) -> Result<bool, HomeError> {
+        // Until there is another: where the disk is full, nothing is said by this one all the same.
+        self.copied.store(true, Ordering::Relaxed);
         let Some(phrase) = &self.phrase else {
             self.home.write_secret(COPIED, b"")?;
-            self.copied.store(true, Ordering::Relaxed);
             return Ok(false);
         };
         let seed = Zeroizing::new(random());
@@ -190,6 +222,7 @@ impl Keys {
         self.home.write_secret(CERTIFICATE, &encode(&certificate))?;
         self.home.write_secret(NODE, Zeroizing::new(random::<32>()).as_slice())?;
         *self.device.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(OwnDevice::new(key, certificate));
+        self.copied.store(false, Ordering::Relaxed);
         Ok(true)
     }
 }
@@ -248,3 +281,7 @@ const CERTIFICATE: &str = "device.cert";
 /// On a device that another let in: where its user's self-room begins, and the words' sealing id.
 const LINKED: &str = "linked";
 const COPIED: &str = "copied";
+/// There while no store knows of the device's key.
+const FRESH: &str = "fresh";
+/// The note in which a store keeps `Keys::birth`.
+pub(crate) const BIRTH_NOTE: &str = "device birth";

@@ -1,10 +1,9 @@
 //! What the local user says and decides: intents become drafts, drafts are signed, and enter by the same door as all else.
 
-use crate::ingest::Verdict;
 use crate::keys::random;
 use crate::moderation::hide_refusal;
+use crate::refusal::{Refusal, refusal};
 use crate::writer::{Desk, Origin};
-use thiserror::Error;
 use tidings_protocol::content::{Content, Imported};
 use tidings_protocol::control::payload::{Control, ControlEvent, Erase, RoomKind};
 use tidings_protocol::control::rank::{Rank, Role};
@@ -58,125 +57,6 @@ pub struct NewRoom {
     pub invite_rank: Rank,
 }
 
-/// Why the local user may not do this, or it makes no sense. Nothing was written.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Refusal {
-    /// No such room, or none that this node may see.
-    #[error("there is no such room here")]
-    UnknownRoom,
-    /// No such message.
-    #[error("there is no such message here")]
-    UnknownEvent,
-    /// A join that nobody has taken up yet.
-    #[error("nobody has let this node in yet: it keeps trying while it runs")]
-    Pending,
-    /// Not a member.
-    #[error("you are not a member of this room")]
-    NotMember,
-    /// The user has revoked this device.
-    #[error(
-        "this device was revoked by its user: nothing that it writes is accepted any more. To go on, add it anew in a fresh --home"
-    )]
-    Revoked,
-    /// Another copy of this home has written, and the words are not here.
-    #[error(
-        "another copy of this home is or was in use: so that nothing is lost, this one writes no more. Add it anew in a fresh --home: tidings id add, on the device that has the words"
-    )]
-    Copied,
-    /// The rank does not suffice.
-    #[error("needs {needs}; you are {are}", needs = .needs.name(), are = .are.name())]
-    NeedsRole {
-        /// What it takes.
-        needs: Role,
-        /// What one is.
-        are: Role,
-    },
-    /// Somebody as strong, or stronger.
-    #[error("they have rank {theirs} and you have {ours}: that takes somebody stronger than both, smaller is stronger")]
-    NeedsRank {
-        /// Whose is to be changed.
-        theirs: u8,
-        /// One's own.
-        ours: u8,
-    },
-    /// Founders stay.
-    #[error("a founder's role cannot be changed or taken away: to go on without them, make a new room")]
-    Founder,
-    /// Not for oneself.
-    #[error("one cannot remove oneself: tidings room leave")]
-    Oneself,
-    /// Nothing to do.
-    #[error("they are {role} already", role = .0.name())]
-    AlreadyRole(Role),
-    /// A grant cannot name them all.
-    #[error("they were removed {0} times, more than one grant can lift: make them an invitation under another key")]
-    TooManyRemovals(usize),
-    /// Rules or kinds of a later version are in use.
-    #[error("this room uses rules of a newer tidings, it is read-only here: update to post")]
-    NeedsNewer,
-    /// Too long to be said at once.
-    #[error("{len} bytes, at most {max} in one message: send it in parts or as a file")]
-    TooLong {
-        /// What it would take.
-        len: usize,
-        /// The limit.
-        max: usize,
-    },
-    /// Only the one who said it may change it.
-    #[error("only who wrote a message can edit it")]
-    NotYours,
-    /// There is nothing to bring back.
-    #[error("this message is shown already: what can be adopted is listed by tidings read ROOM --void")]
-    Counts,
-    /// Its author cannot be shown to have written it, or it is no message.
-    #[error("this cannot be adopted: {0}")]
-    NotAdoptable(tidings_protocol::adopted::NotAdoptable),
-    /// The rules of the room do not let it count.
-    #[error("the room's rules do not let it count: {0}")]
-    Void(&'static str),
-    /// Slow mode.
-    #[error("slow mode: {every_s} seconds pass here between two messages of one member; wait {wait_s} more")]
-    TooSoon {
-        /// What slow mode keeps.
-        every_s: u64,
-        /// What is left of it.
-        wait_s: u64,
-    },
-    /// Of one's own.
-    #[error("that is your own message: tidings erase takes it back")]
-    OwnMessage,
-    /// A report would reach nobody.
-    #[error("nobody else moderates this room who did not write that message: there is nobody to report it to")]
-    NobodyModerates,
-    /// A room cannot go on in itself.
-    #[error("a room cannot go on in itself: name another one")]
-    SuccessorOfItself,
-    /// The room in which it is to go on is left, or not joined yet.
-    #[error("you are not in the room in which this one is to go on: join it first, tidings room join LINK")]
-    NotInSuccessor,
-    /// The room's name or alias cannot be used.
-    #[error(
-        "\"{0}\" cannot be used: 1 to 64 bytes on one line, no control characters, no spaces at its ends, and not the \
-         form of an id"
-    )]
-    BadName(String),
-    /// Another room has this alias.
-    #[error("another room is called \"{0}\" here: choose another alias")]
-    AliasTaken(String),
-    /// This node's operator does not want the room.
-    #[error("this room was purged here and is refused: tidings purge undo room {0}")]
-    Purged(RoomId),
-    /// It cannot be purged.
-    #[error("not purged: {0}")]
-    NotToPurge(&'static str),
-    /// Links made here would stay open when nobody here can close them any more.
-    #[error(
-        "{0} of the invitations made here are open, and could not be closed from here any more: close them (tidings \
-         invite list, tidings invite close), or say --keep-invites"
-    )]
-    OpenInvites(usize),
-}
-
 /// The note that keeps the display name.
 pub const NAME_NOTE: &str = "name";
 
@@ -186,6 +66,9 @@ impl Desk<'_, '_> {
         room: RoomId,
         intent: Intent,
     ) -> Result<Result<Vec<EventId>, Refusal>, StorageError> {
+        if self.is_self_room(room)? && !is_said_in_self_rooms(&intent) {
+            return Ok(Err(Refusal::SelfRoom));
+        }
         match intent {
             Intent::Say(content) => self.say(room, &content),
             Intent::Rule(control) => self.rule(room, &control),
@@ -198,18 +81,33 @@ impl Desk<'_, '_> {
         }
     }
 
+    fn is_self_room(&self, room: RoomId) -> Result<bool, StorageError> {
+        let Some(number) = self.rooms.find(room).map(|live| live.number) else { return Ok(false) };
+        Ok(self.batch.room(number)?.home_of.is_some())
+    }
+
     pub(crate) fn standing(&self, room: RoomId) -> Result<Result<Standing, Refusal>, StorageError> {
+        match self.rooms.find(room) {
+            Some(live) if live.state.needs_newer => Ok(Err(Refusal::NeedsNewer)),
+            _ => self.standing_to_end(room),
+        }
+    }
+
+    /// The same for what ends something, which nobody has to know later rules for: taking away, closing, leaving.
+    pub(crate) fn standing_to_end(&self, room: RoomId) -> Result<Result<Standing, Refusal>, StorageError> {
         let Some(live) = self.rooms.find(room) else { return Ok(Err(Refusal::UnknownRoom)) };
         let (number, state) = (live.number, live.state.clone());
-        if state.needs_newer {
-            return Ok(Err(Refusal::NeedsNewer));
-        }
         if let Some(refusal) = self.own_refusal() {
             return Ok(Err(refusal));
         }
+        // Another device of ours may have left for us before that came here as an event.
+        let row = self.batch.room(number)?;
+        if row.left {
+            return Ok(Err(Refusal::NotMember));
+        }
         match state.grant_of(self.keys.device().id()) {
             Some((grant, rank)) => Ok(Ok(Standing { number, grant, rank, state })),
-            None if self.batch.room(number)?.pending.is_some() => Ok(Err(Refusal::Pending)),
+            None if row.pending.is_some() => Ok(Err(Refusal::Pending)),
             None => Ok(Err(Refusal::NotMember)),
         }
     }
@@ -261,7 +159,11 @@ impl Desk<'_, '_> {
         room: RoomId,
         control: &Control,
     ) -> Result<Result<Vec<EventId>, Refusal>, StorageError> {
-        let standing = match self.standing(room)? {
+        let standing = match control {
+            Control::CloseInvite(_) => self.standing_to_end(room)?,
+            _ => self.standing(room)?,
+        };
+        let standing = match standing {
             Ok(standing) => standing,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -321,15 +223,15 @@ impl Desk<'_, '_> {
         self.rule_under(room, &standing, &Control::Erase(erase))
     }
 
-    fn leave(&mut self, room: RoomId) -> Result<Result<Vec<EventId>, Refusal>, StorageError> {
+    pub(crate) fn leave(&mut self, room: RoomId) -> Result<Result<Vec<EventId>, Refusal>, StorageError> {
         let mut ids = Vec::new();
         loop {
-            match self.standing(room)? {
+            match self.standing_to_end(room)? {
                 Ok(standing) => match self.rule_under(room, &standing, &Control::Leave)? {
                     Ok(more) => ids.extend(more),
                     Err(refusal) => return Ok(Err(refusal)),
                 },
-                Err(refusal @ (Refusal::UnknownRoom | Refusal::NeedsNewer)) => return Ok(Err(refusal)),
+                Err(refusal @ Refusal::UnknownRoom) => return Ok(Err(refusal)),
                 Err(refusal @ Refusal::NotMember) if ids.is_empty() => return Ok(Err(refusal)),
                 Err(_) => break,
             }
@@ -346,6 +248,9 @@ impl Desk<'_, '_> {
         room: RoomId,
         records: Vec<Imported>,
     ) -> Result<Result<usize, Refusal>, StorageError> {
+        if self.is_self_room(room)? {
+            return Ok(Err(Refusal::SelfRoom));
+        }
         let standing = match self.standing(room)? {
             Ok(standing) => standing,
             Err(refusal) => return Ok(Err(refusal)),
@@ -443,6 +348,9 @@ impl Desk<'_, '_> {
     }
 
     pub(crate) fn root(&mut self, room: RoomId, control: &Control) -> Result<VerifiedEvent, Refusal> {
+        if let Some(refusal) = self.own_refusal() {
+            return Err(refusal);
+        }
         let draft = Draft {
             class: Class::Control,
             kind: control.kind(),
@@ -480,6 +388,11 @@ impl Desk<'_, '_> {
     }
 }
 
+/// What a user's devices say to one another. Everything else has no place in a self-room: a Leave there would end them all.
+fn is_said_in_self_rooms(intent: &Intent) -> bool {
+    matches!(intent, Intent::Say(Content::Profile { .. } | Content::Device { .. } | Content::Sealed(_)))
+}
+
 /// Under what we speak in a room.
 pub(crate) struct Standing {
     pub(crate) number: RoomNumber,
@@ -495,15 +408,5 @@ fn needed_role(control: &Control, state: &RoomState) -> Option<Role> {
         Control::Set(set) if set.key == "topic" => Some(Role::Moderator),
         Control::Set(_) | Control::Successor(_) => Some(Role::Admin),
         _ => None,
-    }
-}
-
-pub(crate) fn refusal(verdict: Verdict) -> Option<Refusal> {
-    match verdict {
-        Verdict::Stored | Verdict::Known | Verdict::Purged => None,
-        Verdict::Void(why) => Some(Refusal::Void(why.reason())),
-        Verdict::UnknownRoom => Some(Refusal::UnknownRoom),
-        Verdict::TooManyBranches => Some(Refusal::Void("this device's log has too many branches")),
-        Verdict::Waiting(_) | Verdict::Rejected(_) => Some(Refusal::Void("it does not fit what is held here")),
     }
 }

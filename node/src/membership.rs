@@ -3,7 +3,8 @@
 
 use crate::ingest::Verdict;
 use crate::keys::random;
-use crate::local::{NewRoom, Refusal, refusal};
+use crate::local::NewRoom;
+use crate::refusal::{Refusal, refusal};
 use crate::text::is_one_visible_line;
 use crate::writer::{Desk, Origin, Stored};
 use tidings_protocol::codec::encode;
@@ -15,7 +16,7 @@ use tidings_protocol::control::state::Void;
 use tidings_protocol::event::SignedEvent;
 use tidings_protocol::id::RoomId;
 use tidings_protocol::limits::NAME_LEN_MAX;
-use tidings_protocol::link::InviteLink;
+use tidings_protocol::link::{InviteLink, RoomLink};
 use tidings_storage::{PendingJoin, RoomNumber, RoomRow, StorageError};
 
 impl Desk<'_, '_> {
@@ -45,7 +46,14 @@ impl Desk<'_, '_> {
         Ok(self.rule(room, &Control::Set(name))?.map(|_| room))
     }
 
-    pub(crate) fn join(&mut self, link: &InviteLink) -> Result<Result<RoomId, Refusal>, StorageError> {
+    pub(crate) fn join(&mut self, link: &RoomLink) -> Result<Result<RoomId, Refusal>, StorageError> {
+        match link {
+            RoomLink::Invite(link) => self.join_by_invite(link),
+            RoomLink::Grant(link) => self.join_by_grant(link),
+        }
+    }
+
+    fn join_by_invite(&mut self, link: &InviteLink) -> Result<Result<RoomId, Refusal>, StorageError> {
         let room = link.room;
         if self.rooms.purges.refuses_room(room) {
             return Ok(Err(Refusal::Purged(room)));
@@ -62,10 +70,14 @@ impl Desk<'_, '_> {
             self.add_room(RoomRow { pending: Some(pending), addresses: link.addresses.clone(), ..row })?;
             return Ok(Ok(room));
         };
-        if live.state.grant_of(self.keys.device().id()).is_some() {
+        if room == self.keys.self_room() || live.state.grant_of(self.keys.device().id()).is_some() {
             return Ok(Ok(room));
         }
         self.change_row(room, |row| {
+            // Somebody may have called it their self-room, before or after we heard of it: the link knows better.
+            if row.home_of.take().is_some() {
+                (row.kind, row.secret) = (link.kind, link.secret);
+            }
             row.pending = Some(pending);
             row.left = false;
             row.addresses = link.addresses.clone();
@@ -108,7 +120,7 @@ impl Desk<'_, '_> {
                 // The link told us something else: what the founder signed is what counts.
                 self.change_row(room, |row| (row.kind, row.secret) = (kind, state.secret))?;
             }
-            if let Some(name) = state.settings.get("name").filter(|_| row.alias.is_empty()) {
+            if let Some(name) = state.settings.get("name").filter(|_| row.alias.is_empty() && row.home_of.is_none()) {
                 let alias = self.free_alias(name)?;
                 self.change_row(room, |row| row.alias = alias)?;
             }
@@ -171,7 +183,7 @@ impl Desk<'_, '_> {
         Ok(())
     }
 
-    fn tell_changed(&mut self, room: RoomId) {
+    pub(crate) fn tell_changed(&mut self, room: RoomId) {
         self.round.notices.push(Stored { room_changed: true, ..Stored::nothing(room) });
     }
 

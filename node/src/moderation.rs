@@ -1,7 +1,8 @@
 //! Who may do what, changed by us: giving ranks, taking them away, setting what the room is called. A removal keeps what
 //! is held of the one who goes, and nothing that comes later.
 
-use crate::local::{Refusal, Standing};
+use crate::local::Standing;
+use crate::refusal::Refusal;
 use crate::slow::Slow;
 use crate::writer::Desk;
 use std::collections::BTreeSet;
@@ -21,7 +22,7 @@ type Done = Result<Result<Vec<EventId>, Refusal>, StorageError>;
 impl Desk<'_, '_> {
     /// Takes every grant of a user away that is weaker than ours, until somebody no weaker than us lifts that.
     pub(crate) fn remove(&mut self, room: RoomId, user: UserId) -> Done {
-        let standing = match self.standing(room)? {
+        let standing = match self.standing_to_end(room)? {
             Ok(standing) => standing,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -120,7 +121,7 @@ impl Desk<'_, '_> {
                 let log = Log { class, author, grant };
                 let Some((tips, clock)) = self.batch.tips(standing.number, &log)? else { continue };
                 let seq_max = match class {
-                    Class::Control => below_blind_closing(&live.control, &log),
+                    Class::Control => below_blind_closing(&live.control, &log).min(live.control.below_newer(&log)),
                     Class::Content => u64::MAX,
                 };
                 pair.0 = clock.max(pair.0);

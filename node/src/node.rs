@@ -9,7 +9,7 @@ use crate::config::Settings;
 use crate::enrol::{self, Enrolment};
 use crate::handle::NodeHandle;
 use crate::home::{Home, HomeError};
-use crate::keys::{Keys, random};
+use crate::keys::{BIRTH_NOTE, Keys, random};
 use crate::lookup::{Lookup, LookupSetupError};
 use crate::network::redial::Redial;
 use crate::network::{self, NetworkConfig, NetworkError, PeerAddress};
@@ -17,13 +17,14 @@ use crate::people::People;
 use crate::purge;
 use crate::rooms::Views;
 use crate::sync::{Leases, Live, Manager, PeerNews, SealedTips, Told, run as run_sync};
+use crate::teams;
 use crate::writer::WriteLoop;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use thiserror::Error;
-use tidings_storage::{StorageError, Store};
+use tidings_storage::{Durability, StorageError, Store, Writer};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -75,11 +76,12 @@ impl Node {
     pub async fn start(home: &Home, settings: &Settings) -> Result<Node, StartError> {
         let peers: Vec<PeerAddress> = settings.peers.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
         let lookup = Lookup::new(settings)?;
-        let keys = Arc::new(Keys::open(home)?);
-        let (store, writer) = match Store::open(&home.store_path()) {
+        let keys = Keys::open(home)?;
+        let (store, mut writer) = match Store::open(&home.store_path()) {
             Err(StorageError::Held) => return Err(held(home)),
             other => other?,
         };
+        let keys = Arc::new(as_original(home, keys, &mut writer)?);
         let listen = if settings.listen.is_empty() { default_listen(home)? } else { settings.listen.clone() };
         let network = network::start(&NetworkConfig {
             seed: *keys.node_seed,
@@ -104,6 +106,7 @@ impl Node {
             network: network.commands.clone(),
             opener: network.opener.clone(),
             leases: Leases::default(),
+            room: crate::sync::Room::default(),
             told: Told::default(),
             digests: Arc::default(),
             beacons: Beacons::load(&store, commands.clone())?,
@@ -133,7 +136,9 @@ impl Node {
         let purge = tokio::spawn(purge::resume(handle.clone()));
         let account = tokio::spawn(account::run(handle.clone(), wishes));
         let enrol = tokio::spawn(enrol::answer_all(handle.clone(), network.enrolments));
-        Ok(Node { handle, tasks: vec![sync, care, speak, purge, account, enrol], writer: Some(writer), failed })
+        let teams = tokio::spawn(teams::run(handle.clone()));
+        let tasks = vec![sync, care, speak, purge, account, enrol, teams];
+        Ok(Node { handle, tasks, writer: Some(writer), failed })
     }
 
     /// What to talk to the node with.
@@ -163,6 +168,29 @@ impl Node {
             drop(tokio::task::spawn_blocking(move || writer.join()).await);
         }
     }
+}
+
+/// The keys of a home that is no copy. A copied or restored one may not know what was written elsewhere by the same device,
+/// and would use the same places again: before anything is written another device takes its place, or, without the words,
+/// none.
+fn as_original(home: &Home, mut keys: Keys, writer: &mut Writer) -> Result<Keys, StartError> {
+    let kept = writer.store().note(BIRTH_NOTE)?;
+    if !keys.is_copied() && !keys.is_original(kept.as_deref())? {
+        if keys.renew()? {
+            tracing::warn!("this home was copied or restored: this is a new device of its user now");
+            keys = Keys::open(home)?;
+        } else {
+            tracing::error!("this home was copied or restored, and the words are not here: nothing is said from here");
+        }
+    }
+    let birth = keys.birth()?;
+    if kept.as_ref() != Some(&birth) {
+        let mut batch = writer.begin();
+        batch.put_note(BIRTH_NOTE, &birth)?;
+        batch.commit(Durability::Synced)?;
+    }
+    keys.settled();
+    Ok(keys)
 }
 
 fn held(home: &Home) -> StartError {
@@ -235,7 +263,7 @@ async fn take_care(handle: NodeHandle) {
             _ = often.tick() => {}
             news = peers.recv() => {
                 match news {
-                    Ok(PeerNews::Told(..) | PeerNews::People) => {}
+                    Ok(PeerNews::Told(..) | PeerNews::People | PeerNews::LetIn { .. }) => {}
                     Ok(PeerNews::Peers) | Err(RecvError::Lagged(_)) => handle.keep_peers().await,
                     Err(RecvError::Closed) => return,
                 }

@@ -126,6 +126,11 @@ impl Notices {
         match news {
             PeerNews::Peers => self.push(Happened::Peers),
             PeerNews::People => self.push(Happened::People),
+            PeerNews::LetIn { room, team } => {
+                let called = |room| self.node.manager.views.find(room).map(|v| v.row.alias.clone()).unwrap_or_default();
+                let (name, by) = (called(room), called(team));
+                self.push(Happened::LetIn { room: room.to_string(), team: team.to_string(), name, by });
+            }
             PeerNews::Told(room, ids) => {
                 let Some(view) = self.node.manager.views.find(room) else { return Ok(()) };
                 for id in ids.into_iter().take(CATCH_UP_MAX) {

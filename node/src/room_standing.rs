@@ -2,7 +2,8 @@
 
 use crate::api::types as api;
 use crate::handle::{NodeError, NodeHandle};
-use crate::local::{Intent, Refusal};
+use crate::local::Intent;
+use crate::refusal::Refusal;
 use crate::rooms::{RoomView, Views};
 use std::collections::HashSet;
 use tidings_protocol::control::payload::Control;

@@ -9,7 +9,7 @@ use tidings_protocol::control::payload::ControlEvent;
 use tidings_protocol::control::set::ControlSet;
 use tidings_protocol::control::state::RoomState;
 use tidings_protocol::event::{Class, Hlc};
-use tidings_protocol::id::{EventId, RoomId};
+use tidings_protocol::id::{EventId, RoomId, UserId};
 use tidings_protocol::log::{Log, Tip};
 use tidings_protocol::wire::Head;
 use tidings_storage::{Batch, RoomNumber, RoomRow, StorageError, Store};
@@ -37,6 +37,12 @@ impl Views {
     /// A room's view.
     pub fn find(&self, room: RoomId) -> Option<Arc<RoomView>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&room).cloned()
+    }
+
+    /// The self-room of a user, where it is held: nobody but its Genesis says whose it is.
+    pub fn home_of(&self, user: UserId) -> Option<Arc<RoomView>> {
+        let views = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        views.values().find(|view| view.row.home_of == Some(user) && view.has_genesis).cloned()
     }
 
     /// Every room's view, by id.
@@ -77,6 +83,8 @@ pub struct Rooms {
     stale: BTreeSet<RoomId>,
     /// What this node's operator does not want.
     pub purges: Purges,
+    /// How much of followed self-rooms was taken, by the name of the note that keeps it, where that is known.
+    pub(crate) taken: HashMap<String, u64>,
 }
 
 impl Rooms {
@@ -85,8 +93,8 @@ impl Rooms {
     /// # Errors
     /// `StorageError`.
     pub fn load(store: &Store, views: Views) -> Result<Self, StorageError> {
-        let purges = Purges::default();
-        let mut rooms = Rooms { live: HashMap::new(), views, stale: BTreeSet::new(), purges };
+        let (purges, taken) = (Purges::default(), HashMap::new());
+        let mut rooms = Rooms { live: HashMap::new(), views, stale: BTreeSet::new(), purges, taken };
         rooms.reload(store)?;
         Ok(rooms)
     }
@@ -99,6 +107,7 @@ impl Rooms {
         self.live.clear();
         self.stale.clear();
         self.purges = Purges::load(store)?;
+        self.taken.clear();
         for (number, row) in store.rooms()? {
             let control = store.control_set(number, row.room)?;
             let mut clocks = HashMap::new();

@@ -5,11 +5,13 @@ use crate::command::{Command, Reply};
 use crate::ingest::{self, Admitted, Verdict};
 use crate::keys::Keys;
 use crate::local;
+use crate::refusal::Refusal;
 use crate::rooms::{Rooms, Views};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thiserror::Error;
+use tidings_protocol::control::payload::Erase;
 use tidings_protocol::event::{Hlc, VerifiedEvent};
 use tidings_protocol::id::{EventId, RoomId};
 use tidings_storage::{Batch, Durability, StorageError, Writer};
@@ -37,7 +39,7 @@ pub enum WriteError {
     DiskFull,
     /// It may not be done, or makes no sense; nothing was written.
     #[error(transparent)]
-    Refused(#[from] local::Refusal),
+    Refused(#[from] Refusal),
 }
 
 /// Something is new in the store, durably.
@@ -89,6 +91,10 @@ pub(crate) struct Round {
     answers: Vec<Box<dyn FnOnce(bool) + Send>>,
     pub(crate) notices: Vec<Stored>,
     pub(crate) controlled: BTreeSet<RoomId>,
+    /// Places of messages at which another Erase is in force than before, or none.
+    erased: BTreeMap<RoomId, BTreeSet<Erase>>,
+    /// Erasures whose time has come are to be looked for.
+    due: bool,
     pub(crate) synced: bool,
     /// When the local user said something in a room, in this round: the store does not have it yet.
     pub(crate) said: HashMap<RoomId, Hlc>,
@@ -132,7 +138,7 @@ impl WriteLoop {
     /// # Errors
     /// `StorageError`: the process has to end; what was acknowledged is on disk.
     pub fn run(mut self, runtime: &tokio::runtime::Handle) -> Result<(), StorageError> {
-        self.erasures()?;
+        self.all_erasures()?;
         loop {
             let wait = self.unsynced.since.map(|since| SYNC_EVERY.saturating_sub(since.elapsed()));
             let first = runtime.block_on(async {
@@ -169,8 +175,13 @@ impl WriteLoop {
         for answer in round.answers {
             answer(is_committed);
         }
-        if is_committed && !round.controlled.is_empty() {
-            self.erasures()?;
+        if is_committed {
+            for (room, places) in &round.erased {
+                self.erasures(*room, places)?;
+            }
+            if round.due {
+                self.due_erasures()?;
+            }
         }
         Ok(round.stop)
     }
@@ -259,21 +270,44 @@ impl WriteLoop {
         }
     }
 
-    /// Drops payloads that control events erase, and tells which messages look different.
-    fn erasures(&mut self) -> Result<(), StorageError> {
+    /// Every erasure of every room: on start, because the last commit may have been the last.
+    fn all_erasures(&mut self) -> Result<(), StorageError> {
         for room in self.rooms.ids() {
-            let Some(state) = self.rooms.find(room).map(|r| r.state.clone()).filter(|s| !s.erased.is_empty()) else {
-                continue;
-            };
-            let mut batch = self.store.begin();
-            let changed = ingest::apply_erasures(&mut batch, &state, now_ms())?;
-            if changed.is_empty() {
-                continue;
+            let places: BTreeSet<Erase> =
+                self.rooms.find(room).into_iter().flat_map(|r| r.state.erased.keys().cloned()).collect();
+            self.erasures(room, &places)?;
+        }
+        self.due_erasures()
+    }
+
+    /// Drops payloads whose time has come. What hides them may be another Erase by now, or none.
+    fn due_erasures(&mut self) -> Result<(), StorageError> {
+        let mut places: BTreeMap<RoomId, BTreeSet<Erase>> = BTreeMap::new();
+        let rooms: HashMap<_, RoomId> =
+            self.rooms.ids().into_iter().filter_map(|id| Some((self.rooms.find(id)?.number, id))).collect();
+        for id in self.store.store().due_erasures(now_ms(), DUE_MAX)? {
+            let Some(event) = self.store.store().event_by_id(id)? else { continue };
+            if let Some(room) = rooms.get(&event.room) {
+                let place = Erase { author: event.log.author, grant: event.log.grant, seq: event.seq, id };
+                places.entry(*room).or_default().insert(place);
             }
-            let committed = batch.commit(Durability::Synced);
-            if !self.has_room(committed)? {
-                return Ok(());
-            }
+        }
+        for (room, places) in places {
+            self.erasures(room, &places)?;
+        }
+        Ok(())
+    }
+
+    /// Drops payloads at these places that control events erase, and tells which messages look different.
+    fn erasures(&mut self, room: RoomId, places: &BTreeSet<Erase>) -> Result<(), StorageError> {
+        let Some(state) = self.rooms.find(room).map(|r| r.state.clone()) else { return Ok(()) };
+        let mut batch = self.store.begin();
+        let changed = ingest::apply_erasures(&mut batch, &state, places, now_ms())?;
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let committed = batch.commit(Durability::Synced);
+        if self.has_room(committed)? {
             self.unsynced.notices.push(Stored { changed, ..Stored::nothing(room) });
             self.told();
         }
@@ -337,12 +371,13 @@ impl Desk<'_, '_> {
             Command::Keep(what, reply) => self.keep(what, reply)?,
             Command::Account(order) => self.account(order)?,
             Command::Purge(order) => self.purge(order)?,
+            Command::Team(order) => self.team(order)?,
             Command::Told(numbers) => {
                 for number in numbers {
                     self.batch.clear_outbox(number)?;
                 }
             }
-            Command::Erasures => self.round.controlled.extend(self.rooms.ids()),
+            Command::Erasures => self.round.due = true,
             Command::Sync(reply) => self.synced(reply, Ok(())),
             Command::Stop(stopped) => self.round.stop = Some(stopped),
         }
@@ -357,7 +392,7 @@ impl Desk<'_, '_> {
     }
 
     /// Answers once it is on disk.
-    pub(crate) fn synced<T: Send + 'static>(&mut self, reply: Reply<T>, result: Result<T, local::Refusal>) {
+    pub(crate) fn synced<T: Send + 'static>(&mut self, reply: Reply<T>, result: Result<T, Refusal>) {
         self.round.synced |= result.is_ok();
         self.answer(reply, result.map_err(WriteError::from));
     }
@@ -373,9 +408,13 @@ impl Desk<'_, '_> {
         if admitted.control {
             self.round.controlled.insert(room);
         }
+        if !admitted.erased.is_empty() {
+            self.round.erased.entry(room).or_default().extend(admitted.erased.iter().cloned());
+        }
         if admitted.stored.is_empty() && admitted.filled.is_empty() {
             return Ok(admitted);
         }
+        self.note_team_words(room, events)?;
         if let Some(last) = events.last() {
             self.clock.saw(last.header().hlc);
             if origin != Origin::Local && last.header().class == tidings_protocol::event::Class::Content {
@@ -408,5 +447,7 @@ const GROUP_BYTES_MAX: usize = 1 << 20;
 const SYNC_EVERY: Duration = Duration::from_millis(100);
 /// And after so many bytes.
 const SYNC_BYTES: usize = 8 << 20;
+/// Payloads that go at once because their time has come; the others an hour later.
+const DUE_MAX: usize = 65_536;
 /// Events of others that are remembered to be cited.
 const SEEN_MAX: usize = 4;

@@ -41,9 +41,15 @@ pub fn self_room(phrase: &RecoveryPhrase) -> Result<VerifiedEvent, CodecError> {
     draft.sign(&key.own_log_key())
 }
 
-/// Whether a genesis founds the self-room of this user: public, theirs alone, by their user key.
+/// Whether a genesis founds the self-room of this user: made as `self_room` makes it, but for the salt, which only the words
+/// tell.
 pub fn founds_self_room(author: DeviceId, genesis: &Genesis, user: UserId) -> bool {
-    genesis.kind == RoomKind::Public && genesis.founders == [user] && author == DeviceId::from(user)
+    let key = DeviceId::from(user);
+    let certificate = &genesis.certificate;
+    let is_certified = (certificate.user(), certificate.device()) == (user, key);
+    let is_plain = certificate.name().is_empty() && certificate.created_ms() == 0;
+    let is_room = genesis.kind == RoomKind::Public && genesis.founders == [user] && genesis.secret == [0; 32];
+    is_room && genesis.invite_rank == Rank::FOUNDER && author == key && is_certified && is_plain
 }
 
 /// What is said about a room: how to enter it, and what this user calls it.

@@ -6,9 +6,12 @@ use crate::id::{EventId, RoomId, UserId};
 use crate::limits::{IMPORT_LABEL_LEN_MAX, MENTIONS_MAX, NAME_LEN_MAX, PAYLOAD_LEN_MAX, REACTION_LEN_MAX};
 use crate::moderation::Hide;
 use crate::sealed::{Sealed, SealingId};
+use crate::team::TeamWord;
 
 /// Numbers of content kinds, for a header's `kind`.
 pub mod kind {
+    use crate::team::TeamWord;
+
     /// A message.
     pub const TEXT: u16 = 1;
     /// A message that answers another.
@@ -34,7 +37,7 @@ pub mod kind {
 
     /// Whether an event of this kind stands in the timeline by itself, rather than changing how others look.
     pub fn is_message(kind: u16) -> bool {
-        !matches!(kind, EDIT | REACTION | PROFILE | DEVICE | SEALED | HIDE | REPORT)
+        !matches!(kind, EDIT | REACTION | PROFILE | DEVICE | SEALED | HIDE | REPORT) && !TeamWord::is_kind(kind)
     }
 }
 
@@ -86,6 +89,8 @@ pub enum Content {
     Sealed(Sealed),
     /// A message that does not count any more, and for which the author of this stands.
     Adopted(Box<Adopted>),
+    /// In a team: of a room that admits its members. Kinds 40 to 42.
+    Team(TeamWord),
     /// A kind of a later version: kept, and shown as unknown.
     Unknown {
         /// Its number.
@@ -165,6 +170,7 @@ impl Content {
             Content::Device { .. } => kind::DEVICE,
             Content::Sealed(_) => kind::SEALED,
             Content::Adopted(_) => kind::ADOPTED,
+            Content::Team(word) => word.kind(),
             Content::Unknown { kind } => *kind,
             Content::Hide(_) => kind::HIDE,
             Content::Report(_) => kind::REPORT,
@@ -214,6 +220,7 @@ impl Content {
             Content::Device { sealing } => sealing.write(&mut w),
             Content::Sealed(sealed) => sealed.write(&mut w),
             Content::Adopted(adopted) => adopted.write(&mut w),
+            Content::Team(word) => word.write(&mut w),
             Content::Unknown { .. } => {}
             Content::Hide(hide) => hide.write(&mut w),
             Content::Report(sealed) => sealed.write(&mut w),
@@ -249,6 +256,7 @@ impl Content {
             kind::ADOPTED => decode(bytes, PAYLOAD_LEN_MAX).map(|adopted| Content::Adopted(Box::new(adopted))),
             kind::HIDE => decode(bytes, PAYLOAD_LEN_MAX).map(Content::Hide),
             kind::REPORT => decode(bytes, PAYLOAD_LEN_MAX).map(Content::Report),
+            kind if TeamWord::is_kind(kind) => TeamWord::decode(kind, bytes).map(Content::Team),
             kind => Ok(Content::Unknown { kind }),
         }
     }

@@ -3,7 +3,7 @@
 
 use crate::codec::{Canonical, CodecError, Reader, Writer, decode, encode};
 use crate::control::payload::Control;
-use crate::event::{SignedEvent, VerifiedEvent};
+use crate::event::{Hlc, SignedEvent, VerifiedEvent};
 use crate::id::{DeviceId, RoomId, UserId};
 use crate::identity::DeviceCertificate;
 use crate::limits::{
@@ -57,7 +57,13 @@ impl DeviceLink {
 /// One frame of an enrolment, in the order in which they come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EnrolFrame {
-    /// The first device begins.
+    /// The new device binds itself to what it will ask with, before it knows the first one's nonce: so neither side can
+    /// choose what makes the check code once it knows the rest.
+    Commit {
+        /// `Ask::commitment`.
+        commitment: [u8; 32],
+    },
+    /// The first device answers.
     Hello {
         /// Fresh.
         nonce: [u8; 32],
@@ -88,6 +94,17 @@ pub struct Ask {
     pub proof: [u8; 32],
 }
 
+impl Ask {
+    /// What binds the new device to its nonce, key and name.
+    pub fn commitment(&self) -> [u8; 32] {
+        let mut w = Writer::default();
+        w.array(&self.nonce);
+        self.device.write(&mut w);
+        w.text(&self.name);
+        blake3::derive_key("tidings/enrol commitment/1", &w.into_bytes())
+    }
+}
+
 /// What the new device gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Welcome {
@@ -111,8 +128,10 @@ impl Welcome {
 
 /// Whether an event founds the self-room of this user.
 pub fn is_self_room(event: &VerifiedEvent, user: UserId) -> bool {
+    let header = event.header();
+    let is_plain = header.hlc == Hlc(0) && header.parents.is_empty();
     match crate::control::payload::ControlEvent::read(event).map(|read| read.control) {
-        Ok(Control::Genesis(genesis)) => crate::account::founds_self_room(event.header().author, &genesis, user),
+        Ok(Control::Genesis(genesis)) => is_plain && crate::account::founds_self_room(header.author, &genesis, user),
         _ => false,
     }
 }
@@ -202,29 +221,33 @@ impl EnrolFrame {
 impl Canonical for EnrolFrame {
     fn write(&self, w: &mut Writer) {
         match self {
-            EnrolFrame::Hello { nonce } => {
+            EnrolFrame::Commit { commitment } => {
                 w.u8(1);
+                w.array(commitment);
+            }
+            EnrolFrame::Hello { nonce } => {
+                w.u8(2);
                 w.array(nonce);
             }
             EnrolFrame::Ask(ask) => {
-                w.u8(2);
+                w.u8(3);
                 w.array(&ask.nonce);
                 ask.device.write(w);
                 w.text(&ask.name);
                 w.array(&ask.proof);
             }
             EnrolFrame::Known { proof } => {
-                w.u8(3);
+                w.u8(4);
                 w.array(proof);
             }
             EnrolFrame::Welcome(welcome) => {
-                w.u8(4);
+                w.u8(5);
                 welcome.certificate.write(w);
                 w.bytes(&welcome.genesis);
                 welcome.words.write(w);
             }
             EnrolFrame::Refused(why) => {
-                w.u8(5);
+                w.u8(6);
                 w.u8(match why {
                     Refused::NoLink => 0,
                     Refused::Declined => 1,
@@ -234,20 +257,21 @@ impl Canonical for EnrolFrame {
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
         Ok(match r.u8()? {
-            1 => EnrolFrame::Hello { nonce: r.array()? },
-            2 => EnrolFrame::Ask(Ask {
+            1 => EnrolFrame::Commit { commitment: r.array()? },
+            2 => EnrolFrame::Hello { nonce: r.array()? },
+            3 => EnrolFrame::Ask(Ask {
                 nonce: r.array()?,
                 device: DeviceId::read(r)?,
                 name: r.text(NAME_LEN_MAX)?,
                 proof: r.array()?,
             }),
-            3 => EnrolFrame::Known { proof: r.array()? },
-            4 => EnrolFrame::Welcome(Box::new(Welcome {
+            4 => EnrolFrame::Known { proof: r.array()? },
+            5 => EnrolFrame::Welcome(Box::new(Welcome {
                 certificate: DeviceCertificate::read(r)?,
                 genesis: r.bytes(EVENT_LEN_MAX)?.to_vec(),
                 words: SealingId::read(r)?,
             })),
-            5 => EnrolFrame::Refused(match r.u8()? {
+            6 => EnrolFrame::Refused(match r.u8()? {
                 0 => Refused::NoLink,
                 1 => Refused::Declined,
                 _ => return Err(CodecError::Invalid("refusal")),
@@ -332,6 +356,7 @@ mod tests {
     #[test]
     fn frames_round_trip() {
         let frames = [
+            EnrolFrame::Commit { commitment: ask().commitment() },
             EnrolFrame::Hello { nonce: [1; 32] },
             EnrolFrame::Ask(ask()),
             EnrolFrame::Known { proof: [2; 32] },
@@ -370,6 +395,58 @@ mod tests {
         let whole = Transcript { link: &link, first: b"first", new: b"new", nonce: [6; 32], ask: &asked };
         assert!(whole.is_by_first(whole.proof_of_first()) && !whole.is_by_first(proof));
         assert_eq!(whole.check_code().len(), 6);
+    }
+
+    #[test]
+    fn a_commitment_binds_all_that_the_new_device_chooses() {
+        let held = ask().commitment();
+        assert_eq!(Ask { proof: [9; 32], ..ask() }.commitment(), held);
+        let others = [
+            Ask { nonce: [9; 32], ..ask() },
+            Ask { device: DeviceId([9; 32]), ..ask() },
+            Ask { name: "tab".into(), ..ask() },
+        ];
+        assert!(others.iter().all(|other| other.commitment() != held));
+    }
+
+    #[test]
+    fn only_the_words_found_a_self_room() {
+        use crate::control::payload::Genesis;
+        use crate::control::rank::Rank;
+        use crate::event::{Class, Draft, Payload};
+        let key = phrase().user_key();
+        let user = key.user();
+        let founded = |change: &dyn Fn(&mut Genesis, &mut Draft)| {
+            let certificate = key.certify(user.into(), "", 0);
+            let mut genesis = Genesis {
+                kind: crate::control::payload::RoomKind::Public,
+                founders: vec![user],
+                invite_rank: Rank::FOUNDER,
+                secret: [0; 32],
+                certificate,
+            };
+            let mut draft = Draft {
+                class: Class::Control,
+                kind: crate::control::kind::GENESIS,
+                room: RoomId::ZERO,
+                grant: crate::id::EventId::ZERO,
+                seq: 1,
+                prev: crate::id::EventId::ZERO,
+                parents: Vec::new(),
+                hlc: Hlc(0),
+                payload: Payload { salt: phrase().self_room_salt(), bytes: Vec::new() },
+            };
+            change(&mut genesis, &mut draft);
+            draft.payload.bytes = Control::Genesis(genesis).encode();
+            is_self_room(&draft.sign(&key.own_log_key()).unwrap(), user)
+        };
+        assert!(founded(&|_, _| {}));
+        assert!(!founded(&|_, draft| draft.hlc = Hlc(1)));
+        assert!(!founded(&|_, draft| draft.parents = vec![crate::id::EventId([1; 32])]));
+        assert!(!founded(&|genesis, _| genesis.invite_rank = Rank::MODERATOR));
+        assert!(!founded(&|genesis, _| genesis.secret = [1; 32]));
+        assert!(!founded(&|genesis, _| genesis.certificate = key.certify(user.into(), "x", 0)));
+        assert!(!founded(&|genesis, _| genesis.certificate = key.certify(user.into(), "", 1)));
     }
 
     #[test]

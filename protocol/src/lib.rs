@@ -30,5 +30,6 @@ pub mod seal;
 pub mod sealed;
 pub mod slots;
 pub mod sync;
+pub mod team;
 pub mod verification;
 pub mod wire;

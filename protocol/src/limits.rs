@@ -29,6 +29,9 @@ pub const HEADS_LISTED_MAX: usize = 256;
 pub const HEADS_MAX: usize = 65_536;
 /// Ranges that one side may have asked for and not yet got: bounds what the other must remember.
 pub const WANTS_MAX: usize = 64;
+/// Of these, heads of content by authors who may say nothing here as far as is known: it may be in control events that are
+/// still missing, of a few; a stranger can name as many as it likes.
+pub const UNKNOWN_HEADS_MAX: usize = 1024;
 /// Events of a log asked for first, so that the newest page comes before the rest.
 pub const FIRST_SLICE_EVENTS: u64 = 64;
 /// Exchanges of heads that bring nothing new before a conversation rests until its next timer.
@@ -62,6 +65,8 @@ pub const UNTRUE_MAX: u32 = 4096;
 pub const CHUNK_COST_MIN: u32 = CREDIT_MAX / 64;
 /// Leaves that one log may grow: a flood of forks ends here, a mistake never gets near.
 pub const TIPS_PER_LOG_MAX: usize = 64;
+/// Leaves of a control log that are held, whatever counts: those that do, 256 that do not, and what cuts name.
+pub const CONTROL_TIPS_MAX: usize = 1024;
 /// Every event whose sequence number is a multiple of this keeps its signature, always.
 pub const SIGNATURE_EVERY: u64 = 256;
 
@@ -84,6 +89,9 @@ pub const CLOSE_JOINS_MAX: usize = 1024;
 /// Control events of one user, or joins by one invite, that are kept although they do not count: enough for what was
 /// written before its author heard of a revocation, too few to fill a disk.
 pub const VOID_CONTROL_MAX: u32 = 256;
+/// The same where they may lie on the way to an event that a valid cut names and that is not here yet: more than anybody
+/// writes between two removals that do not know of each other.
+pub const VOID_WAY_MAX: u32 = 4096;
 /// People that one message may mention.
 pub const MENTIONS_MAX: usize = 64;
 /// A reaction: one emoji with its joiners, or a short word.
@@ -185,5 +193,19 @@ pub const DEVICE_LINK_MS: u64 = 10 * 60 * 1000;
 pub const ENROL_FRAME_LEN_MAX: usize = 8 * 1024;
 /// Self-rooms of others that a node follows; the least useful go.
 pub const FOLLOWED_MAX: usize = 512;
-/// Content events of a followed self-room that are taken: years of one person's read markers. A flood ends here.
-pub const FOLLOWED_EVENTS_MAX: u64 = 65_536;
+/// Bytes of content of a followed self-room that are taken, each event counted as its payload and `FOLLOWED_EVENT_LEN`: years
+/// of one person's read markers. A flood ends here.
+pub const FOLLOWED_LEN_MAX: u64 = 64 * 1024 * 1024;
+/// Of one device of that person: a stolen one cannot fill what the others need.
+pub const FOLLOWED_DEVICE_LEN_MAX: u64 = FOLLOWED_LEN_MAX / 2;
+/// Control events of a followed self-room that neither the user key has made nor a certificate of it: there are none, but
+/// what a thief may have written.
+pub const FOLLOWED_CONTROL_MAX: u64 = 1024;
+/// What an event of a followed self-room counts beside its payload: its header, and where it is found.
+pub const FOLLOWED_EVENT_LEN: u64 = 512;
+
+/// Rooms that one team opens: one link is one knock for each of them at each member's node.
+pub const TEAM_ROOMS_MAX: usize = 64;
+/// Words about its rooms that are read of one team, the newest: an offer for each room after each removal, and a word for
+/// each removal. By moderators alone.
+pub const TEAM_WORDS_MAX: usize = 8192;

@@ -1,5 +1,5 @@
-//! Invite links: `tidings://join/...`, everything a newcomer needs, with a checksum so that a cut-off copy is told apart
-//! from a wrong one.
+//! Links into rooms: `tidings://join/...`, everything a newcomer needs, with a checksum so that a cut-off copy is told apart
+//! from a wrong one. An invite link lets in whoever has it; a link for somebody who was granted a role lets in nobody else.
 
 use crate::codec::{Canonical, CodecError, Reader, Writer, decode, encode};
 use crate::control::payload::RoomKind;
@@ -27,6 +27,33 @@ pub struct InviteLink {
     pub expires_ms: u64,
     /// Where members' nodes were, as multiaddr text ending in `/p2p/...`.
     pub addresses: Vec<String>,
+}
+
+/// What a link for somebody says who was granted a role: where the room is, and under which grant they come in. Without
+/// their own keys it opens nothing.
+#[derive(Clone)]
+pub struct GrantLink {
+    /// The federation; empty is the open one.
+    pub network: String,
+    /// The room.
+    pub room: RoomId,
+    /// Who may see it.
+    pub kind: RoomKind,
+    /// The room's secret; zero in a public room.
+    pub secret: [u8; 32],
+    /// The Grant event.
+    pub grant: EventId,
+    /// Where members' nodes were, as multiaddr text ending in `/p2p/...`.
+    pub addresses: Vec<String>,
+}
+
+/// A link into a room, of either form.
+#[derive(Clone)]
+pub enum RoomLink {
+    /// For whoever has it.
+    Invite(InviteLink),
+    /// For who was granted.
+    Grant(GrantLink),
 }
 
 /// Why text is not a link that can be used.
@@ -80,6 +107,55 @@ impl InviteLink {
     /// `LinkError::OtherNetwork`.
     pub fn check_network(&self, ours: &str) -> Result<(), LinkError> {
         check_network(&self.network, ours)
+    }
+}
+
+impl GrantLink {
+    /// The link as text.
+    pub fn to_text(&self) -> String {
+        to_text(PREFIX, encode(self))
+    }
+}
+
+impl RoomLink {
+    /// Reads a link; space around it and the case of its letters do not matter.
+    ///
+    /// # Errors
+    /// `LinkError`, in this order: prefix, damage, version.
+    pub fn from_text(text: &str) -> Result<Self, LinkError> {
+        let body = body_of(PREFIX, text)?.ok_or(LinkError::Prefix)?;
+        let read = match body.first() {
+            Some(&GRANT_LINK_VERSION) => decode(&body, LINK_LEN_MAX).map(RoomLink::Grant),
+            _ => decode(&body, LINK_LEN_MAX).map(RoomLink::Invite),
+        };
+        read.map_err(|_| LinkError::Version)
+    }
+
+    /// Checks that the link leads into our federation.
+    ///
+    /// # Errors
+    /// `LinkError::OtherNetwork`.
+    pub fn check_network(&self, ours: &str) -> Result<(), LinkError> {
+        match self {
+            RoomLink::Invite(link) => check_network(&link.network, ours),
+            RoomLink::Grant(link) => check_network(&link.network, ours),
+        }
+    }
+
+    /// The room it leads into.
+    pub fn room(&self) -> RoomId {
+        match self {
+            RoomLink::Invite(link) => link.room,
+            RoomLink::Grant(link) => link.room,
+        }
+    }
+
+    /// Where members' nodes were.
+    pub fn addresses(&self) -> &[String] {
+        match self {
+            RoomLink::Invite(link) => &link.addresses,
+            RoomLink::Grant(link) => &link.addresses,
+        }
     }
 }
 
@@ -165,8 +241,37 @@ impl Canonical for InviteLink {
     }
 }
 
+impl Canonical for GrantLink {
+    fn write(&self, w: &mut Writer) {
+        w.u8(GRANT_LINK_VERSION);
+        w.text(&self.network);
+        self.room.write(w);
+        self.kind.write(w);
+        w.array(&self.secret);
+        self.grant.write(w);
+        w.length(self.addresses.len());
+        for address in &self.addresses {
+            w.text(address);
+        }
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        if r.u8()? != GRANT_LINK_VERSION {
+            return Err(CodecError::Invalid("link version"));
+        }
+        Ok(GrantLink {
+            network: r.text(NETWORK_LEN_MAX)?,
+            room: RoomId::read(r)?,
+            kind: RoomKind::read(r)?,
+            secret: r.array()?,
+            grant: EventId::read(r)?,
+            addresses: r.list::<Address>(LINK_ADDRESSES_MAX)?.into_iter().map(|a| a.0).collect(),
+        })
+    }
+}
+
 const PREFIX: &str = "tidings://join/";
 const LINK_VERSION: u8 = 1;
+const GRANT_LINK_VERSION: u8 = 2;
 const CHECKSUM_LEN: usize = 4;
 
 #[cfg(test)]
@@ -193,6 +298,17 @@ mod tests {
             let read = InviteLink::from_text(&copy).unwrap();
             assert_eq!(read.to_text(), text);
         }
+    }
+
+    #[test]
+    fn a_link_for_somebody_granted_is_told_from_one_for_everybody() {
+        let InviteLink { network, room, kind, secret, addresses, .. } = link();
+        let granted = GrantLink { network, room, kind, secret, grant: EventId([6; 32]), addresses };
+        let text = granted.to_text();
+        let Ok(RoomLink::Grant(read)) = RoomLink::from_text(&text) else { panic!("{text}") };
+        assert_eq!((read.to_text(), read.grant), (text.clone(), granted.grant));
+        assert_eq!(InviteLink::from_text(&text).err(), Some(LinkError::Version));
+        assert!(matches!(RoomLink::from_text(&link().to_text()), Ok(RoomLink::Invite(_))));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use crate::codec::{Canonical, CodecError, Reader, Writer};
 use crate::event::Class;
 use crate::id::{DeviceId, EventId};
-use crate::limits::TIPS_PER_LOG_MAX;
+use crate::limits::{CONTROL_TIPS_MAX, TIPS_PER_LOG_MAX};
 use thiserror::Error;
 
 /// Which log of a room.
@@ -128,10 +128,22 @@ impl LogState {
     /// # Errors
     /// `LogError::TooManyBranches`; nothing has changed then.
     pub fn insert(&mut self, run: Run, now_ms: u64) -> Result<(), LogError> {
+        self.insert_of(Class::Content, run, now_ms)
+    }
+
+    /// Takes a run of a log of this class in. Of control logs the room's rules say which branches are worth having.
+    ///
+    /// # Errors
+    /// `LogError::TooManyBranches`; nothing has changed then.
+    pub fn insert_of(&mut self, class: Class, run: Run, now_ms: u64) -> Result<(), LogError> {
+        let tips_max = match class {
+            Class::Control => CONTROL_TIPS_MAX,
+            Class::Content => TIPS_PER_LOG_MAX,
+        };
         // By its place as well: who names it at another one names what is not there.
         let fills = self.holes.iter().any(|h| h.top == run.top);
         let extends = self.tips.iter().position(|t| run.prev_held && t.id == run.prev);
-        if !fills && extends.is_none() && self.tips.len() >= TIPS_PER_LOG_MAX {
+        if !fills && extends.is_none() && self.tips.len() >= tips_max {
             return Err(LogError::TooManyBranches);
         }
         self.holes.retain(|h| h.top != run.top);
@@ -205,7 +217,7 @@ impl Canonical for LogState {
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
         Ok(LogState {
-            tips: r.sorted(TIPS_PER_LOG_MAX * 2)?,
+            tips: r.sorted(CONTROL_TIPS_MAX)?,
             holes: r.sorted(TIPS_PER_LOG_MAX * 2)?,
             forked: r.u8()? == 1,
             grounded: r.u8()? == 1,

@@ -101,27 +101,37 @@ impl Range {
         (chunk.len() <= CHUNK_LEN_MAX).then_some(chunk)
     }
 
-    /// Checks that these are the events of `log` that end at `top`, and that `top` is vouched for.
+    /// Checks that these are the events of `log` that end at `top`, and that `top` is vouched for. Content may reach above
+    /// it, up to the event whose signature vouches for it: of a log that was cut the signed tip may be one that was cut away.
     ///
     /// # Errors
     /// `RangeError`: nothing of the range may be kept.
     pub fn verify(self, room: RoomId, log: Log, top: Tip, vouched: Vouched) -> Result<Vec<VerifiedEvent>, RangeError> {
-        let count = self.rows.len() as u64;
-        if count == 0 || self.first_seq == 0 || self.first_seq.checked_add(count - 1) != Some(top.seq) {
-            return Err(RangeError::NotTheTip);
-        }
+        let above = self.above(log.class, top).ok_or(RangeError::NotTheTip)?;
         let mut prev = self.prev;
         let mut events = Vec::with_capacity(self.rows.len());
-        for (seq, row) in (self.first_seq..=top.seq).zip(self.rows) {
+        // To the last and no further: there is no number above the highest.
+        let last = top.seq.saturating_add(above as u64);
+        for (seq, row) in (self.first_seq..=last).zip(self.rows) {
             let event = row.into_event(room, log, seq, prev)?;
             prev = event.id;
             events.push(event);
         }
-        if prev != top.id {
+        let at_top = events.len().checked_sub(above + 1).and_then(|at| events.get(at));
+        if at_top.is_none_or(|event| event.id != top.id) {
             return Err(RangeError::NotTheTip);
         }
-        check_signatures(&events, vouched)?;
+        check_signatures(&events, if above > 0 { Vouched::BySignature } else { vouched })?;
         Ok(events)
+    }
+
+    /// How many of its events stand above `top`; `None` where it has no place for that.
+    fn above(&self, class: Class, top: Tip) -> Option<usize> {
+        let count = u64::try_from(self.rows.len()).ok()?;
+        let last = self.first_seq.checked_add(count.checked_sub(1)?)?;
+        let above = last.checked_sub(top.seq).filter(|above| *above == 0 || class == Class::Content)?;
+        let is_near = above < SIGNATURE_EVERY && (1..=top.seq).contains(&self.first_seq);
+        usize::try_from(above).ok().filter(|_| is_near)
     }
 }
 
@@ -363,6 +373,33 @@ mod tests {
         let top = Tip { seq: 50, id: events[49].id() };
         assert_eq!(part.clone().verify(ROOM, log(), top, Vouched::ByHash).map(|e| e.len()), Ok(50));
         assert_eq!(part.verify(ROOM, log(), top, Vouched::BySignature), Err(RangeError::Unsigned));
+    }
+
+    #[test]
+    fn what_is_signed_above_vouches_for_an_event_below_that_is_not() {
+        let (whole, _) = range(100);
+        let ids: Vec<Tip> = (1..)
+            .zip(whole.clone().verify(ROOM, log(), range(100).1, Vouched::BySignature).unwrap())
+            .map(|(seq, event)| Tip { seq, id: event.id() })
+            .collect();
+        for vouched in [Vouched::BySignature, Vouched::ByHash] {
+            let events = whole.clone().verify(ROOM, log(), ids[49], vouched).unwrap();
+            assert_eq!((events.len(), events[49].id()), (100, ids[49].id));
+            let unsigned = Range { rows: whole.rows[..60].to_vec(), ..whole.clone() };
+            assert_eq!(unsigned.verify(ROOM, log(), ids[49], vouched), Err(RangeError::Unsigned));
+            let another = Tip { seq: 50, ..ids[48] };
+            assert_eq!(whole.clone().verify(ROOM, log(), another, vouched), Err(RangeError::NotTheTip));
+        }
+        // Not more than to the next signature that always travels, nor in a control log, nor from above.
+        let (long, top) = range(300);
+        let events = long.clone().verify(ROOM, log(), top, Vouched::BySignature).unwrap();
+        let tip = |seq: u64| Tip { seq, id: events[seq as usize - 1].id() };
+        assert_eq!(long.clone().verify(ROOM, log(), tip(45), Vouched::ByHash).map(|e| e.len()), Ok(300));
+        assert_eq!(long.clone().verify(ROOM, log(), tip(44), Vouched::ByHash), Err(RangeError::NotTheTip));
+        let control = Log { class: Class::Control, ..log() };
+        assert_eq!(long.verify(ROOM, control, tip(299), Vouched::ByHash), Err(RangeError::NotTheTip));
+        let part = Range { first_seq: 51, prev: ids[49].id, rows: whole.rows[50..].to_vec() };
+        assert_eq!(part.verify(ROOM, log(), ids[49], Vouched::ByHash), Err(RangeError::NotTheTip));
     }
 
     #[test]

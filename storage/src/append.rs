@@ -144,7 +144,7 @@ impl Batch<'_> {
             prev_held: prev_number.is_some(),
             top: Tip { seq: last.event.header().seq, id: last.event.id() },
         };
-        row.state.insert(run, now_ms)?;
+        row.state.insert_of(log.class, run, now_ms)?;
         let mut before = match prev_number {
             Some(number) => Prev::Number(number),
             None if prev == EventId::ZERO => Prev::None,
@@ -228,7 +228,8 @@ impl Batch<'_> {
             }
             Some(Content::Profile { name, home }) => {
                 if let Some(user) = entry.user {
-                    let profile = Profile::new(entry.event.header().hlc.0, name, *home, self.now_ms);
+                    // By a clock that is far ahead nobody could be called anything else later: it counts as said when it came.
+                    let profile = Profile::new(place.clock, name, *home, self.now_ms);
                     self.put_profile(room, user, profile)?;
                 }
             }

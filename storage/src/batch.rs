@@ -94,7 +94,7 @@ pub struct Batch<'w> {
     /// Rooms in which somebody's profile comes with this batch.
     renamed: BTreeSet<RoomNumber>,
     logs: BTreeMap<(RoomNumber, Log), LogRow>,
-    rooms: BTreeMap<RoomNumber, RoomRow>,
+    pub(crate) rooms: BTreeMap<RoomNumber, RoomRow>,
 }
 
 /// An event that a batch writes, as it will be read back.
@@ -270,6 +270,14 @@ impl Batch<'_> {
         Ok(())
     }
 
+    /// Forgets that a payload is to go: what hid it counts no longer.
+    ///
+    /// # Errors
+    /// `Rocks`.
+    pub fn spare(&mut self, target: EventId) -> Result<(), StorageError> {
+        self.delete(Family::Erased, target.as_bytes())
+    }
+
     /// An event in the store.
     fn held_event(&self, id: EventId) -> Result<Option<(u64, Class, EventRow)>, StorageError> {
         let Some(number) = self.store().number_of(id)? else { return Ok(None) };
@@ -286,11 +294,16 @@ impl Batch<'_> {
         Ok(Remains { len, commit: payload.commit() })
     }
 
-    /// Remembers what was agreed with a peer.
+    /// Remembers what was agreed with a peer. Of a room 1024 are kept, the oldest go.
     ///
     /// # Errors
     /// `Rocks`.
     pub fn agree(&mut self, room: RoomNumber, peer: &[u8], agreement: Agreement) -> Result<(), StorageError> {
+        if self.store().agreement(room, peer)?.is_none() {
+            for excess in self.store().excess_agreements(room)? {
+                self.delete(Family::Room, &excess)?;
+            }
+        }
         self.put(Family::Room, &key::agreement(room, peer), &encode(&agreement))
     }
 
@@ -404,6 +417,11 @@ impl Batch<'_> {
         self.counters.log += 1;
         self.put(Family::Meta, &key::log_by_number(number), &encode(&NamedLog { room, log: *log }))?;
         Ok(LogRow { number, moved: 0, hlc: Hlc(0), state: LogState::default() })
+    }
+
+    /// Whether this batch writes to a log of a room.
+    pub(crate) fn writes_in(&self, room: RoomNumber) -> bool {
+        self.logs.keys().any(|(of, _)| *of == room)
     }
 
     /// A log of which anything is held, as this batch leaves it.

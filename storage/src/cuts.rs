@@ -1,7 +1,7 @@
 //! What a revocation by us leaves of a log: everything of it that is held, said in a few ids.
 
 use crate::batch::Batch;
-use crate::error::StorageError;
+use crate::error::{Damage, StorageError};
 use crate::key::RoomNumber;
 use crate::range::Walk;
 use tidings_protocol::control::cut::Cut;
@@ -16,7 +16,9 @@ impl Batch<'_> {
     /// `Rocks`, `Damaged`.
     pub fn cut(&self, log: Log, mut tips: Vec<Tip>, seq_max: u64) -> Result<Option<Cut>, StorageError> {
         tips.sort_unstable_by(|a, b| b.cmp(a));
-        tips.truncate(BRANCHES_MAX);
+        if tips.len() > CUT_IDS_MAX {
+            tips = self.branches_to_keep(tips)?;
+        }
         let share = CUT_IDS_MAX / tips.len().max(1);
         let (mut seq, mut ids) = (0, Vec::new());
         for tip in tips {
@@ -27,6 +29,27 @@ impl Batch<'_> {
         ids.sort_unstable();
         ids.dedup();
         Ok((seq > 0).then_some(Cut { log, seq, ids }))
+    }
+
+    /// Of more branches than a cut has ids for: those that were here first, and of the others those that reach furthest. A
+    /// thief may fork the log as often as they like and make every branch longer than the one that holds what its owner
+    /// said; they cannot make it older. Where it is only full of holes, the highest counts.
+    fn branches_to_keep(&self, mut tips: Vec<Tip>) -> Result<Vec<Tip>, StorageError> {
+        let mut kept = Vec::new();
+        for tip in &tips {
+            // What is of this very batch has no row yet.
+            if let Some(row) =
+                self.store().number_of(tip.id)?.map(|number| self.store().event_row(number)).transpose()?
+            {
+                let log = row.ok_or(Damage::Missing("the row of an event"))?.log;
+                kept = self.store().first_branches(log, FIRST_BRANCHES_MAX)?;
+                break;
+            }
+        }
+        tips.retain(|tip| !kept.contains(tip));
+        kept.extend(tips);
+        kept.truncate(CUT_IDS_MAX);
+        Ok(kept)
     }
 
     /// The highest event not above `seq_max` on the way down from a tip, and then its ancestors 1, 3, 7, 15, ... below it.
@@ -62,5 +85,5 @@ impl Batch<'_> {
     }
 }
 
-/// Branches of a forked log that a cut keeps: those that reach furthest.
-const BRANCHES_MAX: usize = 4;
+/// Branches that a cut keeps because they were here first, where there are more than it can name.
+const FIRST_BRANCHES_MAX: usize = CUT_IDS_MAX / 2;

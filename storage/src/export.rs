@@ -7,13 +7,19 @@ use crate::error::{Damage, StorageError};
 use crate::events::StoredEvent;
 use crate::key::RoomNumber;
 use crate::logs::LogRow;
+use crate::proof::may_erase;
+use crate::range::Walk;
 use crate::store::Store;
+use std::collections::BTreeSet;
 use std::io::Write;
 use thiserror::Error;
 use tidings_protocol::codec::{Canonical, CodecError, Reader, Writer, encode};
+use tidings_protocol::control::payload::Control;
+use tidings_protocol::control::set::ControlSet;
 use tidings_protocol::event::{Body, Class, Header};
 use tidings_protocol::id::{EventId, RoomId};
 use tidings_protocol::identity::Signature;
+use tidings_protocol::log::Log;
 use tidings_protocol::range::signature_travels;
 
 /// Why an export could not be written.
@@ -50,7 +56,8 @@ impl Store {
     /// `ExportError`.
     pub fn export(&self, number: RoomNumber, room: RoomId, out: &mut dyn Write) -> Result<u64, ExportError> {
         let control = self.control_set(number, room)?;
-        let kept = control.kept();
+        let mut kept = control.kept();
+        self.keep_excuses(&control, &mut kept)?;
         out.write_all(MAGIC)?;
         out.write_all(room.as_bytes())?;
         let mut events = 0;
@@ -79,10 +86,11 @@ impl Store {
         out: &mut dyn Write,
     ) -> Result<u64, ExportError> {
         let mut events = 0;
+        let unproved = self.unproved(row)?;
         let (mut below, mut level): (Level, Level) = (Vec::new(), Vec::new());
         for number in self.numbers_of_log(row.number)? {
             let event = self.event(number?)?.ok_or(StorageError::from(Damage::Missing("an event of a log")))?;
-            if !is_kept(&event) {
+            if !is_kept(&event) || unproved.contains(&event.number) {
                 continue;
             }
             let header = self.header(room, &event)?;
@@ -95,6 +103,43 @@ impl Store {
         }
         events += write_level(below, &level, out)?;
         Ok(events + write_level(level, &Vec::new(), out)?)
+    }
+}
+
+impl Store {
+    /// Erases that do not count any more, but by which payloads went while they did: without them the file would say of
+    /// these that nobody who may had erased them.
+    fn keep_excuses(&self, control: &ControlSet, kept: &mut BTreeSet<EventId>) -> Result<(), StorageError> {
+        for event in control.events().filter(|event| !control.counts(event.id)) {
+            let Control::Erase(erase) = &event.control else { continue };
+            let log = Log { class: Class::Content, author: erase.author, grant: erase.grant };
+            let is_it = |held: &StoredEvent| held.log == log && held.seq == erase.seq && held.body == Body::Erased;
+            if !may_erase(control, control.state(), event, erase)
+                || !self.event_by_id(erase.id)?.is_some_and(|e| is_it(&e))
+            {
+                continue;
+            }
+            let mut next = Some(event);
+            while let Some(event) = next.take().filter(|event| kept.insert(event.id)) {
+                next = control.event(event.prev).filter(|_| event.seq > 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Events on top of a stretch below a hole that have no signature, and nothing held above that vouches for them: they
+    /// came in one range with what is missing now.
+    fn unproved(&self, row: &LogRow) -> Result<BTreeSet<u64>, StorageError> {
+        let (mut found, mut walk) = (BTreeSet::new(), Walk::new(self)?);
+        for tip in row.state.tips() {
+            let Some(number) = self.number_of(tip.id)? else { continue };
+            let mut next = walk.event(number)?.map(|event| (number, event));
+            while let Some((number, event)) = next.take().filter(|(_, event)| event.signature.is_none()) {
+                found.insert(number);
+                next = walk.below(number, event.prev)?.filter(|(_, below)| below.log == event.log);
+            }
+        }
+        Ok(found)
     }
 }
 

@@ -64,6 +64,20 @@ impl Store {
         self.find_row(Family::Room, &key::agreement(room, peer), "agreement")
     }
 
+    /// The keys of a room's oldest agreements, where one more would be too many.
+    pub(crate) fn excess_agreements(&self, room: RoomNumber) -> Result<Vec<Vec<u8>>, StorageError> {
+        let prefix = key::agreement(room, &[]);
+        let mut found = Vec::new();
+        for entry in self.scan(Family::Room, &prefix, &prefix)? {
+            let (key, row) = entry?;
+            let change = decode::<Agreement>(&row, AGREEMENT_LEN).map_or(0, |agreement| agreement.change);
+            found.push((change, key.to_vec()));
+        }
+        found.sort_unstable();
+        found.truncate((found.len() + 1).saturating_sub(AGREEMENTS_MAX));
+        Ok(found.into_iter().map(|(_, key)| key).collect())
+    }
+
     pub(crate) fn log_of_number(&self, number: LogNumber) -> Result<(RoomNumber, Log), StorageError> {
         if let Some(found) = self.known_log(number) {
             return Ok(found);
@@ -180,3 +194,6 @@ impl Canonical for Agreement {
 }
 
 const LOG_LEN: usize = 1 + 32 + 32;
+const AGREEMENT_LEN: usize = 16 + 8;
+/// Agreements kept of a room: with who comes back. Peers that nobody sees again must not fill the disk.
+const AGREEMENTS_MAX: usize = 1024;

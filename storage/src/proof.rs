@@ -315,7 +315,7 @@ impl Authority {
 
 /// Whether an Erase was permitted when its payload went, which later events may have changed: by its user, or by a
 /// moderator no weaker.
-fn may_erase(control: &ControlSet, state: &RoomState, event: &ControlEvent, erase: &Erase) -> bool {
+pub(crate) fn may_erase(control: &ControlSet, state: &RoomState, event: &ControlEvent, erase: &Erase) -> bool {
     let user = state.speaker(event.log.author, event.log.grant);
     let own = user.is_some() && user == state.speaker(erase.author, erase.grant);
     let (rank, target) = (control.rank_of(event.log.grant), control.rank_of(erase.grant));

@@ -7,9 +7,10 @@ use crate::row::{EventRow, Prev};
 use crate::schema::Family;
 use crate::store::Store;
 use rocksdb::DBRawIterator;
+use std::collections::BTreeMap;
 use tidings_protocol::event::{Body, Header};
 use tidings_protocol::id::EventId;
-use tidings_protocol::limits::CHUNK_EVENTS_MAX;
+use tidings_protocol::limits::{CHUNK_EVENTS_MAX, SIGNATURE_EVERY};
 use tidings_protocol::log::{Log, Tip};
 use tidings_protocol::range::{Range, Row, RowBody, signature_travels};
 
@@ -58,6 +59,59 @@ impl Store {
         }
         range.rows.reverse();
         Ok(Some(range))
+    }
+}
+
+impl Store {
+    /// What stands above an event of a content log, lowest first, up to the lowest signed event that has it below: that
+    /// vouches for it. Nothing, if it is signed itself; `None` where nothing that is held vouches for it.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn evidence(&self, log: &Log, of: EventId) -> Result<Option<Vec<Row>>, StorageError> {
+        let Some(number) = self.number_of(of)? else { return Ok(None) };
+        let Some(row) = self.event_row(number)? else { return Ok(None) };
+        if row.signature.is_some() {
+            return Ok(Some(Vec::new()));
+        }
+        // Every way up, by the number of the event that each stands on.
+        let mut ways: BTreeMap<u64, u64> = BTreeMap::from([(number, number)]);
+        let (prefix, from) = (row.log.0.to_be_bytes(), key::log(row.log, row.seq.saturating_add(1), 0));
+        for entry in self.scan(Family::Log, &prefix, &from)?.take(EVIDENCE_LOOKED_AT) {
+            let above = key::to_number(entry?.0.get(12..).unwrap_or_default(), "log key")?;
+            let Some(found) = self.event_row(above)? else { continue };
+            if found.seq.saturating_sub(row.seq) >= SIGNATURE_EVERY {
+                break;
+            }
+            let below = match found.prev {
+                Prev::None => continue,
+                Prev::Before => above.saturating_sub(1),
+                Prev::Number(below) => below,
+                Prev::Id(id) => match self.number_of(id)? {
+                    Some(below) => below,
+                    None => continue,
+                },
+            };
+            if !ways.contains_key(&below) {
+                continue;
+            }
+            ways.insert(above, below);
+            if found.signature.is_some() {
+                return self.way_down(log, &ways, above).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn way_down(&self, log: &Log, ways: &BTreeMap<u64, u64>, top: u64) -> Result<Vec<Row>, StorageError> {
+        let (mut walk, mut rows, mut at) = (Walk::new(self)?, Vec::new(), top);
+        while let Some(below) = ways.get(&at).copied().filter(|below| *below != at) {
+            let row = walk.event(at)?.ok_or(Damage::Missing("an event of a log"))?;
+            rows.push(walk.row(log, at, row, at == top)?);
+            at = below;
+        }
+        rows.reverse();
+        Ok(rows)
     }
 }
 
@@ -160,5 +214,8 @@ fn step_to<'i>(rows: &'i mut DBRawIterator<'_>, number: u64) -> Result<Option<&'
     Ok(if rows.key() == Some(&wanted) { rows.value() } else { None })
 }
 
+/// Events above one that are looked at for evidence of it: those up to the next signature that is always there, in a log that
+/// grew a few branches.
+const EVIDENCE_LOOKED_AT: usize = 2048;
 /// First seq, predecessor and count of a range.
 const RANGE_OVERHEAD: usize = 8 + 32 + 4;

@@ -147,6 +147,23 @@ impl Store {
         Ok(row.map(|row| (row.by, row.due_ms)))
     }
 
+    /// Content whose payload is to go by now and has not, at most `max` of it.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn due_erasures(&self, now_ms: u64, max: usize) -> Result<Vec<EventId>, StorageError> {
+        let mut due = Vec::new();
+        for row in self.scan(Family::Erased, &[], &[])? {
+            let (key, value) = row?;
+            let row: ErasedRow = decode(&value, usize::MAX).map_err(|source| Damage::Row { what: "erased", source })?;
+            if due.len() < max && row.due_ms > 0 && row.due_ms <= now_ms {
+                let id = <[u8; 32]>::try_from(&key[..]).map_err(|_| Damage::Length("erased key"))?;
+                due.push(EventId(id));
+            }
+        }
+        Ok(due)
+    }
+
     /// Own events that nobody was told of yet, ascending.
     ///
     /// # Errors

@@ -225,6 +225,24 @@ impl Store {
     pub fn note(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
         Ok(self.find(Family::Meta, &key::note(name))?.map(|bytes| bytes.to_vec()))
     }
+
+    /// What the names of small records go on with after `prefix`: the last by name first, at most so many.
+    ///
+    /// # Errors
+    /// `Rocks`.
+    pub fn notes_ending(&self, prefix: &str, max: usize) -> Result<Vec<String>, StorageError> {
+        let begin = key::note(prefix);
+        let Some(end) = key::after_prefix(&begin) else { return Ok(Vec::new()) };
+        let mut names = Vec::new();
+        for row in self.scan_back(Family::Meta, &begin, &end)?.take(max.saturating_add(1)) {
+            let (key, _) = row?;
+            // The first key after those may be there itself.
+            if let Some(rest) = key.strip_prefix(begin.as_slice()).filter(|_| names.len() < max) {
+                names.push(String::from_utf8_lossy(rest).into_owned());
+            }
+        }
+        Ok(names)
+    }
 }
 
 fn check_schema(bytes: &[u8]) -> Result<(), StorageError> {

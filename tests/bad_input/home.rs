@@ -181,9 +181,12 @@ fn keys_that_are_damaged_missing_or_open_to_others() {
                 alice.refused(1, command, &[name, "this file is damaged: restore it from a copy"]);
             }
         }
-        fs::remove_file(&file).unwrap();
+        // Out of the way and back: another file in its place, with the same bytes, would make this a copied home.
+        let away = file.with_extension("away");
+        fs::rename(&file, &away).unwrap();
         alice.refused(1, &UP, &[name, "missing: restore it from a copy, or start over with a fresh --home"]);
         assert!(!file.exists(), "a fresh key stands where an old one was");
+        fs::rename(&away, &file).unwrap();
         fs::write(&file, &key).unwrap();
         set_mode(&file, 0o640);
         alice.refused(1, &UP, &[name, "others can read this key", "tidings doctor --fix", "can speak as you"]);

@@ -272,11 +272,14 @@ impl Holdings for Nothing {
     fn holes(&self, _: RoomId, _: Option<&Log>) -> Result<Vec<Missing>, Unavailable> {
         Ok(Vec::new())
     }
-    fn holds(&self, _: EventId) -> Result<bool, Unavailable> {
+    fn holds(&self, _: RoomId, _: EventId) -> Result<bool, Unavailable> {
         Ok(false)
     }
     fn chunk(&self, _: RoomId, _: Tip, _: u64) -> Result<Option<Chunk>, Unavailable> {
         Ok(None)
+    }
+    fn may_hear(&self, _: RoomId, _: tidings_protocol::id::DeviceId) -> Result<bool, Unavailable> {
+        Ok(false)
     }
     fn is_current_device(&self, _: RoomId, _: tidings_protocol::id::DeviceId) -> Result<bool, Unavailable> {
         Ok(false)

@@ -1,7 +1,10 @@
 //! People and what they write: keys from fixed seeds, and a pen for each log that knows its next place. Everything is
 //! made through the public API of the protocol and is the same in every run.
 
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
+use tidings_protocol::codec::decode;
 use tidings_protocol::content::{Content, Imported, Text};
 use tidings_protocol::control::payload::{
     CloseInvite, Control, Erase, Genesis, Grant, Join, OpenInvite, RoomKind, Set,
@@ -42,6 +45,13 @@ impl Person {
         let user = RecoveryPhrase::from_entropy([number; 32]).user_key();
         let certificate = user.certify(user.user().into(), "", START_MS);
         Person { device: Arc::new(user.own_log_key()), certificate, seed: number, device_seed: [0; 32] }
+    }
+
+    /// Whoever has this home.
+    pub fn of_home(home: &Path) -> Person {
+        let device_seed: [u8; 32] = fs::read(home.join("device.key")).unwrap().try_into().unwrap();
+        let certificate = decode(&fs::read(home.join("device.cert")).unwrap(), 4096).unwrap();
+        Person { device: Arc::new(DeviceKey::from_seed(&device_seed)), certificate, seed: 0, device_seed }
     }
 
     pub fn user(&self) -> UserId {

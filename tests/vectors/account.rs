@@ -73,6 +73,7 @@ pub fn enrolment_vector() -> Value {
         "new_nonce": hex(&ask.nonce),
         "device": hex(&device.0),
         "name": ask.name,
+        "commitment": hex(&ask.commitment()),
         "proof_of_new": hex(&said.proof_of_new()),
         "proof_of_first": hex(&said.proof_of_first()),
         "check_code": said.check_code(),

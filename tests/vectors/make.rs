@@ -10,6 +10,7 @@ use super::parts::{
     certificate, certificate_vector, content_fields, control_fields, event_vector, hex, imported, join_vector, link,
     link_vector, range_vector, sorted, source_vector, user, user_vector, word_list,
 };
+use super::teams::{grant_link, grant_link_vector, team_words};
 use serde_json::{Value, json};
 use tidings_protocol::account::{Bundle, Entry, Record, RoomRecord, self_room};
 use tidings_protocol::adopted::Adopted;
@@ -64,6 +65,7 @@ pub fn vectors() -> Value {
         story.verified.iter().find(|e| e.header().kind == kind::JOIN && e.header().class == Class::Control).unwrap();
     let users = [ADA, BOB, CAROL, OTHER, [0x80; 32]].map(user_vector);
     let sources = [0, 1].map(|occurrence| source_vector(&Imported { occurrence, ..imported() }));
+    let grant_links = ["", "corp"].map(|network| grant_link_vector(&grant_link(network)));
     let device_links = ["", "corp"].map(|network| device_link_vector(&device_link(network)));
     json!({
         "word_list": word_list(),
@@ -75,6 +77,7 @@ pub fn vectors() -> Value {
         ],
         "joins": [story.join],
         "source_ids": sources,
+        "grant_links": grant_links,
         "links": story.links.iter().map(link_vector).collect::<Vec<_>>(),
         "ranges": [control_range(&story.verified), content_range(&story.verified)],
         "beacons": beacons(story.verified[0].room(), first.id()),
@@ -143,6 +146,7 @@ impl Story {
         story.moderate(&mut carol, message);
         story.finish(&mut ada, &carol, message);
         story.part(&carol);
+        story.team();
         story
     }
 
@@ -296,6 +300,17 @@ impl Story {
         let device = RevokeDevice { device: author, cuts: vec![control, content] };
         self.say(&mut key, "revoke device", Control::RevokeDevice(device), &[]);
         self.say(&mut other, "successor", Control::Successor(RoomId([0x5c; 32])), &[]);
+    }
+}
+
+impl Story {
+    /// A founder offers a room to the members of this one, says what was done there for them, and takes the offer back.
+    fn team(&mut self) {
+        let genesis = self.verified[0].id();
+        let mut other = Pen::new(OTHER_DEVICE, Class::Content, genesis.into(), genesis);
+        for (label, word) in team_words() {
+            self.say(&mut other, label, Content::Team(word), &[]);
+        }
     }
 }
 

@@ -103,6 +103,7 @@ pub fn content_fields(content: &Content) -> Value {
         Content::Device { sealing } => json!({ "sealing": hex(&sealing.0) }),
         Content::Sealed(sealed) => sealed_fields(&encode(sealed)),
         Content::Adopted(adopted) => adopted_fields(adopted, &encode(&**adopted)[128..]),
+        Content::Team(word) => super::teams::team_fields(word),
         Content::Unknown { .. } => json!({}),
         Content::Hide(hide) => json!({ "target": hex(&hide.target.0), "hidden": u8::from(hide.hidden) }),
         Content::Report(sealed) => sealed_fields(&encode(sealed)),

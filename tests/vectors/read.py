@@ -15,6 +15,7 @@ BODY = "here:u8≤1 +salt:[16] +payload:bytes≤49152"
 ROW = f"kind:u16 hlc:u64 parents:[32]*≤8 {BODY} -length:u32 -commitment:[32] signed:u8≤1 +signature:[64]"
 LINK = ("version:u8 network:text≤64 room:[32] kind:u8≤2 secret:[32] invite:[32] key:[32] expires_ms:u64 "
         "addresses:(address:text≤256)*≤8")
+GRANT_LINK = ("version:u8 network:text≤64 room:[32] kind:u8≤2 secret:[32] grant:[32] addresses:(address:text≤256)*≤8")
 DEVICE_LINK = ("version:u8 network:text≤64 user:[32] home:[32] secret:[32] expires_ms:u64 "
                "addresses:(address:text≤256)*≤8")
 ENTRY = "kind:u16 about:[32] hlc:u64 body:bytes≤2048"
@@ -33,7 +34,9 @@ CONTENT = {
     7: "name:text≤64 has_home:u8≤1 +home:[32]", 8: "sealing:[32]",
     9: "recipients:(id:[32] sealed_key:[80])*≤64 ciphertext:bytes≤32784",
     10: f"message:[32] author:[32] grant:[32] top:[32] seq:u64 prev:[32] rows:({ROW})*≤256",
-    32: "target:[32] hidden:u8≤1"}
+    32: "target:[32] hidden:u8≤1",
+    40: "room:[32] kind:u8≤2 secret:[32] invite:[32] key:[32] name:text≤64 addresses:(address:text≤256)*≤8",
+    41: "room:[32] event:[32]", 42: "room:[32]"}
 CONTENT[33] = CONTENT[9]
 BEACON = "device:[32] kind:u16 hlc:u64 payload:bytes≤1024 signature:[64]"
 SIGNAL = {
@@ -116,13 +119,16 @@ def source_id(v, file):
     record = text(f["source"]) + text(f["author"]) + f"{f['ms']:016x}" + text(f["text"]) + f"{f['occurrence']:08x}"
     return {"fields": f, "source_id": digest("import source", record)}
 
-def link(v, file):
+def link(v, file, layout=LINK, version=1):
     data = unbase32(v["text"].removeprefix("tidings://join/"))
     need(digest("link checksum", data[:-8])[:8] == data[-8:] and len(v["text"]) <= 4096, "checksum or length")
-    f = read(LINK, data[:-8])
-    need(f.pop("version") == 1 and f.keys() | {"text"} == v.keys(), "version or fields")
+    f = read(layout, data[:-8])
+    need(f.pop("version") == version and f.keys() | {"text"} == v.keys(), "version or fields")
     f["addresses"] = [a["address"] for a in f["addresses"]]
     return f | {"text": "tidings://join/" + base32(data)}
+
+def grant_link(v, file):
+    return link(v, file, GRANT_LINK, 2)
 
 def self_room(v, file):
     key, e = user_key(v["entropy"]), read_event(v["event"])
@@ -173,7 +179,8 @@ def enrolment(v, file):
     said = v["user"] + v["home"] + "".join(f"{len(v[p]) // 2:08x}" + v[p] for p in ("first", "new"))
     said += v["first_nonce"] + v["new_nonce"] + v["device"] + text(v["name"])
     macs = [mac(key, f"{role:02x}" + said) for role in range(3)]
-    return {"proof_of_new": macs[0], "proof_of_first": macs[1], "check_code": f"{int(macs[2][:8], 16) % 10**6:06}"}
+    commitment = digest("enrol commitment", v["new_nonce"] + v["device"] + text(v["name"]))
+    return {"commitment": commitment, "proof_of_new": macs[0], "proof_of_first": macs[1], "check_code": f"{int(macs[2][:8], 16) % 10**6:06}"}
 
 def log_range(v, file):
     r = read(f"seq:u64 prev:[32] rows:({ROW})*≤1024", v["inflated"])
@@ -240,8 +247,9 @@ def malformed(v, file):
     raise ValueError("read, though it is malformed")
 
 SECTIONS = {"users": user, "certificates": certificate, "joins": join, "events": event, "erased": erased,
-            "source_ids": source_id, "beacons": beacon, "links": link, "ranges": log_range, "malformed": malformed,
-            "self_rooms": self_room, "sealed": sealed_records, "reports": report, "device_links": device_link, "enrolments": enrolment}
+            "source_ids": source_id, "beacons": beacon, "links": link, "grant_links": grant_link, "ranges": log_range,
+            "malformed": malformed, "self_rooms": self_room, "sealed": sealed_records, "reports": report,
+            "device_links": device_link, "enrolments": enrolment}
 at = "file"
 try:
     with open((sys.argv[1:] or [os.path.join(os.path.dirname(__file__), "events.json")])[0], encoding="utf-8") as f:

@@ -1,22 +1,23 @@
 //! What the writer does for the account: keeps the self-room, enters rooms that other devices told of, enrols this device
 //! under its user's grants, and sees to it that no log position is used twice.
 
+use super::revoke::Revocation;
 use crate::api::types::RevokedIn;
 use crate::command::Reply;
 use crate::ingest::{self, Admitted, Verdict};
-use crate::local::Refusal;
+use crate::keys::BIRTH_NOTE;
 use crate::membership::empty_row;
+use crate::refusal::Refusal;
 use crate::writer::{Desk, Origin};
+use std::collections::BTreeSet;
 use tidings_protocol::account::RoomRecord;
 use tidings_protocol::codec::encode;
 use tidings_protocol::content::Content;
 use tidings_protocol::control::payload::{Control, RoomKind};
 use tidings_protocol::control::state::RoomState;
-use tidings_protocol::enrol::is_self_room;
 use tidings_protocol::event::{Class, Draft, Hlc, Payload, SignedEvent, VerifiedEvent};
 use tidings_protocol::id::{DeviceId, EventId, RoomId, UserId};
 use tidings_protocol::identity::RecoveryPhrase;
-use tidings_protocol::limits::FOLLOWED_EVENTS_MAX;
 use tidings_protocol::log::Log;
 use tidings_storage::{PendingJoin, RoomNumber, RoomRow, StorageError};
 
@@ -31,15 +32,22 @@ pub enum Order {
     /// No longer.
     Unfollow(RoomId, Reply<()>),
     /// End a device of this user, by the user key.
-    Revoke(Box<RecoveryPhrase>, DeviceId, Reply<Vec<RevokedIn>>),
+    Revoke(Box<Revocation>, Reply<Vec<RevokedIn>>),
+    /// Leave a room for good, as far as that goes without the words; the devices that were ended there.
+    LeaveForGood(Option<Box<RecoveryPhrase>>, RoomId, Reply<Vec<DeviceId>>),
 }
 
 impl Desk<'_, '_> {
     pub(crate) fn account(&mut self, order: Order) -> Result<(), StorageError> {
         let (reply, ()) = match order {
-            Order::Revoke(phrase, device, reply) => {
-                let done = self.revoke(&phrase, device)?;
+            Order::Revoke(wish, reply) => {
+                let done = self.revoke(&wish)?;
                 self.synced(reply, Ok(done));
+                return Ok(());
+            }
+            Order::LeaveForGood(phrase, room, reply) => {
+                let done = self.leave_for_good(phrase.as_deref(), room)?;
+                self.synced(reply, done);
                 return Ok(());
             }
             Order::Begin(reply) => (reply, self.begin()?),
@@ -77,8 +85,12 @@ impl Desk<'_, '_> {
             return Ok(());
         };
         let row = self.batch.room(number)?;
-        if row.home_of.is_some() {
+        if row.home_of == Some(self.keys.user) {
             return Ok(());
+        }
+        if row.home_of.is_some() {
+            // Somebody called it their self-room; this user has been in it.
+            self.change_row(room, |row| (row.home_of, row.kind, row.secret) = (None, said.kind, said.secret))?;
         }
         let alias = self.alias_like(&said.alias, &row.alias)?;
         let is_in = self.rooms.find(room).is_some_and(|r| r.state.grant_of(self.keys.device().id()).is_some());
@@ -97,7 +109,11 @@ impl Desk<'_, '_> {
 
     /// Our Enrol under the grant that another device named: by it members get to know this one. Nothing is needed for a
     /// public room, nor where our log under the grant has begun.
-    fn pending_enrol(&mut self, room: RoomId, said: &RoomRecord) -> Result<Option<PendingJoin>, StorageError> {
+    pub(crate) fn pending_enrol(
+        &mut self,
+        room: RoomId,
+        said: &RoomRecord,
+    ) -> Result<Option<PendingJoin>, StorageError> {
         let log = Log { class: Class::Control, author: self.keys.device().id(), grant: said.grant };
         let begun = match self.rooms.find(room).map(|r| r.number) {
             Some(number) => self.batch.top(number, &log)?.is_some(),
@@ -128,17 +144,6 @@ impl Desk<'_, '_> {
             parents: Vec::new(),
             hlc: Hlc::at_ms(device.certificate.created_ms()),
             payload: Payload { salt, bytes: enrol.encode() },
-        }
-    }
-
-    fn follow(&mut self, user: UserId, room: RoomId) -> Result<(), StorageError> {
-        match self.rooms.find(room).map(|r| r.number) {
-            None if self.rooms.purges.refuses_room(room) => Ok(()),
-            None => self.add_room(RoomRow { home_of: Some(user), ..empty_row(room, RoomKind::Public, [0; 32]) }),
-            Some(number) if self.batch.room(number)?.home_of == Some(user) => {
-                self.change_row(room, |row| row.left = false)
-            }
-            Some(_) => Ok(()),
         }
     }
 
@@ -182,9 +187,8 @@ impl Desk<'_, '_> {
             return Some(Refusal::Copied);
         }
         let room = self.keys.self_room();
-        let (state, device) = (&self.rooms.find(room)?.state, self.keys.device().id());
-        let was_in = state.speaker(device, room.into()).is_some();
-        (was_in && state.user_of(device).is_none()).then_some(Refusal::Revoked)
+        let state = &self.rooms.find(room)?.state;
+        state.is_revoked_device(self.keys.user, self.keys.device().id()).then_some(Refusal::Revoked)
     }
 
     /// Admits events, but for what a followed self-room should not bring; and notes when somebody writes as this device.
@@ -195,7 +199,10 @@ impl Desk<'_, '_> {
         origin: &Origin,
         now_ms: u64,
     ) -> Result<Admitted, StorageError> {
-        if !self.is_wanted(room, events)? {
+        let followed = self.followed_of(room)?;
+        let wanted = followed.map_or(Ok(events.len()), |user| self.wanted(room, user, events))?;
+        let (events, refused) = events.split_at(wanted);
+        if events.is_empty() && !refused.is_empty() {
             return Ok(Admitted {
                 verdict: Verdict::UnknownRoom,
                 stored: Vec::new(),
@@ -203,6 +210,7 @@ impl Desk<'_, '_> {
                 control: false,
                 turned: false,
                 filled: Vec::new(),
+                erased: BTreeSet::new(),
             });
         }
         let own = events.first().filter(|e| e.header().author == self.keys.device().id() && is_from_elsewhere(origin));
@@ -213,6 +221,9 @@ impl Desk<'_, '_> {
         };
         let before = own.map(|(number, log)| self.shape(number, &log)).transpose()?;
         let admitted = ingest::admit(self.batch, self.rooms, room, events, now_ms)?;
+        if let Some(user) = followed.filter(|_| !admitted.stored.is_empty()) {
+            self.charge(room, user, events)?;
+        }
         if let (Some((number, log)), Some(before), false) = (own, before, admitted.stored.is_empty())
             && self.shape(number, &log)? != before
         {
@@ -240,8 +251,13 @@ impl Desk<'_, '_> {
 
     /// A peer holds what this device is said to have written, and it did not: this home is a copy, or was copied.
     fn renew(&mut self) -> Result<(), StorageError> {
+        // On disk with what shows it: should it fail now, the next start sees that the key may not be used any more.
+        self.batch.put_note(BIRTH_NOTE, b"")?;
         match self.keys.renew() {
             Ok(true) => {
+                if let Ok(birth) = self.keys.birth() {
+                    self.batch.put_note(BIRTH_NOTE, &birth)?;
+                }
                 tracing::warn!(device = %self.keys.device().id(), "another copy of this home has written: this is a new device now");
                 self.begin()
             }
@@ -254,25 +270,6 @@ impl Desk<'_, '_> {
                 Ok(())
             }
         }
-    }
-
-    /// Whether a self-room of somebody else is what they said, and no flood.
-    fn is_wanted(&mut self, room: RoomId, events: &[VerifiedEvent]) -> Result<bool, StorageError> {
-        let Some(number) = self.rooms.find(room).map(|r| r.number) else { return Ok(true) };
-        let user = match self.batch.room(number)?.home_of {
-            Some(user) if user != self.keys.user => user,
-            _ => return Ok(true),
-        };
-        let Some(first) = events.first() else { return Ok(true) };
-        if EventId::from(room) == first.id() && !is_self_room(first, user) {
-            self.change_row(room, |row| row.left = true)?;
-            return Ok(false);
-        }
-        if first.header().class == Class::Control {
-            return Ok(true);
-        }
-        let logs = self.batch.store().logs(number, Class::Content)?;
-        Ok(logs.iter().map(|(_, row)| row.state.held()).sum::<u64>() < FOLLOWED_EVENTS_MAX)
     }
 }
 

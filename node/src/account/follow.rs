@@ -6,7 +6,7 @@ use crate::command::Command;
 use crate::handle::{NodeError, NodeHandle};
 use crate::rooms::RoomView;
 use crate::writer::Stored;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tidings_protocol::control::payload::RoomKind;
 use tidings_protocol::id::{RoomId, UserId};
@@ -45,17 +45,15 @@ impl Follower {
         self.last = Some(Instant::now());
         let dirty = std::mem::take(&mut self.dirty);
         let all = std::mem::take(&mut self.all);
-        let mut wanted = BTreeMap::new();
+        let mut wanted = BTreeSet::new();
         for (room, view) in node.manager.views.all().into_iter().filter(|(room, _)| all || dirty.contains(room)) {
             if tells_of_homes(&view) {
                 wanted.extend(homes(node, room, &view)?);
             }
         }
         for (home, user) in wanted {
-            let view = node.manager.views.find(home);
-            // One that is held already; one that turned out to be something else is not asked for again.
             let is_refused = node.manager.store.purge(Purged::Room(home))?.is_some();
-            if is_refused || view.is_some_and(|v| v.row.home_of.is_none() || !v.row.left || !v.has_genesis) {
+            if is_refused || !is_new(node, home, user) {
                 continue;
             }
             if followed(node).len() >= FOLLOWED_MAX && !make_room(node).await? {
@@ -64,6 +62,21 @@ impl Follower {
             node.write(|reply| Command::Account(Order::Follow(user, home, reply))).await?;
         }
         Ok(())
+    }
+}
+
+/// Whether there is something to do for a self-room that a user has named. Not for one that is held, nor for another of a
+/// user whose self-room is known, nor again for one that turned out to be none of theirs.
+fn is_new(node: &NodeHandle, home: RoomId, user: UserId) -> bool {
+    let views = &node.manager.views;
+    if views.home_of(user).is_some_and(|held| held.row.room != home) {
+        return false;
+    }
+    let Some(view) = views.find(home) else { return true };
+    match view.row.home_of {
+        Some(owner) if owner == user => view.row.left && view.has_genesis,
+        Some(owner) => owner != node.manager.keys.user && view.row.left && !view.has_genesis,
+        None => false,
     }
 }
 

@@ -23,6 +23,8 @@ pub(super) struct Ledger {
     sealing: BTreeMap<DeviceId, SealingId>,
     /// Who could read the last bundle that told everything.
     covered: BTreeSet<SealingId>,
+    /// Devices that were revoked when this was read: what they said since then counts no more.
+    ended: BTreeSet<DeviceId>,
 }
 
 impl Ledger {
@@ -37,6 +39,18 @@ impl Ledger {
         (NOTE.to_owned(), encode(self))
     }
 
+    /// A ledger that is to be read again, where other devices are revoked than when this was read: what was taken from them
+    /// may be what a thief said.
+    pub(super) fn anew(&self, ended: &BTreeSet<DeviceId>) -> Option<Ledger> {
+        (self.ended != *ended).then(|| Ledger { ended: ended.clone(), ..Ledger::default() })
+    }
+
+    /// What of the records another ledger has not, or says otherwise.
+    pub(super) fn beyond(&self, other: &Ledger) -> Vec<Entry> {
+        let differs = |entry: &&Entry| other.account.find(entry.subject()) != Some(entry);
+        self.account.entries().filter(differs).cloned().collect()
+    }
+
     /// Takes an event of the self-room in; the records that are news.
     pub(super) fn take(&mut self, room: RoomId, event: &StoredEvent, keys: &[&SealingKey], now_ms: u64) -> Vec<Entry> {
         self.through = self.through.max(event.number);
@@ -45,7 +59,7 @@ impl Ledger {
             return Vec::new();
         }
         match Content::decode(event.kind, &payload.bytes) {
-            Ok(Content::Device { sealing }) if self.sealing.len() < DEVICES_MAX => {
+            Ok(Content::Device { sealing }) if self.sealing.len() < DEVICES_MAX && sealing.is_usable() => {
                 self.sealing.entry(event.log.author).or_insert(sealing);
                 Vec::new()
             }
@@ -62,6 +76,11 @@ impl Ledger {
         let Some(bundle) = opened.and_then(|bytes| Bundle::from_bytes(&bytes).ok()) else { return Vec::new() };
         if bundle.whole {
             self.covered.extend(sealed.recipients());
+            // No more than are read back: nobody seals to whom no device of ours has named, but a thief.
+            if self.covered.len() > DEVICES_MAX {
+                let known: BTreeSet<SealingId> = self.sealing.values().copied().chain(sealed.recipients()).collect();
+                self.covered.retain(|id| known.contains(id));
+            }
         }
         bundle.entries.into_iter().filter(|entry| self.account.merge(entry.clone(), now_ms)).collect()
     }
@@ -118,6 +137,7 @@ impl Canonical for Ledger {
             id.write(w);
         }
         w.list(&self.covered.iter().copied().collect::<Vec<_>>());
+        w.list(&self.ended.iter().copied().collect::<Vec<_>>());
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
         let mut ledger = Ledger::default();
@@ -129,6 +149,7 @@ impl Canonical for Ledger {
             ledger.sealing.insert(DeviceId::read(r)?, SealingId::read(r)?);
         }
         ledger.covered = r.sorted(DEVICES_MAX * 2)?.into_iter().collect();
+        ledger.ended = r.sorted(DEVICES_MAX)?.into_iter().collect();
         Ok(ledger)
     }
 }

@@ -39,3 +39,26 @@ fn a_device_that_was_not_told_everything_is_uncovered() {
     ledger.covered.insert(other);
     assert!(!ledger.is_uncovered(&[own, words, other], own, words));
 }
+
+#[test]
+fn what_a_thief_told_is_taken_back_when_the_device_is_revoked() {
+    let own = SealingKey::from_seed(&[1; 32]);
+    let place = Place { room: RoomId([3; 32]), author: DeviceId([4; 32]) };
+    let mut ledger = Ledger::default();
+    ledger.take_sealed(&sealed(vec![record(1)], true, &[own.id()], place), place, &[&own], 10);
+    assert!(ledger.anew(&BTreeSet::new()).is_none());
+    let ended = BTreeSet::from([DeviceId([9; 32])]);
+    let mut anew = ledger.anew(&ended).unwrap();
+    assert_eq!((anew.through, anew.rooms().len(), anew.covers(own.id())), (0, 0, false));
+    assert!(anew.anew(&ended).is_none());
+    anew.take_sealed(&sealed(vec![record(1), record(2)], true, &[own.id()], place), place, &[&own], 10);
+    assert_eq!(anew.beyond(&ledger), [record(2)]);
+    let (_, bytes) = anew.to_note();
+    assert_eq!(decode::<Ledger>(&bytes, usize::MAX), Ok(anew));
+}
+
+#[test]
+fn a_key_with_which_nobody_agrees_on_anything_is_nobodys() {
+    assert!(SealingKey::from_seed(&[1; 32]).id().is_usable());
+    assert!(!SealingId([0; 32]).is_usable());
+}

@@ -1,18 +1,22 @@
 //! What a user's devices share, from this device's side: the user's self-room is kept, the records sealed in it are read
 //! and written, the rooms that they name are entered, and the self-rooms of people in one's rooms are followed.
 //!
-//! `desk` is what the writer does, `revoke` how a device ends, `ledger` what is known, `task` carries one to the other,
-//! `people` is what names and blocks come to, `follow` chooses whose self-rooms to hold.
+//! `desk` is what the writer does, `revoke` how a device ends, `leave` how all of them leave a room, `ledger` what is known,
+//! `task` carries one to the other, `people` is what names and blocks come to, `follow` chooses whose self-rooms to hold,
+//! `quota` what is taken of them.
 
 mod desk;
 mod follow;
+mod leave;
 mod ledger;
 mod people;
+mod quota;
 mod revoke;
 mod task;
 
 pub use desk::Order;
 pub(crate) use people::{Field, Told};
+pub use revoke::{Reach, Revocation};
 pub(crate) use task::{Wish, ended_devices, run};
 
 use crate::handle::{NodeError, NodeHandle};

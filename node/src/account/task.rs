@@ -6,6 +6,7 @@ use super::desk::Order;
 use super::follow::Follower;
 use super::ledger::Ledger;
 use super::people::{self, Field};
+use super::revoke::{Reach, Revocation};
 use crate::clock::now_ms;
 use crate::command::Command;
 use crate::effective;
@@ -209,11 +210,8 @@ impl Task {
         let mut dirty = std::mem::take(&mut self.dirty);
         if dirty.remove(&home) {
             self.take_in(home).await?;
-            // What it says of a device concerns every room.
-            self.revoke_everywhere(|_| true).await?;
-        } else {
-            self.revoke_everywhere(|room| dirty.contains(room)).await?;
         }
+        self.revoke_everywhere().await?;
         for room in dirty {
             if let Some(view) = self.node.manager.views.find(room).filter(|v| v.row.home_of.is_none()) {
                 self.look_at(room, &view);
@@ -229,8 +227,27 @@ impl Task {
         self.follower.follow(&self.node).await
     }
 
-    /// Reads what is new in the self-room, and does what it says.
+    /// Reads what is new in the self-room, and does what it says. Where a device was revoked everything is read again
+    /// without what it said, and what differs is done.
     async fn take_in(&mut self, home: RoomId) -> Result<(), NodeError> {
+        let manager = self.node.manager.clone();
+        let Some(view) = manager.views.find(home) else { return Ok(()) };
+        let anew = self.ledger.anew(&ended_devices(&view.state, manager.keys.user));
+        let Some(anew) = anew else { return self.read_on_in(home, true).await };
+        let before = std::mem::replace(&mut self.ledger, anew);
+        self.read_on_in(home, before.through == 0).await?;
+        for entry in &self.unsaid {
+            self.ledger.account.merge(entry.clone(), now_ms());
+        }
+        if before.through > 0 {
+            for entry in self.ledger.beyond(&before) {
+                self.apply(&entry).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_on_in(&mut self, home: RoomId, does: bool) -> Result<(), NodeError> {
         let manager = self.node.manager.clone();
         loop {
             let through = self.ledger.through;
@@ -239,7 +256,9 @@ impl Task {
             let Some(view) = manager.views.find(home) else { return Ok(()) };
             let mut own = Vec::new();
             for event in arrived.iter().filter(|e| e.room == view.number) {
-                if event.log.class == Class::Control || effective::author_of(&manager.store, &view, event)?.is_some() {
+                // A device of ours that was stolen may let others into the self-room: what they say there is not ours.
+                let author = effective::author_of(&manager.store, &view, event)?;
+                if event.log.class == Class::Control || author == Some(manager.keys.user) {
                     own.push(event);
                 }
             }
@@ -254,8 +273,8 @@ impl Task {
                 }
             }
             self.ledger.through = self.ledger.through.max(last);
-            for entry in news {
-                self.apply(&entry).await?;
+            for entry in news.iter().filter(|_| does) {
+                self.apply(entry).await?;
             }
         }
     }
@@ -392,17 +411,21 @@ impl Task {
         Ok(())
     }
 
-    /// A device that its user has revoked is revoked in every room that still counts it, where the words are here.
-    async fn revoke_everywhere(&self, concerns: impl Fn(&RoomId) -> bool) -> Result<(), NodeError> {
+    /// A device that its user has revoked is revoked in every room that still counts it, where the words are here: as soon as
+    /// somebody else was found to hold the same of the room. Before that, another device's revocation there may only not have
+    /// come yet, and ours would leave less.
+    async fn revoke_everywhere(&self) -> Result<(), NodeError> {
         let manager = &self.node.manager;
         let Some(phrase) = &manager.keys.phrase else { return Ok(()) };
         let Some(home) = manager.views.find(manager.keys.self_room()) else { return Ok(()) };
-        for device in ended_devices(&home.state, manager.keys.user) {
-            let views = manager.views.all().into_iter();
-            let mut own = views.filter(|(room, view)| view.row.home_of.is_none() && concerns(room));
-            if own.any(|(_, view)| view.state.user_of(device) == Some(manager.keys.user)) {
-                let phrase = Box::new(RecoveryPhrase::from_entropy(*phrase.entropy()));
-                self.node.write(|reply| Command::Account(Order::Revoke(phrase, device, reply))).await?;
+        let own = manager.keys.device().id();
+        for device in ended_devices(&home.state, manager.keys.user).into_iter().filter(|device| *device != own) {
+            let rooms = self.node.rooms_that_count(device);
+            let reach: BTreeSet<RoomId> = rooms.into_iter().filter(|room| manager.told.has_agreed(*room)).collect();
+            if !reach.is_empty() {
+                let phrase = RecoveryPhrase::from_entropy(*phrase.entropy());
+                let wish = Box::new(Revocation { phrase, device, reach: Reach::Compared(reach) });
+                self.node.write(|reply| Command::Account(Order::Revoke(wish, reply))).await?;
             }
         }
         Ok(())
@@ -433,10 +456,11 @@ impl Task {
     }
 }
 
-/// Devices that a user's self-room names, and counts no more.
+/// Devices that a user's self-room names and that the user key has revoked there. One that merely does not count, as where
+/// somebody has left under the grant of all, is not ended: only the words end a device.
 pub(crate) fn ended_devices(home: &RoomState, user: UserId) -> BTreeSet<DeviceId> {
     let named = home.logs_of(user).into_iter().map(|(device, _, _)| device);
-    named.filter(|device| home.user_of(*device).is_none()).collect()
+    named.filter(|device| home.is_revoked_device(user, *device)).collect()
 }
 
 /// How often things that wait for their time are looked at.

@@ -25,7 +25,18 @@ pub struct WithWords {
     pub words: Option<String>,
 }
 
-/// Answer to it.
+/// `POST /v1/devices/DEVICE/revoke`.
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RevokeDevice {
+    /// The words, where they are not on this device.
+    #[serde(default)]
+    pub words: Option<String>,
+    /// Everywhere at once, also where nobody was found yet who holds the same: what only others hold of the device is lost.
+    #[serde(default)]
+    pub now: bool,
+}
+
+/// Answer to `POST /v1/devices/offer`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeviceOffer {
     /// `tidings://device/...`
@@ -87,4 +98,6 @@ pub struct Alert {
 pub struct Decide {
     /// Whether the device is let in.
     pub accept: bool,
+    /// Its key, as it was shown to who decides.
+    pub device: String,
 }

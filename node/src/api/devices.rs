@@ -34,16 +34,16 @@ pub(super) async fn standing(State(node): Node, Query(after): Query<After>) -> A
 }
 
 pub(super) async fn decide(State(node): Node, Json(body): Json<api::Decide>) -> Answer<serde_json::Value> {
-    node.decide_device(body.accept)?;
+    node.decide_device(body.accept, &body.device)?;
     Ok(Json(serde_json::json!({})))
 }
 
 pub(super) async fn revoke(
     State(node): Node,
     Path(device): Path<String>,
-    Json(body): Json<api::WithWords>,
+    Json(body): Json<api::RevokeDevice>,
 ) -> Answer<api::DeviceRevoked> {
-    Ok(Json(node.revoke_device(&device, body.words.as_deref()).await?))
+    Ok(Json(node.revoke_device(&device, &body).await?))
 }
 
 pub(super) async fn close(State(node): Node) -> Answer<serde_json::Value> {

@@ -2,9 +2,9 @@
 
 use super::types::Problem;
 use crate::handle::NodeError;
-use crate::local::Refusal;
 use crate::lookup::LookupError;
 use crate::people::PeopleError;
+use crate::refusal::Refusal;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};

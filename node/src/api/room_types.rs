@@ -76,6 +76,12 @@ pub struct Room {
     /// Where the room goes on.
     #[serde(default)]
     pub successor: Option<Successor>,
+    /// The team whose members it admits. Of one room only, as all that follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<Team>,
+    /// The rooms that admit its members, where it is a team.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rooms: Vec<TeamRoom>,
 }
 
 /// A setting that is ignored.
@@ -258,6 +264,63 @@ pub struct Appointed {
     /// Whom it is about.
     pub user: String,
     /// The role that they have now; `none` when they were removed.
+    pub role: String,
+    /// For who has no device in the room yet: the link by which they come in, and nobody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+}
+
+/// `POST /v1/rooms/ROOM/leave`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LeaveRoom {
+    /// No device of the user can write there again.
+    #[serde(default)]
+    pub for_good: bool,
+    /// The recovery words, where this device does not have them.
+    #[serde(default)]
+    pub words: Option<String>,
+}
+
+/// Its answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Left {
+    /// Whether it is for good.
+    pub for_good: bool,
+    /// The devices that were ended there.
+    pub devices: Vec<String>,
+    /// Why it is not for good though it was to be; else empty.
+    pub why: String,
+}
+
+/// `POST /v1/rooms/ROOM/team`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SetTeam {
+    /// The team's room, by name or id; none to have none.
+    pub team: Option<String>,
+    /// What its members are in the room; `member` unless said.
+    #[serde(default)]
+    pub role: Option<String>,
+}
+
+/// The team of a room, as `GET /v1/rooms/ROOM` says it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Team {
+    /// The team's room.
+    pub room: String,
+    /// What this node calls it; empty where it does not have it.
+    pub alias: String,
+    /// Why this node does nothing for the team, though its user might; else empty.
+    pub rests: String,
+}
+
+/// One of the rooms that a team opens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TeamRoom {
+    /// The room.
+    pub room: String,
+    /// What it is called.
+    pub name: String,
+    /// The local user's role there; `none` when not in it.
     pub role: String,
 }
 

@@ -147,6 +147,7 @@ fn routes(node: NodeHandle, stop: watch::Sender<bool>) -> Router {
         .route("/v1/rooms/{room}/settings", post(set_setting))
         .route("/v1/rooms/{room}/invites", get(room_invites).post(invite))
         .route("/v1/rooms/{room}/leave", post(leave))
+        .route("/v1/rooms/{room}/team", post(set_team))
         .route("/v1/rooms/{room}/alias", post(alias))
         .route("/v1/rooms/{room}/read", post(mark_read))
         .route("/v1/rooms/{room}/typing", post(typing))
@@ -264,8 +265,29 @@ async fn close_invite(State(node): Node, Path(invite): Path<String>) -> Answer<s
     done()
 }
 
-async fn leave(State(node): Node, Path(room): Path<String>) -> Answer<serde_json::Value> {
-    node.leave(&room).await?;
+async fn leave(
+    State(node): Node,
+    Path(room): Path<String>,
+    body: Option<Json<Option<api::LeaveRoom>>>,
+) -> Answer<serde_json::Value> {
+    match body.and_then(|Json(body)| body).filter(|body| body.for_good) {
+        Some(body) => {
+            let left = node.leave_for_good(&room, body.words.as_deref()).await?;
+            Ok(Json(serde_json::to_value(left).unwrap_or_default()))
+        }
+        None => {
+            node.leave(&room).await?;
+            done()
+        }
+    }
+}
+
+async fn set_team(
+    State(node): Node,
+    Path(room): Path<String>,
+    Json(body): Json<api::SetTeam>,
+) -> Answer<serde_json::Value> {
+    node.set_team(&room, body.team.as_deref(), body.role.as_deref()).await?;
     done()
 }
 

@@ -364,6 +364,17 @@ pub enum Happened {
         /// Events of it held now.
         held: u64,
     },
+    /// The local user is in a room now, because a team that they are of lets them in.
+    LetIn {
+        /// The room's id.
+        room: String,
+        /// The team's id.
+        team: String,
+        /// What this node calls the room.
+        name: String,
+        /// What it calls the team.
+        by: String,
+    },
 }
 
 /// Progress and end of `POST /v1/rooms/ROOM/import`, a line each.

@@ -21,6 +21,12 @@ pub(super) fn take(manager: &Manager, view: &RoomView, addresses: &[String]) {
     good.iter().for_each(|address| redial.hint(address, crate::clock::now_ms(), rand::random()));
 }
 
+/// Which addresses are dialled on the word of a peer that shares but a public room with us.
+pub(crate) fn may_dial(manager: &Manager) -> impl Fn(&PeerAddress) -> bool + use<> {
+    let nearest = nearest(&own_addresses(manager), RoomKind::Public);
+    move |address| address.reach().is_some_and(|reach| reach >= nearest)
+}
+
 /// Those of our addresses that a room is told: strangers in a public one learn nothing of our own network.
 pub(super) fn told(own: &[String], kind: RoomKind) -> Vec<String> {
     let nearest = nearest(own, kind);

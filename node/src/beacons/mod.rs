@@ -7,7 +7,7 @@ mod marks;
 mod receipts;
 mod say;
 
-pub(crate) use hints::own_addresses;
+pub(crate) use hints::{may_dial, own_addresses};
 pub use receipts::Change;
 pub use say::{Sharing, run};
 

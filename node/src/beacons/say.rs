@@ -355,8 +355,10 @@ impl Speaker {
         }
         // Whatever fills a hole is news, and brings us here again.
         self.rooms.entry(room).or_default().moved = None;
-        // Only where nothing is missing below what we hold does a receipt say all that it seems to say.
-        let durable = matches!(tokio::task::block_in_place(|| self.node.is_complete(view)), Ok(true));
+        // Only where nothing is missing below what we hold does a receipt say all that it seems to say. What nobody could give
+        // us for long is not waited for: by naming what is not there one member would end the receipts of all.
+        let since_ms = now_ms().saturating_sub(GAP_COUNTS_MS);
+        let durable = matches!(tokio::task::block_in_place(|| self.node.lacks_nothing_since(view, since_ms)), Ok(true));
         // What was said before something was purged here is true no more, and has to be taken back.
         let takes_back = matches!(self.manager.store.lacks_words(view.number), Ok(true)) && self.said_durable(room);
         if !durable && !takes_back {
@@ -453,6 +455,8 @@ fn pace(view: &RoomView) -> Duration {
     PACE_MIN.max(Duration::from_millis(100) * u32::try_from(devices(view)).unwrap_or(u32::MAX))
 }
 
+/// A gap younger than this stands against receipts: whoever has what is missing is likely to come within it.
+const GAP_COUNTS_MS: u64 = 60 * 60 * 1000;
 /// How often it is looked whether there is something to say.
 const TICK: Duration = Duration::from_millis(250);
 /// All rooms are looked at so often, also when nothing has moved.

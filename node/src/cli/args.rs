@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use super::room_args::{InviteCommand, RoomCommand};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -197,13 +198,16 @@ pub enum IdCommand {
     Revoke {
         /// Its key, or its name.
         device: String,
+        /// Do not wait for somebody of a room to compare it with: what only others hold of the device is lost for everybody.
+        #[arg(long)]
+        now: bool,
         /// Read the recovery words from standard input, where this device does not have them.
         #[arg(long)]
         words_stdin: bool,
     },
     /// Make a fresh home a device of mine, by a link that another device made.
     Link {
-        /// The link.
+        /// The link; - reads it from standard input, where no other user of this machine can see it.
         link: String,
         /// What to call this device; the machine's name unless said.
         #[arg(long)]
@@ -295,133 +299,6 @@ pub enum PeopleCommand {
         /// Forget the key.
         #[arg(long, conflicts_with = "replace")]
         forget: bool,
-    },
-}
-
-/// Under `room`.
-#[derive(Debug, Subcommand)]
-pub enum RoomCommand {
-    /// Make a room; members only unless said otherwise.
-    Create {
-        /// Its name.
-        name: String,
-        /// Anybody may read and join.
-        #[arg(long, conflicts_with = "private")]
-        public: bool,
-        /// End-to-end encrypted: not built yet.
-        #[arg(long)]
-        private: bool,
-        /// The weakest role that may invite.
-        #[arg(long, value_name = "ROLE")]
-        invite_rank: Option<String>,
-    },
-    /// List my rooms.
-    List {
-        /// Also those in which users keep their devices.
-        #[arg(long)]
-        all: bool,
-    },
-    /// Show one.
-    Show {
-        /// Its name or id.
-        room: String,
-    },
-    /// List its members.
-    Members {
-        /// Its name or id.
-        room: String,
-        /// Those who were removed and are not back.
-        #[arg(long)]
-        removed: bool,
-    },
-    /// Make a link by which somebody can join.
-    Invite {
-        /// Its name or id.
-        room: String,
-        /// The role of who joins.
-        #[arg(long)]
-        role: Option<String>,
-        /// Close it after this time: 30m, 12h, 7d.
-        #[arg(long, value_name = "TIME")]
-        expires: Option<String>,
-        /// Not built yet.
-        #[arg(long, hide = true)]
-        approve: bool,
-    },
-    /// Join by a link.
-    Join {
-        /// The link.
-        link: String,
-        /// How long to wait for the first page: 60s, 5m.
-        #[arg(long, default_value = "60s", value_name = "TIME")]
-        wait: String,
-    },
-    /// Give somebody a role: a new member, somebody removed, or a member who is to have another.
-    Grant {
-        /// Its name or id.
-        room: String,
-        /// Their name in the room, or did:key:...
-        user: String,
-        /// admin, moderator, member, reader or keeper.
-        #[arg(long, default_value = "member")]
-        role: String,
-    },
-    /// Remove somebody, until a grant by somebody no weaker lifts that. What they said so far stays.
-    #[command(alias = "remove")]
-    Revoke {
-        /// Its name or id.
-        room: String,
-        /// Their name in the room, or did:key:...
-        user: String,
-    },
-    /// Set what the room is called (name) or is about (topic), or slow mode (slow): the time that screens keep between two
-    /// messages of one member.
-    Set {
-        /// Its name or id.
-        room: String,
-        /// name, topic or slow.
-        key: String,
-        /// To what; slow: 30s, 5m, 1h, or off.
-        value: String,
-    },
-    /// Say that a room goes on in another one, for good. Screens then take no more messages in it; nobody is moved.
-    Successor {
-        /// Its name or id.
-        room: String,
-        /// The room in which it goes on: one of mine.
-        next: String,
-    },
-    /// List what was reported, for those who moderate.
-    Reports {
-        /// Its name or id.
-        room: String,
-    },
-    /// Leave a room.
-    Leave {
-        /// Its name or id.
-        room: String,
-    },
-    /// Call a room something else here.
-    Alias {
-        /// Its name or id.
-        room: String,
-        /// The new name.
-        name: String,
-    },
-}
-
-/// Under `invite`.
-#[derive(Debug, Subcommand)]
-pub enum InviteCommand {
-    /// List invites, of one room or of all.
-    List {
-        /// The room.
-        room: Option<String>,
-    },
-    /// Close an invite: nobody else comes in by it.
-    Close {
-        /// Its id.
-        invite: String,
     },
 }
 

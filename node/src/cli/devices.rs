@@ -9,12 +9,15 @@ use super::run::resolve;
 use crate::account::Arrived;
 use crate::api::client::Client;
 use crate::api::client::segment;
-use crate::api::types::{Decide, Device, DeviceOffer, DeviceRevoked, OfferStanding, RevokedIn, WithWords};
+use crate::api::types::{
+    Decide, Device, DeviceOffer, DeviceRevoked, OfferStanding, RevokeDevice, RevokedIn, WithWords,
+};
 use crate::config::Settings;
 use crate::enrol::{self, LinkingError};
 use crate::home::Home;
 use crate::keys::{Keys, WordsError, host_name};
 use crate::node::Node;
+use crate::text::SafeText;
 use qrcode::QrCode;
 use qrcode::render::unicode;
 use serde_json::{Value, json};
@@ -30,7 +33,7 @@ impl From<LinkingError> for Failure {
     fn from(error: LinkingError) -> Self {
         let text = error.to_string();
         match error {
-            LinkingError::Link(_) => Failure::usage(text),
+            LinkingError::Link(_) | LinkingError::Name => Failure::usage(text),
             LinkingError::Expired | LinkingError::NoLink | LinkingError::Declined | LinkingError::Impostor => {
                 Failure::refused(text).with_todo("make a new link on the first device: tidings id add")
             }
@@ -64,7 +67,7 @@ pub(super) async fn list(context: &Context) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The words from standard input, if they are to come from there.
+/// The words, or a link, from standard input, if they are to come from there.
 pub(super) fn words(wanted: bool) -> Result<Option<Zeroizing<String>>, Failure> {
     if !wanted {
         return Ok(None);
@@ -97,11 +100,11 @@ pub(super) async fn add(context: &Context, yes: bool, words_stdin: bool) -> Resu
     ended
 }
 
-pub(super) async fn revoke(context: &Context, device: &str, words_stdin: bool) -> Result<ExitCode, Failure> {
+pub(super) async fn revoke(context: &Context, device: &str, now: bool, words_stdin: bool) -> Result<ExitCode, Failure> {
     let client = context.client()?;
     let words = words(words_stdin)?.map(|words| words.as_str().to_owned());
     let path = format!("/v1/devices/{}/revoke", segment(device));
-    let revoked: DeviceRevoked = client.post(&path, &WithWords { words }).await?;
+    let revoked: DeviceRevoked = client.post(&path, &RevokeDevice { words, now }).await?;
     context.out.show(&revoked, |r| {
         let line = |room: &RevokedIn| {
             let name = if room.alias.is_empty() { "your list of devices" } else { &room.alias };
@@ -125,16 +128,17 @@ async fn accept(context: &Context, client: &Client, yes: bool) -> Result<ExitCod
     if asked.state != "asked" {
         return Err(Failure::unfinished("no device came by this link", "make another: tidings id add"));
     }
-    eprintln!("\"{}\" asks to be let in. Both devices show a number; here it is {}", asked.name, asked.code);
+    let name = SafeText::line(&asked.name);
+    eprintln!("\"{name}\" asks to be let in. Both devices show a number; here it is {}", asked.code);
     let accept = yes || agrees("Is that the number on the new device? y / n ")?;
-    let _: Value = client.post("/v1/devices/offer/decide", &Decide { accept }).await?;
+    let _: Value = client.post("/v1/devices/offer/decide", &Decide { accept, device: asked.device.clone() }).await?;
     let ended = next(client, "asked").await?;
     if ended.state != "done" {
         let text = if accept { "the new device went away" } else { "it was not let in" };
         return Err(Failure::refused(text).with_todo("try again: tidings id add"));
     }
     let done = json!({ "device": ended.device, "name": ended.name, "code": asked.code });
-    context.out.show(&done, |_| format!("{} is one of your devices now", ended.name));
+    context.out.show(&done, |_| format!("{} is one of your devices now", SafeText::line(&ended.name)));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -173,7 +177,8 @@ pub(super) async fn link(
     run: UpArgs,
 ) -> Result<ExitCode, Failure> {
     let wait = duration(wait)?;
-    let link = DeviceLink::from_text(text)?;
+    let typed = words(text == "-")?;
+    let link = DeviceLink::from_text(typed.as_ref().map_or(text, |typed| typed.as_str()))?;
     let home = fresh_home(context)?;
     let settings = resolve(context, run)?.settings;
     let name = name.unwrap_or_else(host_name);
@@ -246,5 +251,5 @@ fn failed<T>(result: Result<T, crate::handle::NodeError>) -> Result<T, Failure> 
 
 /// A little longer than a link lives.
 const LINK_PATIENCE: Duration = Duration::from_secs(600);
-/// 24 words of at most 8 letters, and room for line breaks.
-const WORDS_LEN_MAX: u64 = 4096;
+/// 24 words of at most 8 letters, or a link, and room for line breaks.
+const WORDS_LEN_MAX: u64 = 8192;

@@ -22,7 +22,9 @@ pub(super) async fn id(context: &Context, command: Option<IdCommand>) -> Result<
         Some(IdCommand::Words) => words(context),
         Some(IdCommand::Devices) => devices::list(context).await,
         Some(IdCommand::Add { yes, words_stdin }) => devices::add(context, yes, words_stdin).await,
-        Some(IdCommand::Revoke { device, words_stdin }) => devices::revoke(context, &device, words_stdin).await,
+        Some(IdCommand::Revoke { device, now, words_stdin }) => {
+            devices::revoke(context, &device, now, words_stdin).await
+        }
         Some(IdCommand::Link { link, name, wait, run }) => devices::link(context, &link, name, &wait, run).await,
         Some(IdCommand::Recover { words_stdin, name, wait, run }) => {
             devices::recover(context, words_stdin, name, &wait, run).await

@@ -14,6 +14,7 @@ mod moderation;
 mod output;
 mod people;
 pub mod purge;
+mod room_args;
 mod rooms;
 mod run;
 

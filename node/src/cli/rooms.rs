@@ -1,14 +1,14 @@
 //! Rooms and invites.
 
 use super::Context;
-use super::args::{InviteCommand, RoomCommand};
 use super::exit::Failure;
 use super::moderation;
 use super::output::{is_terminal, one_line, person, short, time};
+use super::room_args::{InviteCommand, RoomCommand};
 use crate::api::client::segment;
 use crate::api::types::{
-    Alert, Appoint, Appointed, CreateInvite, CreateRoom, Invite, JoinRoom, Joined, Known, Member, Room, RoomCreated,
-    SetAlias, SetSetting,
+    Alert, Appoint, Appointed, CreateInvite, CreateRoom, Invite, JoinRoom, Joined, Known, LeaveRoom, Left, Member,
+    Room, RoomCreated, SetAlias, SetSetting, SetTeam,
 };
 use crate::qr::qr_code;
 use serde_json::Value;
@@ -37,7 +37,8 @@ pub(super) async fn room(context: &Context, command: RoomCommand) -> Result<Exit
                 let alert = |a: &Alert| format!("\n! {}\n  {}", one_line(&a.text), one_line(&a.command));
                 let alerts: String = r.alerts.iter().map(alert).collect();
                 let topic = one_line(&r.topic);
-                format!("{}\nid      {}\ntopic   {topic}{}{alerts}", row(r), r.room, moderation::standing(r))
+                let (standing, team) = (moderation::standing(r), team(r));
+                format!("{}\nid      {}\ntopic   {topic}{standing}{team}{alerts}", row(r), r.room)
             });
             Ok(ExitCode::SUCCESS)
         }
@@ -54,7 +55,10 @@ pub(super) async fn room(context: &Context, command: RoomCommand) -> Result<Exit
             let path = format!("/v1/rooms/{}/members", segment(&room));
             let body = Appoint { user, role };
             let done: Appointed = context.client()?.post(&path, &body).await?;
-            context.out.show(&done, |d| format!("{} is {} of {room} now", d.user, d.role));
+            context.out.show(&done, |d| {
+                let link = |link: &String| format!("\nthey come in by this link, and nobody else does:\n{link}");
+                format!("{} is {} of {room} now{}", d.user, d.role, d.link.as_ref().map(link).unwrap_or_default())
+            });
             Ok(ExitCode::SUCCESS)
         }
         RoomCommand::Revoke { room, user } => {
@@ -75,7 +79,17 @@ pub(super) async fn room(context: &Context, command: RoomCommand) -> Result<Exit
         }
         RoomCommand::Successor { room, next } => moderation::successor(context, &room, next).await,
         RoomCommand::Reports { room } => moderation::reports(context, &room).await,
-        RoomCommand::Leave { room } => {
+        RoomCommand::Team { room, team, role, .. } => {
+            let path = format!("/v1/rooms/{}/team", segment(&room));
+            let _: Value = context.client()?.post(&path, &SetTeam { team: team.clone(), role }).await?;
+            context.out.show(&serde_json::json!({}), |_| match &team {
+                Some(team) => format!("{room} admits the members of {team} now"),
+                None => format!("{room} has no team any more; who came by it stays"),
+            });
+            Ok(ExitCode::SUCCESS)
+        }
+        RoomCommand::Leave { room, for_good: true, words_stdin } => leave_for_good(context, &room, words_stdin).await,
+        RoomCommand::Leave { room, .. } => {
             let _: Value = context.client()?.post(&format!("/v1/rooms/{}/leave", segment(&room)), &Value::Null).await?;
             context.out.show(&serde_json::json!({}), |_| format!("left {room}; its history stays here"));
             Ok(ExitCode::SUCCESS)
@@ -114,6 +128,20 @@ pub(super) async fn invite(context: &Context, command: InviteCommand) -> Result<
     Ok(ExitCode::SUCCESS)
 }
 
+async fn leave_for_good(context: &Context, room: &str, words_stdin: bool) -> Result<ExitCode, Failure> {
+    let words = super::devices::words(words_stdin)?.map(|words| words.as_str().to_owned());
+    let path = format!("/v1/rooms/{}/leave", segment(room));
+    let left: Left = context.client()?.post(&path, &LeaveRoom { for_good: true, words }).await?;
+    if !left.why.is_empty() {
+        eprintln!("note: {}", left.why);
+    }
+    context.out.show(&left, |l| match l.for_good {
+        true => format!("left {room} for good; {} devices ended there; its history stays here", l.devices.len()),
+        false => format!("left {room}, not for good; its history stays here"),
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
 async fn list(context: &Context, all: bool) -> Result<ExitCode, Failure> {
     let rooms: Vec<Room> = context.client()?.get(if all { "/v1/rooms?all=true" } else { "/v1/rooms" }).await?;
     context.out.show(&rooms, |rooms| {
@@ -141,6 +169,25 @@ fn member(member: &Member) -> String {
         _ => None,
     });
     format!("{:<10} {:<24} {}", member.role, person(&member.name, &member.user, &known), about.join("  "))
+}
+
+/// The team of a room, and the rooms of a team.
+fn team(room: &Room) -> String {
+    let mut text = String::new();
+    if let Some(team) = &room.team {
+        let name = if team.alias.is_empty() { short(&team.room) } else { team.alias.clone() };
+        text.push_str(&format!("\nteam    {name}"));
+        if !team.rests.is_empty() {
+            text.push_str(&format!("\n        {}", team.rests));
+        }
+    }
+    if !room.rooms.is_empty() {
+        text.push_str("\na team: its members are let into");
+    }
+    for open in &room.rooms {
+        text.push_str(&format!("\n        {:<20} {}", open.name, open.role));
+    }
+    text
 }
 
 fn row(room: &Room) -> String {

@@ -67,6 +67,11 @@ impl Redial {
         }
     }
 
+    /// Whether somebody here named a peer.
+    pub fn is_named(&self, peer: Peer) -> bool {
+        self.peers.get(&peer).is_some_and(|known| known.named)
+    }
+
     /// Forgets a peer, and remembers nothing of it any more.
     pub fn ban(&mut self, peer: Peer) {
         self.peers.remove(&peer);

@@ -12,7 +12,7 @@ pub(crate) use work::resume;
 
 use crate::clock::now_ms;
 use crate::command::Reply;
-use crate::local::Refusal;
+use crate::refusal::Refusal;
 use crate::writer::{Desk, Stored};
 use std::collections::BTreeSet;
 use tidings_protocol::content::Content;

@@ -4,13 +4,14 @@
 use crate::command::Command;
 use crate::ingest::{Admitted, Verdict};
 use crate::writer::{Origin, WriteError};
+use std::sync::Arc;
 use tidings_protocol::admission::Rejection;
 use tidings_protocol::event::SignedEvent;
 use tidings_protocol::id::{EventId, RoomId};
 use tidings_protocol::log::{Log, Tip};
-use tidings_protocol::range::{Range, RangeError, Vouched};
+use tidings_protocol::range::{Range, RangeError, Row, RowBody, Vouched};
 use tidings_protocol::sync::Input;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 /// A range to be dealt with.
 pub(super) struct Delivery {
@@ -21,6 +22,55 @@ pub(super) struct Delivery {
     pub(super) vouched: Vouched,
     pub(super) range: Range,
     pub(super) bytes: u32,
+    /// Memory that it takes until it is committed.
+    pub(super) memory: Memory,
+}
+
+/// What is kept free for chunks: what is a few bytes on the wire may be a megabyte here, and waits for the writer.
+#[derive(Clone)]
+pub struct Room {
+    /// Of all conversations.
+    node: Arc<Semaphore>,
+    /// Of one.
+    conversation: Arc<Semaphore>,
+}
+
+/// A part of it.
+pub(super) struct Memory {
+    _node: OwnedSemaphorePermit,
+    _conversation: OwnedSemaphorePermit,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        let node = Arc::new(Semaphore::new(NODE_MEMORY_KIB_MAX as usize));
+        Room { conversation: node.clone(), node }
+    }
+}
+
+impl Room {
+    /// For one more conversation.
+    pub(super) fn share(&self) -> Room {
+        Room { node: self.node.clone(), conversation: Arc::new(Semaphore::new(MEMORY_KIB_MAX as usize)) }
+    }
+
+    /// Waits until there is room for a range. Nothing that makes room waits for who waits here.
+    pub(super) async fn take(&self, range: &Range) -> Option<Memory> {
+        let kib = memory_kib(range);
+        let conversation = self.conversation.clone().acquire_many_owned(kib).await.ok()?;
+        let node = self.node.clone().acquire_many_owned(kib).await.ok()?;
+        Some(Memory { _node: node, _conversation: conversation })
+    }
+}
+
+/// What a range takes, about.
+fn memory_kib(range: &Range) -> u32 {
+    let of_row = |row: &Row| match &row.body {
+        RowBody::Kept(payload) => payload.bytes.len() + ROW_LEN,
+        RowBody::Erased { .. } => ROW_LEN,
+    };
+    let len = range.rows.iter().map(of_row).sum::<usize>();
+    u32::try_from(len.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, MEMORY_KIB_MAX)
 }
 
 /// What became of it.
@@ -38,7 +88,11 @@ pub(super) enum Dealt {
 /// What is answered in order.
 enum Step {
     /// Once it is committed.
-    Committing { delivery: (u32, u32, (EventId, u64)), answer: oneshot::Receiver<Result<Admitted, WriteError>> },
+    Committing {
+        delivery: (u32, u32, (EventId, u64)),
+        answer: oneshot::Receiver<Result<Admitted, WriteError>>,
+        memory: Memory,
+    },
     /// At once.
     Dealt(Input),
 }
@@ -78,7 +132,7 @@ async fn verify(
         };
         let (reply, answer) = oneshot::channel();
         let admit = Command::Admit { room, events, origin: Origin::Bulk(peer.clone()), reply };
-        let next = Step::Committing { delivery: (d.request, d.bytes, bottom), answer };
+        let next = Step::Committing { delivery: (d.request, d.bytes, bottom), answer, memory: d.memory };
         if commands.send(admit).await.is_err() || committing.send(next).await.is_err() {
             return drop(dealt.send(Dealt::Stopped).await);
         }
@@ -87,8 +141,8 @@ async fn verify(
 
 async fn answer(mut queue: mpsc::Receiver<Step>, dealt: mpsc::Sender<Dealt>) {
     while let Some(step) = queue.recv().await {
-        let ((request, bytes, bottom), answer) = match step {
-            Step::Committing { delivery, answer } => (delivery, answer),
+        let ((request, bytes, bottom), answer, memory) = match step {
+            Step::Committing { delivery, answer, memory } => (delivery, answer, memory),
             Step::Dealt(input) => {
                 if dealt.send(Dealt::Done(Box::new(input))).await.is_err() {
                     return;
@@ -96,11 +150,14 @@ async fn answer(mut queue: mpsc::Receiver<Step>, dealt: mpsc::Sender<Dealt>) {
                 continue;
             }
         };
-        let done = match answer.await {
+        let answer = answer.await;
+        drop(memory);
+        let done = match answer {
             Ok(Ok(Admitted { verdict: Verdict::Rejected(why), .. })) => Dealt::Rejected(why),
             Ok(Ok(admitted)) => {
                 let new = !admitted.stored.is_empty();
-                Dealt::Done(Box::new(Input::Delivered { request, bytes, new, bottom }))
+                let kept = new || admitted.known > 0;
+                Dealt::Done(Box::new(Input::Delivered { request, bytes, new, kept, bottom }))
             }
             _ => Dealt::Stopped,
         };
@@ -122,5 +179,12 @@ pub(super) async fn admit_all(commands: mpsc::Sender<Command>, peer: Vec<u8>, ro
     }
 }
 
+/// Memory of the ranges of one conversation that are verified or wait for the writer: eight of the largest, so that it never
+/// stands still for want of them.
+const MEMORY_KIB_MAX: u32 = 8 * 1024;
+/// The same of all conversations together, however many there are.
+const NODE_MEMORY_KIB_MAX: u32 = 256 * 1024;
+/// What an event takes beside its payload, with all its parents.
+const ROW_LEN: usize = 512;
 /// Ranges under way: the credit allows fewer, as long as chunks are of a fair size.
 const DELIVERIES_MAX: usize = 64;

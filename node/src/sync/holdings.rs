@@ -101,13 +101,14 @@ impl Holdings for NodeHoldings {
         let view = self.view(room)?;
         let mut missing = Vec::new();
         for head in heads.iter().filter(|head| effective::wants(&view, &head.log(class), head.tip)) {
-            if self.store.holds(head.tip.id).map_err(unavailable)? {
+            if effective::holds_in(&self.store, &view, head.tip.id).map_err(unavailable)? {
                 continue;
             }
             let log = head.log(class);
             let held = self.store.log(view.number, &log).map_err(unavailable)?;
             let above = held.map_or(0, |row| row.state.missing_above(head.tip.seq));
-            missing.push(Missing { log, top: head.tip, above, hlc: head.hlc, vouched: Vouched::BySignature });
+            let known = view.state.is_effective(&log);
+            missing.push(Missing { log, top: head.tip, above, hlc: head.hlc, vouched: Vouched::BySignature, known });
         }
         Ok(missing)
     }
@@ -125,19 +126,19 @@ impl Holdings for NodeHoldings {
         for (log, row) in logs {
             for hole in effective::holes_of(&self.store, &view, &log, &row).map_err(unavailable)? {
                 let (top, above) = (hole.top, hole.above);
-                holes.push(Missing { log, top, above, hlc: row.hlc, vouched: Vouched::ByHash });
+                holes.push(Missing { log, top, above, hlc: row.hlc, vouched: Vouched::ByHash, known: true });
             }
             if view.state.content_right(&log).is_ok() {
                 for (top, above) in self.store.wanted_again(view.number, &row).map_err(unavailable)? {
-                    holes.push(Missing { log, top, above, hlc: row.hlc, vouched: Vouched::ByHash });
+                    holes.push(Missing { log, top, above, hlc: row.hlc, vouched: Vouched::ByHash, known: true });
                 }
             }
         }
         Ok(holes)
     }
 
-    fn holds(&self, id: EventId) -> Result<bool, Unavailable> {
-        let held = self.store.holds(id).map_err(unavailable)?;
+    fn holds(&self, room: RoomId, id: EventId) -> Result<bool, Unavailable> {
+        let held = effective::holds_in(&self.store, &*self.view(room)?, id).map_err(unavailable)?;
         // What was purged and is wanted again is fetched down to where it ends.
         Ok(held && !self.store.is_wanted_again(id).map_err(unavailable)?)
     }
@@ -148,22 +149,30 @@ impl Holdings for NodeHoldings {
         if !effective::gives(&self.store, &view, &log, top.id).map_err(unavailable)? {
             return Ok(None);
         }
+        let evidence = effective::evidence_of(&self.store, &view, &log, top).map_err(unavailable)?;
+        let Some(evidence) = evidence else { return Ok(None) };
         let mut fill = CHUNK_FILL_LEN;
         // What compresses badly is cut until it fits a frame; one event always does.
         loop {
-            let Some(range) = self.store.range(view.number, &log, top, down_to, fill).map_err(unavailable)? else {
+            let Some(mut range) = self.store.range(view.number, &log, top, down_to, fill).map_err(unavailable)? else {
                 return Ok(None);
             };
+            let count = range.rows.len();
+            range.rows.extend(evidence.iter().cloned());
             match range.deflate() {
                 Some(bytes) => return Ok(Some(Chunk { log, bytes, first_seq: range.first_seq, prev: range.prev })),
-                None if range.rows.len() > 1 => fill /= 2,
+                None if count > 1 => fill /= 2,
                 None => return Ok(None),
             }
         }
     }
 
-    fn is_current_device(&self, room: RoomId, device: DeviceId) -> Result<bool, Unavailable> {
+    fn may_hear(&self, room: RoomId, device: DeviceId) -> Result<bool, Unavailable> {
         Ok(self.views.find(room).is_some_and(|view| view.state.may_hear(device)))
+    }
+
+    fn is_current_device(&self, room: RoomId, device: DeviceId) -> Result<bool, Unavailable> {
+        Ok(self.views.find(room).is_some_and(|view| view.state.user_of(device).is_some()))
     }
 
     fn beacons(&self, room: RoomId) -> Result<Vec<SignedBeacon>, Unavailable> {

@@ -1,6 +1,7 @@
 //! Keeps a conversation with every connected peer, remembers whom to meet again, and deals with gossip.
 
 use super::budget::Live;
+use super::deliver::Room;
 use super::leases::Leases;
 use super::talk;
 use super::tips::{self, SealedTips};
@@ -53,6 +54,8 @@ pub struct Manager {
     pub opener: Opener,
     /// Who fetches what.
     pub leases: Leases,
+    /// For what they fetch.
+    pub(crate) room: Room,
     /// Who was told of what.
     pub told: Told,
     /// Digests, while nothing has changed.
@@ -96,6 +99,13 @@ pub enum PeerNews {
     Told(RoomId, Vec<EventId>),
     /// What this node knows of people by itself changed.
     People,
+    /// We are in a room, because a team that we are of lets us in.
+    LetIn {
+        /// The room.
+        room: RoomId,
+        /// The team.
+        team: RoomId,
+    },
 }
 
 impl Manager {
@@ -112,15 +122,28 @@ impl Manager {
     }
 
     /// A peer shares a room with us: it is worth meeting again.
-    pub(super) fn met(&self, peer: Peer, _room: RoomId) {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut redial = self.redial.lock().unwrap_or_else(PoisonError::into_inner);
-        for address in seen.get(&peer).into_iter().flatten() {
-            redial.remember(&PeerAddress { peer, address: address.clone() });
-        }
-        redial.connected(peer);
-        drop((redial, seen));
+    pub(super) fn met(&self, peer: Peer) {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(&peer).cloned().unwrap_or_default();
+        let addresses: Vec<_> = seen.into_iter().map(|address| PeerAddress { peer, address }).collect();
+        self.remember(peer, &addresses);
+        self.redial.lock().unwrap_or_else(PoisonError::into_inner).connected(peer);
         let _ = self.peers_changed.send(PeerNews::Peers);
+    }
+
+    /// A peer says where it is. Who has proven to be a member, or was named here, is remembered. Anybody shares a public room:
+    /// their word never makes us knock at doors inside our own network, drives nobody out, and is soon forgotten.
+    fn remember(&self, peer: Peer, addresses: &[PeerAddress]) {
+        let is_member = |room: &RoomId| self.views.find(*room).is_some_and(|view| view.row.kind != RoomKind::Public);
+        let is_member = self.told.stats(peer).rooms.iter().any(is_member);
+        let may_dial = crate::beacons::may_dial(self);
+        let mut redial = self.redial.lock().unwrap_or_else(PoisonError::into_inner);
+        for address in addresses {
+            if is_member || redial.is_named(peer) {
+                redial.remember(address);
+            } else if may_dial(address) {
+                redial.hint(address, now_ms(), rand::random());
+            }
+        }
     }
 
     /// Own events were sent to a peer.
@@ -137,14 +160,19 @@ impl Manager {
     pub(super) async fn agreed(&self, peer: Peer, room: RoomId) {
         self.redial.lock().unwrap_or_else(PoisonError::into_inner).agreed(peer);
         let news = self.told.agreed(room, peer);
+        self.forget_outbox(room).await;
+        let news = if news.is_empty() { PeerNews::Peers } else { PeerNews::Told(room, news) };
+        let _ = self.peers_changed.send(news);
+    }
+
+    /// Somebody knows what we said in a room.
+    pub(super) async fn forget_outbox(&self, room: RoomId) {
         let Some(number) = self.views.find(room).map(|view| view.number) else { return };
         let of_room = |n: &u64| matches!(self.store.event(*n), Ok(Some(event)) if event.room == number);
         let numbers: Vec<u64> = self.store.outbox().unwrap_or_default().into_iter().filter(of_room).collect();
         if !numbers.is_empty() {
             drop(self.commands.send(Command::Told(numbers)).await);
         }
-        let news = if news.is_empty() { PeerNews::Peers } else { PeerNews::Told(room, news) };
-        let _ = self.peers_changed.send(news);
     }
 }
 
@@ -186,6 +214,7 @@ pub async fn run(
                 Err(broadcast::error::RecvError::Closed) => break,
             },
             _ = redial.tick() => {
+                talks.reap();
                 let due = manager.redial.lock().unwrap_or_else(PoisonError::into_inner).due(now_ms(), rand::random());
                 if !due.is_empty() {
                     drop(manager.network.send(network::Command::Dial(due)).await);
@@ -221,11 +250,17 @@ impl Talks {
         }
     }
 
+    /// Forgets conversations that have ended by themselves, and counts of minutes that are over: a stream may be taken when
+    /// its peer has gone already, and who goes and comes back is counted on.
+    fn reap(&mut self) {
+        self.tasks.retain(|_, task| !task.is_finished());
+        self.opened.retain(|_, (since, _)| since.elapsed() <= MINUTE);
+    }
+
     fn end(&mut self, manager: &Manager, peer: Peer) {
         if let Some(task) = self.tasks.remove(&peer) {
             task.abort();
         }
-        self.opened.remove(&peer);
         manager.leases.free_all(&peer.to_bytes());
     }
 }
@@ -255,9 +290,14 @@ async fn on_event(
                     .unwrap_or_else(PoisonError::into_inner)
                     .entry(peer)
                     .or_default()
-                    .insert(address.address);
+                    .insert(address.address.clone());
             }
-            manager.redial.lock().unwrap_or_else(PoisonError::into_inner).connected(peer);
+            let mut redial = manager.redial.lock().unwrap_or_else(PoisonError::into_inner);
+            if outbound && redial.keeps(peer) {
+                redial.remember(&address);
+            }
+            redial.connected(peer);
+            drop(redial);
             let _ = manager.peers_changed.send(PeerNews::Peers);
             if manager.us < peer {
                 let talking = manager.clone();
@@ -297,11 +337,11 @@ async fn on_addresses(manager: &Manager, peer: Peer, addresses: Vec<PeerAddress>
             let room = SEEN_ADDRESSES_MAX.saturating_sub(known.len());
             known.extend(addresses.iter().map(|a| a.address.clone()).take(room));
         }
-        let mut redial = manager.redial.lock().unwrap_or_else(PoisonError::into_inner);
-        if redial.keeps(peer) {
-            addresses.iter().for_each(|a| redial.remember(a));
-            let _ = manager.peers_changed.send(PeerNews::Peers);
-        }
+    }
+    let keeps = manager.redial.lock().unwrap_or_else(PoisonError::into_inner).keeps(peer);
+    if keeps {
+        manager.remember(peer, &addresses);
+        let _ = manager.peers_changed.send(PeerNews::Peers);
     }
     if local {
         drop(manager.network.send(network::Command::Dial(addresses)).await);

@@ -14,6 +14,7 @@ mod tips;
 mod told;
 
 pub use budget::Live;
+pub use deliver::Room;
 pub use leases::Leases;
 pub use manager::{Manager, PeerNews, run};
 pub use tips::SealedTips;

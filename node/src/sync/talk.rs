@@ -1,5 +1,9 @@
 //! One conversation with one peer: carries frames, the store's news and the conversation's wishes to and fro.
 
+mod gaps;
+mod shine;
+
+use self::gaps::Barren;
 use super::budget::Window;
 use super::deliver::{self, Dealt, Delivery};
 use super::ended::Ended;
@@ -7,7 +11,6 @@ use super::frames::{self, Traffic};
 use super::holdings::NodeHoldings;
 use super::manager::Manager;
 use super::{offers, tips};
-use crate::beacons;
 use crate::clock::now_ms;
 use crate::command::Command;
 use crate::ingest::Verdict;
@@ -21,7 +24,6 @@ use futures::stream::FuturesUnordered;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tidings_protocol::beacon::kind;
 use tidings_protocol::codec::encode;
 use tidings_protocol::control::kind::ends_somebody;
 use tidings_protocol::event::{Class, EventError, SignedEvent, VerifiedEvent};
@@ -41,6 +43,7 @@ struct Talk<'m> {
     held: NodeHoldings,
     outgoing: mpsc::Sender<Frame>,
     deliveries: mpsc::Sender<Delivery>,
+    room: deliver::Room,
     /// Verdicts on pushed events and introductions that are awaited.
     verdicts: FuturesUnordered<futures::future::BoxFuture<'static, Judged>>,
     /// Logs that moved and of which the peer was not told yet.
@@ -66,6 +69,13 @@ struct Talk<'m> {
     offered: Instant,
     /// What was pushed in this second.
     window: Window,
+    /// Rooms of which something came that rests on what is missing here, and when they were last compared because of that.
+    gaps: BTreeSet<RoomId>,
+    compared: BTreeMap<RoomId, Instant>,
+    /// Pushed events of which nothing could be kept.
+    barren: Barren,
+    /// Rooms that we have left, of which the peer knows that by now.
+    parted: BTreeSet<RoomId>,
 }
 
 enum Judged {
@@ -98,6 +108,7 @@ pub(super) async fn talk(manager: &Manager, peer: Peer, side: Side, stream: Box<
         held,
         outgoing: frames.outgoing,
         deliveries,
+        room: manager.room.share(),
         verdicts: FuturesUnordered::new(),
         moved: BTreeSet::new(),
         lit: BTreeMap::new(),
@@ -111,6 +122,10 @@ pub(super) async fn talk(manager: &Manager, peer: Peer, side: Side, stream: Box<
         introductions: Vec::new(),
         offered: Instant::now(),
         window: Window::default(),
+        gaps: BTreeSet::new(),
+        compared: BTreeMap::new(),
+        barren: Barren::default(),
+        parted: BTreeSet::new(),
     };
     let ended = match talk.run(frames.incoming, dealt).await {
         Ok(()) => Ended::Stopping,
@@ -160,13 +175,15 @@ impl Talk<'_> {
                 Ok(news) = beacons.recv() => self.lit(&news),
                 Ok(room) = freed.recv() => self.input(Input::Resume(room)).await?,
                 Ok((room, peer)) = asks.recv() => if peer == self.peer && self.conversation.shared().any(|r| r == room) {
-                    self.input(Input::Recheck(room)).await?;
+                    self.input(Input::Gap(room)).await?;
                 },
                 Ok(()) = rechecks.recv() => self.recheck().await?,
                 _ = announce.tick() => {
                     self.announce().await?;
                     self.fetch_deferred().await?;
                     self.introduce();
+                    self.fill_gaps().await?;
+                    self.part().await?;
                     self.tell_keys().await?;
                 }
                 _ = recheck.tick() => self.recheck().await?,
@@ -190,7 +207,8 @@ impl Talk<'_> {
                     self.send(frame).await?;
                 }
                 Output::Deliver { request, room, log, top, vouched, range, bytes } => {
-                    let delivery = Delivery { request, room, log, top, vouched, range, bytes };
+                    let memory = self.room.take(&range).await.ok_or(Ended::Stopping)?;
+                    let delivery = Delivery { request, room, log, top, vouched, range, bytes, memory };
                     self.deliveries.send(delivery).await.map_err(|_| Ended::Stopping)?;
                 }
                 Output::Introduce { room, events } => self.introductions.push((room, events)),
@@ -205,13 +223,22 @@ impl Talk<'_> {
                 Output::Beacons { room, beacons } => {
                     if let Some(view) = self.manager.views.find(room) {
                         self.manager.beacons.hear(&view, &self.peer_bytes, beacons).await?;
+                        // A device of theirs may have been removed meanwhile.
+                        if let Some(now) = self.manager.views.find(room).filter(|now| !Arc::ptr_eq(now, &view)) {
+                            self.manager.beacons.sweep(&now).await;
+                        }
                     }
                 }
                 Output::Shared(room) => {
                     self.keys.remove(&room);
                     self.keys_version = None;
                     self.manager.told.shared(room, self.peer);
-                    self.manager.met(self.peer, room);
+                    self.manager.met(self.peer);
+                }
+                Output::Closed(room) | Output::SameControl(room) => {
+                    if self.manager.views.find(room).is_some_and(|view| view.row.left) {
+                        self.parted.insert(room);
+                    }
                 }
                 Output::Refused(room) => tracing::debug!(peer = %self.peer, %room, "not let into the room"),
                 Output::Agreed { room, agreed } => self.agreed(room, agreed).await?,
@@ -252,6 +279,11 @@ impl Talk<'_> {
     }
 
     async fn pushed(&mut self, room: RoomId, bytes: &[u8]) -> Result<(), Ended> {
+        if self.barren.is_enough() {
+            // Whatever it is, comparing brings it.
+            self.gaps.insert(room);
+            return Ok(());
+        }
         let event = SignedEvent::decode(bytes).map_err(EventError::from)?.verify()?;
         if !self.manager.live.takes_push(&mut self.window, self.peer, room, event.header().author) {
             return Ok(());
@@ -305,7 +337,15 @@ impl Talk<'_> {
         match judged {
             Judged::Introduced(room) => self.input(Input::Introduced(room)).await,
             // What it rests on is missing here: compare, and get it.
-            Judged::Pushed(room, Ok(Verdict::Waiting(_))) => self.input(Input::Recheck(room)).await,
+            Judged::Pushed(room, Ok(Verdict::Waiting(_))) => {
+                self.barren.add();
+                self.gaps.insert(room);
+                self.fill_gaps().await
+            }
+            Judged::Pushed(_, Ok(Verdict::Void(_) | Verdict::UnknownRoom | Verdict::TooManyBranches)) => {
+                self.barren.add();
+                Ok(())
+            }
             Judged::Pushed(_, Ok(Verdict::Rejected(why))) => Err(why.into()),
             Judged::Pushed(_, Err(_)) => Err(Ended::Stopping),
             Judged::Pushed(..) => Ok(()),
@@ -369,9 +409,14 @@ impl Talk<'_> {
         let id = event.header.id();
         let before = self.pushes;
         self.input(Input::Push { room, event: encode(event) }).await?;
-        if self.pushes > before {
-            self.manager.sent(self.peer, room, &[(id, number)]).await;
+        if self.pushes == before {
+            return Ok(());
         }
+        if self.manager.views.find(room).is_some_and(|view| view.row.left) {
+            // Nobody is told again once the room is offered no more: what is on its way may never arrive.
+            return self.input(Input::Gap(room)).await;
+        }
+        self.manager.sent(self.peer, room, &[(id, number)]).await;
         Ok(())
     }
 
@@ -417,39 +462,6 @@ impl Talk<'_> {
         self.shine().await
     }
 
-    /// Beacons changed: what was said here, or is of the moment, is told at the next turn; the rest may change again soon.
-    fn lit(&mut self, news: &beacons::News) {
-        if news.from.as_ref() == Some(&self.peer_bytes) {
-            return;
-        }
-        for key in &news.keys {
-            let is_urgent = news.from.is_none() || !kind::is_kept(key.1);
-            let due = Instant::now() + if is_urgent { Duration::ZERO } else { SHINE_EVERY };
-            self.lit.entry((news.room, *key)).or_insert(due);
-        }
-    }
-
-    /// Tells of the beacons that are due, as far as the peer may be told so many.
-    async fn shine(&mut self) -> Result<(), Ended> {
-        let now = Instant::now();
-        let due: Vec<(RoomId, SlotKey)> = self.lit.iter().filter(|(_, due)| **due <= now).map(|(k, _)| *k).collect();
-        for keys in due.chunk_by(|a, b| a.0 == b.0) {
-            let room = keys[0].0;
-            let left = self.conversation.beacons_left(room, now_ms());
-            // Before both have agreed nothing is told; that compares all.
-            let keys = &keys[..keys.len().min(left.unwrap_or(usize::MAX))];
-            for key in keys {
-                self.lit.remove(key);
-            }
-            let slots: Vec<SlotKey> = keys.iter().filter(|_| left.is_some()).map(|(_, slot)| *slot).collect();
-            let beacons = self.manager.beacons.find(room, &slots);
-            if !beacons.is_empty() {
-                self.input(Input::Beacons { room, beacons }).await?;
-            }
-        }
-        Ok(())
-    }
-
     async fn offer_all(&mut self) -> Result<(), Ended> {
         self.offered = Instant::now();
         for (room, _) in self.manager.views.all() {
@@ -475,8 +487,6 @@ impl Talk<'_> {
 
 /// Moved logs are gathered for so long.
 const ANNOUNCE_EVERY: Duration = Duration::from_millis(50);
-/// Beacons that others said and that are kept are gathered for so long.
-const SHINE_EVERY: Duration = Duration::from_millis(500);
 /// How often equal peers make sure that they still are, about.
 const RECHECK_EVERY: Duration = Duration::from_secs(120);
 /// How often offers get fresh credentials: well before they expire.

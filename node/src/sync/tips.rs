@@ -52,6 +52,8 @@ struct Room {
     /// Said lately, by us or others.
     named: VecDeque<EventId>,
     asked: Option<Instant>,
+    /// Messages that opened in this second, and since when that is.
+    heard: (Option<Instant>, u32),
 }
 
 struct Early {
@@ -111,6 +113,13 @@ impl SealedTips {
     /// Rooms that a conversation is to compare again, and with whom.
     pub(super) fn asks(&self) -> broadcast::Receiver<(RoomId, Peer)> {
         self.asks.subscribe()
+    }
+
+    /// Has a room compared again with some of these peers.
+    pub(crate) fn compare_with(&self, room: RoomId, peers: &[Peer]) {
+        for peer in peers.iter().take(ASKED_MAX) {
+            let _ = self.asks.send((room, *peer));
+        }
     }
 
     /// Whether a topic is of a room that is not public.
@@ -196,7 +205,8 @@ impl SealedTips {
             inner.failures.add(from);
             return ignored;
         };
-        if tips.ms.abs_diff(now_ms()) > RECENT_MS {
+        // Honest nodes say together what one of them alone would, some times a second.
+        if tips.ms.abs_diff(now_ms()) > RECENT_MS || !found.may_hear() {
             return ignored;
         }
         found.name(&tips.ids);
@@ -232,6 +242,7 @@ impl Room {
             due: None,
             named: VecDeque::new(),
             asked: None,
+            heard: (None, 0),
         }
     }
 
@@ -246,6 +257,15 @@ impl Room {
         if !stays {
             self.older.clear();
         }
+    }
+
+    /// Counts a message that opened; whether it is one of those that are looked at in this second.
+    fn may_hear(&mut self) -> bool {
+        if self.heard.0.is_none_or(|since| since.elapsed() >= Duration::from_secs(1)) {
+            self.heard = (Some(Instant::now()), 0);
+        }
+        self.heard.1 = self.heard.1.saturating_add(1);
+        self.heard.1 <= HEARD_MAX
     }
 
     fn take(&mut self, key: [u8; 32]) {
@@ -345,7 +365,11 @@ pub(super) fn judge(manager: &Manager, from: Peer, topic: &str, data: &[u8]) -> 
     match manager.tips.open(from, topic, data) {
         Opened::Verdict(verdict) => verdict,
         Opened::Tips(room, tips) => {
-            if tips.ids.iter().any(|id| !manager.store.holds(*id).unwrap_or(true)) {
+            let view = manager.views.find(room);
+            let lacks = |id: &EventId| {
+                view.as_ref().is_some_and(|view| !effective::holds_in(&manager.store, view, *id).unwrap_or(true))
+            };
+            if tips.ids.iter().any(lacks) {
                 manager.tips.ask(manager, room, from);
             }
             GossipVerdict::Accept
@@ -360,6 +384,9 @@ const SAID_AFTER_MAX: Duration = Duration::from_millis(240);
 /// Messages a second from one peer that do not open, after which no more of its are tried in that second. Each takes
 /// `OLDER_MAX` and one openings of 300 bytes, a few microseconds.
 const FAILURES_MAX: u32 = 32;
+/// Messages of a room a second that open and are passed on: several times what busy rooms say. A device that floods it is
+/// no current one for long.
+const HEARD_MAX: u32 = 32;
 /// Keys beside the newest under which messages are opened.
 const OLDER_MAX: usize = 3;
 /// Keys kept for circles that are not ours: one of each peer that is a little ahead.
@@ -368,6 +395,8 @@ const EARLY_MAX: usize = 16;
 const NAMED_MAX: usize = 256;
 /// Sealed tips make us compare a room at most so often.
 const ASK_EVERY: Duration = Duration::from_millis(200);
+/// Peers that are asked at once about one room.
+const ASKED_MAX: usize = 4;
 /// Asks that a busy conversation may miss.
 const ASKS_MAX: usize = 256;
 /// As long as gossipsub knows its duplicates: older messages are replays.

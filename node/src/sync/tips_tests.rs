@@ -117,6 +117,18 @@ fn a_flood_of_what_does_not_open_is_tried_only_so_often() {
 }
 
 #[test]
+fn a_flood_of_what_opens_is_passed_on_only_so_often() {
+    let a = node(&[1, 2]);
+    let (_, key) = a.key(ROOM).unwrap();
+    let heard = (0..100).filter(|n| {
+        let data = Tips { ms: now_ms(), ids: vec![EventId([1; 32])] }.seal(&key, ROOM, [*n; 24]);
+        opens(&a, &data)
+    });
+    // A second may end meanwhile.
+    assert!((HEARD_MAX as usize..=2 * HEARD_MAX as usize).contains(&heard.count()));
+}
+
+#[test]
 fn a_replay_is_ignored() {
     let a = node(&[1, 2]);
     let (_, key) = a.key(ROOM).unwrap();

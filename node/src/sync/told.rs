@@ -43,7 +43,7 @@ impl Told {
 
     /// A peer was sent an event; whether that is news of an own one.
     pub fn sent(&self, event: EventId, peer: Peer) -> bool {
-        self.lock().events.get_mut(&event).is_some_and(|(_, peers)| peers.insert(peer))
+        self.lock().events.get_mut(&event).is_some_and(|(_, peers)| note(peers, peer))
     }
 
     /// A peer holds all that we hold of a room; returns the own events for which that is news.
@@ -52,7 +52,7 @@ impl Told {
         inner.peers.entry(peer).or_default().agreed.insert(room);
         let mut news = Vec::new();
         for (id, (_, peers)) in inner.events.iter_mut().filter(|(_, (r, _))| *r == room) {
-            if peers.insert(peer) {
+            if note(peers, peer) {
                 news.push(*id);
             }
         }
@@ -119,5 +119,31 @@ impl Told {
     }
 }
 
+/// Adds a peer to those that have an event, while they are few enough to be shown; whether it is news.
+fn note(peers: &mut BTreeSet<Peer>, peer: Peer) -> bool {
+    peers.len() < PEERS_SHOWN_MAX && peers.insert(peer)
+}
+
+/// Peers that are remembered to have an own event: whoever makes up a new one each second must not fill our memory.
+const PEERS_SHOWN_MAX: usize = 64;
 /// Own events that are followed.
 const FOLLOWED_MAX: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(n: u16) -> Peer {
+        let [high, low] = n.to_be_bytes();
+        Peer::from_bytes(&[&[0x12, 0x20, high, low][..], &[7; 30]].concat()).unwrap()
+    }
+
+    #[test]
+    fn however_many_peers_agree_few_are_remembered() {
+        let (told, room) = (Told::default(), RoomId([1; 32]));
+        told.follow(EventId([2; 32]), room);
+        let news = (0..1000).filter(|n| !told.agreed(room, peer(*n)).is_empty()).count();
+        assert!(!told.sent(EventId([2; 32]), peer(2000)));
+        assert_eq!((news, told.peers_of(EventId([2; 32])).unwrap().len()), (PEERS_SHOWN_MAX, PEERS_SHOWN_MAX));
+    }
+}

@@ -77,6 +77,8 @@ pub fn room(id: &str, alias: &str, unread: usize, last_ms: u64) -> Room {
         slow: 0,
         ignored_settings: Vec::new(),
         successor: None,
+        team: None,
+        rooms: Vec::new(),
     }
 }
 

@@ -306,3 +306,11 @@ fn memory_stays_bounded_however_far_one_scrolls() {
     chat.answer(Answer::Page { room: "room1".into(), page: Page::Newest, lines: chatter(PAGE_LEN as u64) });
     assert_eq!(chat.state.open["room1"].window.lines().len(), PAGE_LEN);
 }
+
+#[test]
+fn a_team_that_lets_one_in_is_told() {
+    let mut chat = chat();
+    let (name, by) = ("kitchen".into(), "crew".into());
+    notice(&mut chat, Happened::LetIn { room: "room9".into(), team: "room8".into(), name, by });
+    assert_eq!(chat.state.saying.as_ref().unwrap().text, "crew lets you into kitchen");
+}

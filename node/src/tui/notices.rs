@@ -44,6 +44,10 @@ impl State {
                 self.refresh_if_here(&room);
             }
             Happened::People => self.people_changed(),
+            Happened::LetIn { name, by, .. } => {
+                self.rooms_loaded.spoil();
+                self.say(format!("{by} lets you into {name}"));
+            }
             Happened::Peers => {
                 self.status_loaded.spoil();
                 self.rooms_loaded.spoil();

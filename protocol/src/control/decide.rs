@@ -3,7 +3,8 @@
 //! comes or turns, only those whose answer rests on it are decided anew; from scratch, each is decided once.
 
 use super::held::{Held, Slot, Verdict};
-use super::payload::{Control, ControlEvent};
+use super::kept::{Left, Target};
+use super::payload::{Control, ControlEvent, Erase};
 use super::rank::Rank;
 use super::set::{ControlSet, payer};
 use super::state::Void;
@@ -17,6 +18,8 @@ pub struct Settled {
     pub turned: bool,
     /// Content logs, by device and grant, of which something else counts than before.
     pub content: Vec<(DeviceId, EventId)>,
+    /// Places that an Erase names and that another is in force at than before, or none.
+    pub erased: Vec<Erase>,
 }
 
 /// An event with what decides it, held or about to be.
@@ -39,7 +42,6 @@ impl ControlSet {
         let mut settled = Settled::default();
         while let Some((_, _, _, slot)) = self.dirty.pop_first() {
             self.decisions += 1;
-            self.remember_kept(slot);
             let verdict = match self.forest.find(slot) {
                 Some(held) => self.void_because(&self.case(held)).map_or(Verdict::Valid, Verdict::Void),
                 None => continue,
@@ -57,6 +59,7 @@ impl ControlSet {
             }
         }
         settled.content = self.derive();
+        settled.erased = std::mem::take(&mut self.stale.places).into_iter().collect();
         settled
     }
 
@@ -144,23 +147,19 @@ impl ControlSet {
             Control::Join(join) => self.held(join.invite).and_then(|held| held.gives),
             _ => self.rank_of_log(&event.log),
         };
-        let is_grant = matches!(event.control, Control::Genesis(_) | Control::Join(_));
-        if let Some(kept) = self.kept_of(&event.log, user, rank).filter(|_| self.is_on_line(event, coming)) {
-            let beyond = |seq: u64| event.seq > seq;
-            let by_device = (beyond(kept.by_device) && !is_grant).then_some(Void::DeviceRevoked);
-            return if beyond(kept.by_revokes) { Some(Void::Revoked) } else { by_device };
-        }
+        let root = self.root_of(event);
         let is_within = |revoke: &Held| self.is_within(event, revoke.event.control.cuts(), coming);
-        let mut revokes = self.relations.revokes.get(&user).into_iter().flatten().filter_map(|s| self.forest.find(*s));
-        if revokes.any(|r| r.is_valid() && self.covers(r, &event.log, rank) && !is_within(r)) {
+        let is_cut = |target: Target| match self.left_of(target, &event.log, rank, root) {
+            Left::Whole => false,
+            Left::Nothing => true,
+            Left::Line(seq) if self.is_on_line(event, coming) => event.seq > seq,
+            Left::Line(_) | Left::Tree => !self.naming(target, &event.log, rank, root).into_iter().all(is_within),
+        };
+        if is_cut(Target::User(user)) {
             return Some(Void::Revoked);
         }
-        if is_grant {
-            return None;
-        }
-        let device = self.device_revokes(user, event.log.author);
-        let mut device = device.filter(|r| r.is_valid() && device_covers(r, &event.log, rank));
-        device.any(|r| !is_within(r)).then_some(Void::DeviceRevoked)
+        let is_grant = matches!(event.control, Control::Genesis(_) | Control::Join(_));
+        (!is_grant && is_cut(Target::Device(user, event.log.author))).then_some(Void::DeviceRevoked)
     }
 
     /// Whether an event is held, or goes on at the end of a log of one line and no cut names it.
@@ -175,15 +174,19 @@ impl ControlSet {
         self.rank_of(log.grant)
     }
 
-    /// A user's word on one of their devices. The user key's own log is beyond it.
-    pub(super) fn device_revokes(&self, user: UserId, device: DeviceId) -> impl Iterator<Item = &Held> {
-        let slots = self.relations.device_revokes.get(&(user, device)).filter(|_| device != user.into());
-        slots.into_iter().flatten().filter_map(|slot| self.forest.find(*slot))
+    /// Whether a revocation, valid or not, covers a log under a grant of this rank of its user: a Revoke what is weaker and
+    /// does not lift it, a RevokeDevice what is no stronger.
+    pub(super) fn covers(&self, revoke: &Held, log: &Log, rank: Option<Rank>) -> bool {
+        match &revoke.event.control {
+            Control::RevokeDevice(r) => r.device == log.author && revoke.rank.is_some() && revoke.rank <= rank,
+            _ => revoke.rank.is_some() && revoke.rank < rank && !self.is_lifted(log.grant, revoke),
+        }
     }
 
-    /// Whether a Revoke, valid or not, is stronger than a grant of this rank of its user that does not lift it.
-    pub(super) fn covers(&self, revoke: &Held, log: &Log, rank: Option<Rank>) -> bool {
-        revoke.rank.is_some() && revoke.rank < rank && !self.is_lifted(log.grant, revoke)
+    /// The first event of its branch, where that is held.
+    fn root_of(&self, event: &ControlEvent) -> Option<Slot> {
+        let prev = || self.slot(event.prev).filter(|_| event.seq > 1);
+        self.forest.root(self.slot(event.id).or_else(prev)?)
     }
 
     fn is_lifted(&self, grant: EventId, revoke: &Held) -> bool {
@@ -223,33 +226,6 @@ impl ControlSet {
         }
     }
 
-    /// Counts the valid revocations of a grant or root that has just come.
-    pub(super) fn count_covers(&mut self, slot: Slot) {
-        let Some(held) = self.forest.find(slot) else { return };
-        let event = &held.event;
-        let user = match &event.control {
-            Control::Grant(grant) => Some(grant.user),
-            _ => event.root().map(|certificate| certificate.user()),
-        };
-        let Some(user) = user else { return };
-        let valid = |slot: &&Slot| self.forest.find(**slot).is_some_and(Held::is_valid);
-        let revokes = self.relations.revokes.get(&user).into_iter().flatten().filter(valid);
-        let covers = revokes.filter(|by| self.covers_grant(**by, slot)).count();
-        let ended = self.device_revokes(user, event.log.author).filter(|r| r.is_valid());
-        let rank = self.rank_of_log(&event.log);
-        let ended = ended.filter(|revoke| device_covers(revoke, &event.log, rank)).count();
-        if let Some(held) = self.forest.find_mut(slot) {
-            held.covers = u32::try_from(covers).unwrap_or(u32::MAX);
-            held.ended = u32::try_from(ended).unwrap_or(u32::MAX);
-        }
-    }
-
-    /// Whether a Revoke, valid or not, takes a grant of its user away.
-    pub(super) fn covers_grant(&self, revoke: Slot, grant: Slot) -> bool {
-        let (Some(revoke), Some(grant)) = (self.forest.find(revoke), self.forest.find(grant)) else { return false };
-        grant.is_grant() && revoke.rank.is_some() && revoke.rank < grant.gives && !lifts(grant, revoke)
-    }
-
     /// What rests on an event that now counts, or no longer does, is decided anew.
     fn turn(&mut self, slot: Slot, counts: bool) {
         self.turn_leaf(slot, counts);
@@ -266,20 +242,10 @@ impl ControlSet {
                 Vec::new()
             }
             Control::CloseInvite(close) => self.slot(close.invite).into_iter().collect(),
-            Control::Revoke(revoke) => {
-                let logs = self.relations.roots.get(&revoke.user).into_iter().flatten();
-                affected.extend(self.beyond_cuts(held, logs, counts));
-                self.relations.invites.get(&revoke.user).cloned().unwrap_or_default()
-            }
-            Control::RevokeDevice(revoke) => {
-                let roots = held.user.and_then(|user| self.relations.roots.get(&user)).into_iter().flatten();
-                let of_device =
-                    roots.filter(|s| self.forest.find(**s).is_some_and(|h| h.event.log.author == revoke.device));
-                affected.extend(self.beyond_cuts(held, of_device, counts));
-                Vec::new()
-            }
+            Control::Revoke(revoke) => self.relations.invites.get(&revoke.user).cloned().unwrap_or_default(),
             _ => Vec::new(),
         };
+        affected.extend(self.turn_revocation(slot, counts));
         for invite in closed {
             affected.extend(self.turn_closer(slot, invite, counts));
         }
@@ -325,27 +291,8 @@ impl ControlSet {
         affected
     }
 
-    /// The events of these roots' logs whose answer a revocation that has turned may change: on each branch the lowest.
-    fn beyond_cuts<'a>(&self, revoke: &Held, roots: impl Iterator<Item = &'a Slot>, counts: bool) -> Vec<Slot> {
-        let mut found = Vec::new();
-        for root in roots {
-            let Some(held) = self.forest.find(*root) else { continue };
-            let rank = self.rank_of_log(&held.event.log);
-            let covered = match &revoke.event.control {
-                Control::Revoke(_) => self.covers(revoke, &held.event.log, rank),
-                _ => {
-                    device_covers(revoke, &held.event.log, rank)
-                        && Some(held.event.log.author) != held.user.map(DeviceId::from)
-                }
-            };
-            if covered {
-                self.beyond_cut(revoke, *root, counts, &mut found);
-            }
-        }
-        found
-    }
-
-    fn beyond_cut(&self, revoke: &Held, root: Slot, counts: bool, found: &mut Vec<Slot>) {
+    /// The events of a branch's log whose answer a revocation that has turned may change: on each branch the lowest.
+    pub(super) fn beyond_cut(&self, revoke: &Held, root: Slot, counts: bool, found: &mut Vec<Slot>) {
         let cuts = revoke.event.control.cuts();
         let Some(held) = self.forest.find(root) else { return };
         let branches = self.relations.logs.get(&held.event.log);
@@ -398,10 +345,4 @@ fn lifts(grant: &Held, revoke: &Held) -> bool {
 fn spares(revoke: &Held, held: &Held) -> bool {
     let is_grant = matches!(held.event.control, Control::Genesis(_) | Control::Join(_));
     is_grant && matches!(revoke.event.control, Control::RevokeDevice(_))
-}
-
-/// Whether a RevokeDevice, valid or not, covers a log of its device under a grant of this rank.
-pub(super) fn device_covers(revoke: &Held, log: &Log, rank: Option<Rank>) -> bool {
-    let Control::RevokeDevice(r) = &revoke.event.control else { return false };
-    r.device == log.author && revoke.rank.is_some() && revoke.rank <= rank
 }

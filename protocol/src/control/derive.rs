@@ -1,7 +1,7 @@
 //! What follows for the room from the events that count. Only what rests on events that turned is derived anew.
 
-use super::decide::device_covers;
 use super::held::{Held, Slot};
+use super::kept::{Target, content_of};
 use super::payload::{Control, Erase};
 use super::rank::Rank;
 use super::set::{ControlSet, names};
@@ -11,6 +11,7 @@ use crate::id::{DeviceId, EventId, UserId};
 use crate::log::Log;
 use imbl::OrdSet;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 /// What has to be derived anew, and what is counted on the way.
 #[derive(Debug, Clone, Default)]
@@ -22,8 +23,9 @@ pub(super) struct Stale {
     /// Roots whose device may have begun to speak for a member, or ceased to.
     roots: BTreeSet<Slot>,
     enrolments: BTreeSet<(DeviceId, EventId)>,
-    /// Content logs of which something else may count.
+    /// Content logs of which something else may count, and of which it surely does.
     logs: BTreeSet<Log>,
+    moved: BTreeSet<Log>,
     /// Revocations that turned, with their user.
     cuts: Vec<(UserId, Slot)>,
     erases: BTreeSet<Slot>,
@@ -31,6 +33,8 @@ pub(super) struct Stale {
     settings: BTreeMap<String, Setting>,
     /// The Erases in force at a place: those of the message's own user first.
     erasures: BTreeMap<Erase, BTreeSet<(bool, EventId)>>,
+    /// Places whose Erase in force is another now.
+    pub(super) places: BTreeSet<Erase>,
     successors: BTreeSet<(Rank, EventId)>,
     /// Joins that turned, by invite.
     joins: Vec<(Slot, EventId, bool)>,
@@ -53,6 +57,32 @@ struct Setting {
     replaced: BTreeMap<EventId, u32>,
     /// Those that none replaces.
     standing: BTreeSet<(Rank, EventId)>,
+}
+
+impl Stale {
+    /// A revocation has turned that names these logs.
+    pub(super) fn cut(&mut self, target: Target, slot: Slot, named: &[Log]) {
+        self.cuts.push((target.user(), slot));
+        self.moved.extend(named.iter().filter(|log| log.class == Class::Content));
+    }
+
+    /// It may have taken something of the log of this root, or given it back.
+    pub(super) fn cut_root(&mut self, root: Slot, content: Log) {
+        self.roots.insert(root);
+        self.logs.insert(content);
+    }
+
+    /// The grants that a user holds, as last derived, and that are weaker than this.
+    pub(super) fn held_below(&self, user: UserId, rank: Rank) -> impl Iterator<Item = EventId> + '_ {
+        let held = self.held.get(&user).into_iter();
+        let below = (Bound::Excluded((rank, EventId([255; 32]))), Bound::Unbounded);
+        held.flat_map(move |held| held.range(below)).map(|(_, id)| *id)
+    }
+
+    /// Grants that a user may hold now, or hold no longer.
+    pub(super) fn look_at(&mut self, user: UserId, grants: Vec<Slot>) {
+        self.active.extend(grants.into_iter().map(|grant| (user, grant)));
+    }
 }
 
 impl ControlSet {
@@ -104,9 +134,10 @@ impl ControlSet {
                     self.stale.active.extend(held.grant.map(|grant| (user, grant)));
                 }
             }
-            Control::Revoke(_) => self.turn_revoke(slot, step),
-            Control::RevokeDevice(_) => self.turn_device_revoke(slot, step),
-            Control::Unknown { .. } => self.stale.newer = self.stale.newer.saturating_add_signed(step),
+            // Whoever is weaker could not choose the room's rules either.
+            Control::Unknown { .. } if rank <= Rank::ADMIN => {
+                self.stale.newer = self.stale.newer.saturating_add_signed(step);
+            }
             Control::Successor(_) if counts => drop(self.stale.successors.insert((rank, event.id))),
             Control::Successor(_) => drop(self.stale.successors.remove(&(rank, event.id))),
             Control::Set(set) => {
@@ -119,54 +150,6 @@ impl ControlSet {
                 self.stand(slot, &ids);
             }
             _ => {}
-        }
-    }
-
-    /// Counts a Revoke at the grants that it takes away.
-    fn turn_revoke(&mut self, slot: Slot, step: i32) {
-        let Some(Control::Revoke(revoke)) = self.forest.find(slot).map(|held| &held.event.control) else { return };
-        let user = revoke.user;
-        self.stale.cuts.push((user, slot));
-        let grants = self.relations.grants.get(&user).into_iter().flatten().copied();
-        let covered: Vec<Slot> = grants.filter(|grant| self.covers_grant(slot, *grant)).collect();
-        for grant in covered {
-            if let Some(held) = self.forest.find_mut(grant) {
-                held.covers = held.covers.saturating_add_signed(step);
-            }
-            self.stale.active.insert((user, grant));
-        }
-        let roots = self.relations.roots.get(&user).into_iter().flatten().filter_map(|root| self.forest.find(*root));
-        let logs: Vec<(Log, Option<Rank>)> = roots.map(|root| (root.event.log, root.rank)).collect();
-        for (log, rank) in logs {
-            self.turn_kept(slot, &log, rank, step > 0);
-            self.stale.logs.insert(content_of(&log));
-        }
-    }
-
-    /// Counts a RevokeDevice at the roots of the logs that it covers.
-    fn turn_device_revoke(&mut self, slot: Slot, step: i32) {
-        let Some(by) = self.forest.find(slot) else { return };
-        let (Control::RevokeDevice(revoke), Some(user)) = (&by.event.control, by.user) else { return };
-        let device = revoke.device;
-        if device == user.into() {
-            return;
-        }
-        self.stale.cuts.push((user, slot));
-        let of_device = (device, EventId::ZERO)..=(device, EventId([255; 32]));
-        let roots = self.relations.enrolments.range(of_device).flat_map(|(_, roots)| roots);
-        let covered = roots.filter(|root| {
-            let root = self.forest.find(**root).filter(|root| root.user == Some(user));
-            root.is_some_and(|root| device_covers(by, &root.event.log, self.rank_of_log(&root.event.log)))
-        });
-        let covered: Vec<Slot> = covered.copied().collect();
-        for root in covered {
-            if let Some(held) = self.forest.find_mut(root) {
-                held.ended = held.ended.saturating_add_signed(step);
-                let (log, rank) = (held.event.log, held.rank);
-                self.stale.logs.insert(content_of(&log));
-                self.turn_kept(slot, &log, rank, step > 0);
-            }
-            self.stale.roots.insert(root);
         }
     }
 
@@ -195,6 +178,7 @@ impl ControlSet {
     pub(super) fn derive(&mut self) -> Vec<(DeviceId, EventId)> {
         self.derive_genesis();
         let logs = std::mem::take(&mut self.stale.logs);
+        let surely = std::mem::take(&mut self.stale.moved);
         let before = (!logs.is_empty()).then(|| self.state.clone());
         for slot in std::mem::take(&mut self.stale.grants) {
             self.derive_grant(slot);
@@ -225,7 +209,9 @@ impl ControlSet {
             _ => None,
         });
         let Some(before) = before else { return Vec::new() };
-        let moved = logs.into_iter().filter(|log| before.content_right(log) != self.state.content_right(log));
+        // What a revocation that turned names was cut otherwise before: to compare would be to read all that name it.
+        let is_other = |log: &Log| before.content_right(log) != self.state.content_right(log);
+        let moved = logs.into_iter().filter(|log| surely.contains(log) || is_other(log));
         moved.map(|log| (log.author, log.grant)).collect()
     }
 
@@ -293,7 +279,8 @@ impl ControlSet {
         let Some(grant) = self.forest.find(slot).filter(|grant| names(&grant.event.control, user)) else { return };
         let (id, Some(rank)) = (grant.event.id, grant.gives) else { return };
         let left = self.relations.left.get(&(user, id)).is_some_and(|n| *n > 0);
-        let is_active = grant.is_valid() && !left && grant.covers == 0;
+        let is_active =
+            grant.is_valid() && !left && self.count_covers(Target::User(user), grant.gives, Some(grant)) == 0;
         if is_active == self.state.active.contains(user, id) {
             return;
         }
@@ -312,10 +299,12 @@ impl ControlSet {
 
     /// Whether a device speaks for a member by this root.
     fn derive_root(&mut self, slot: Slot) {
-        let Some(root) = self.forest.find_mut(slot) else { return };
+        let Some(root) = self.forest.find(slot) else { return };
         let (Some(user), Some(_)) = (root.user, root.event.root()) else { return };
         let log = root.event.log;
-        let speaks = root.is_valid() && root.ended == 0 && self.state.active.contains(user, log.grant);
+        let ended = self.count_covers(Target::Device(user, log.author), self.rank_of_log(&log), None) > 0;
+        let speaks = root.is_valid() && !ended && self.state.active.contains(user, log.grant);
+        let Some(root) = self.forest.find_mut(slot) else { return };
         if std::mem::replace(&mut root.speaks, speaks) == speaks {
             return;
         }
@@ -405,8 +394,13 @@ impl ControlSet {
         there.remove(&(true, id));
         there.remove(&(false, id));
         there.extend(own.map(|own| (!own, id)));
-        match there.first() {
-            Some((not_own, by)) => drop(self.state.erased.insert(erase, Erasure { by: *by, own: !not_own })),
+        let now = there.first().map(|(not_own, by)| Erasure { by: *by, own: !not_own });
+        if now == self.state.erased.get(&erase).copied() {
+            return;
+        }
+        self.stale.places.insert(erase.clone());
+        match now {
+            Some(now) => drop(self.state.erased.insert(erase, now)),
             None => drop(self.state.erased.remove(&erase)),
         }
     }
@@ -433,8 +427,4 @@ fn users_of(control: &Control) -> impl Iterator<Item = UserId> + '_ {
         _ => None,
     };
     founders.iter().copied().chain(other)
-}
-
-fn content_of(log: &Log) -> Log {
-    Log { class: Class::Content, ..*log }
 }

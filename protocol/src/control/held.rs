@@ -38,10 +38,8 @@ pub(super) struct Held {
     pub(super) invite: Option<Slot>,
     pub(super) children: Vec<Slot>,
     pub(super) valid_children: u32,
-    /// Valid closings of this invite, or Revokes that cover this grant, or RevokeDevices that cover the log of this root.
+    /// Valid closings of this invite.
     pub(super) closers: u32,
-    pub(super) covers: u32,
-    pub(super) ended: u32,
     /// A root whose device speaks for a current member.
     pub(super) speaks: bool,
     pub(super) verdict: Verdict,
@@ -111,8 +109,6 @@ impl Forest {
             children: Vec::new(),
             valid_children: 0,
             closers: 0,
-            covers: 0,
-            ended: 0,
             speaks: false,
             verdict: Verdict::Undecided,
             jump,

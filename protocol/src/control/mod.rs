@@ -13,6 +13,7 @@ pub mod payload;
 pub mod rank;
 pub mod set;
 pub mod state;
+pub mod worth;
 
 /// The rules that this version evaluates. A room under others is read-only here.
 pub const RULES: u16 = 1;

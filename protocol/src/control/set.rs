@@ -4,7 +4,7 @@
 use super::cut::Cut;
 use super::derive::Stale;
 use super::held::{Forest, Held, Sapling, Slot, Verdict};
-use super::kept::Kept;
+use super::kept::{Kept, Reach, Target};
 use super::payload::{Control, ControlEvent, Genesis};
 use super::rank::Rank;
 use super::state::{RoomState, Void};
@@ -27,21 +27,24 @@ pub struct ControlSet {
     pub(super) stale: Stale,
     pub(super) state: RoomState,
     /// Valid events that no valid event follows.
-    leaves: BTreeSet<Slot>,
+    pub(super) leaves: BTreeSet<Slot>,
     /// How many events do not count, by whose account they are kept on.
     pub(super) void_counts: BTreeMap<[u8; 32], u32>,
     pub(super) decisions: u64,
-    /// What revocations leave of logs, as far as it was asked.
-    pub(super) kept: BTreeMap<Log, Kept>,
+    pub(super) looks: u64,
+    /// The revocations that count, and what they may cover.
+    pub(super) reach: BTreeMap<Target, Reach>,
+    /// What they leave of logs that they name, by the first event of each.
+    pub(super) kept: BTreeMap<Slot, Kept>,
 }
 
 /// Who speaks of whom.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Relations {
-    /// Genesis, Grant and Join events that name a user.
-    pub(super) grants: BTreeMap<UserId, Vec<Slot>>,
-    /// Genesis, Join and Enrol events by a device of a user.
-    pub(super) roots: BTreeMap<UserId, Vec<Slot>>,
+    /// Sound Grant and Join events that name a user, by the rank that they give.
+    pub(super) grants: BTreeMap<UserId, BTreeSet<(Rank, Slot)>>,
+    /// Grants that lift a Revoke, held or not.
+    pub(super) lifting: BTreeMap<EventId, Vec<Slot>>,
     /// Roots by device and grant.
     pub(super) enrolments: BTreeMap<(DeviceId, EventId), Vec<Slot>>,
     /// Enrol events under a grant.
@@ -58,8 +61,8 @@ pub(super) struct Relations {
     pub(super) listed: BTreeMap<EventId, Vec<Slot>>,
     /// Revokes of a user.
     pub(super) revokes: BTreeMap<UserId, Vec<Slot>>,
-    /// RevokeDevices of a user's device, by that user.
-    pub(super) device_revokes: BTreeMap<(UserId, DeviceId), Vec<Slot>>,
+    /// Revocations whose cuts leave something of a log, held or not.
+    pub(super) cutting: BTreeMap<Log, Vec<Slot>>,
     /// Revocations whose cuts name an event of a control log, held or not.
     pub(super) named: BTreeMap<Log, BTreeMap<EventId, Vec<Slot>>>,
     /// Erases of content of a device under a grant, held or not.
@@ -74,6 +77,8 @@ pub(super) struct Branches {
     pub(super) slots: Vec<Slot>,
     /// Then the slots do not stand each on the one before it.
     pub(super) is_forked: bool,
+    /// How many valid events no valid event follows.
+    pub(super) leaves: usize,
 }
 
 impl ControlSet {
@@ -166,6 +171,11 @@ impl ControlSet {
     /// How many verdicts were made so far: what a new event costs.
     pub fn decisions(&self) -> u64 {
         self.decisions
+    }
+
+    /// How many logs and grants revocations were held against so far: with `decisions` what revocations cost.
+    pub fn looks(&self) -> u64 {
+        self.looks
     }
 
     /// How many events held do not count and are to this one's account: joins to their invite's, all else to its user's.
@@ -367,17 +377,17 @@ impl ControlSet {
         let branches = relations.logs.entry(event.log).or_default();
         branches.is_forked |= branches.slots.last().copied() != held.prev;
         branches.slots.push(slot);
-        if let Some(certificate) = event.root() {
-            relations.roots.entry(certificate.user()).or_default().push(slot);
+        if event.root().is_some() {
             relations.enrolments.entry((event.log.author, event.log.grant)).or_default().push(slot);
         }
         match &event.control {
-            Control::Genesis(genesis) => {
-                genesis.founders.iter().for_each(|user| relations.grants.entry(*user).or_default().push(slot));
+            Control::Grant(grant) => {
+                relations.grants.entry(grant.user).or_default().extend(held.gives.map(|rank| (rank, slot)));
+                grant.lifts.iter().for_each(|id| relations.lifting.entry(*id).or_default().push(slot));
             }
-            Control::Grant(grant) => relations.grants.entry(grant.user).or_default().push(slot),
             Control::Join(join) => {
-                relations.grants.entry(join.certificate.user()).or_default().push(slot);
+                let user = join.certificate.user();
+                relations.grants.entry(user).or_default().extend(held.gives.map(|rank| (rank, slot)));
                 if let Some(invite) = held.invite {
                     relations.joins.entry(invite).or_default().push(slot);
                 }
@@ -396,43 +406,49 @@ impl ControlSet {
                 relations.revokes.entry(revoke.user).or_default().push(slot);
                 revoke.joins.iter().for_each(|join| relations.listed.entry(*join).or_default().push(slot));
             }
-            Control::RevokeDevice(revoke) => {
-                if let Some(user) = held.user {
-                    relations.device_revokes.entry((user, revoke.device)).or_default().push(slot);
-                }
-            }
             Control::Erase(erase) => relations.erases.entry((erase.grant, erase.author)).or_default().push(slot),
-            Control::Leave | Control::Set(_) | Control::Successor(_) | Control::Unknown { .. } => {}
+            Control::Genesis(_) | Control::Leave | Control::Set(_) | Control::Successor(_) => {}
+            Control::RevokeDevice(_) | Control::Unknown { .. } => {}
+        }
+        for cut in event.control.cuts().iter().filter(|cut| !cut.is_zero()) {
+            relations.cutting.entry(cut.log).or_default().push(slot);
         }
         for cut in event.control.cuts().iter().filter(|cut| cut.log.class == Class::Control) {
             let named = relations.named.entry(cut.log).or_default();
             cut.ids.iter().for_each(|id| named.entry(*id).or_default().push(slot));
         }
-        if relations.named.get(&event.log).is_some_and(|named| named.contains_key(&id)) {
+        let (log, is_root) = (event.log, event.root().is_some());
+        let is_invite = matches!(event.control, Control::OpenInvite(_));
+        if relations.named.get(&log).is_some_and(|named| named.contains_key(&id)) {
             // It may show that what lies below it is kept.
-            self.kept.remove(&event.log);
+            self.keep_named(&log, id);
             self.forest.lowest_void(slot).into_iter().for_each(|lowest| self.mark(lowest));
         }
-        if matches!(self.forest.find(slot).map(|held| &held.event.control), Some(Control::OpenInvite(_))) {
+        if is_invite {
             self.count_closers(slot);
         }
-        self.count_covers(slot);
+        if is_root {
+            self.reach_root(slot);
+        }
     }
 
     /// Keeps the leaves, after an event has turned.
     pub(super) fn turn_leaf(&mut self, slot: Slot, counts: bool) {
         let Some(prev) = self.forest.find(slot).map(|held| held.prev) else { return };
-        if counts && self.forest.find(slot).is_some_and(|held| held.valid_children == 0) {
-            self.leaves.insert(slot);
-        }
-        if !counts {
-            self.leaves.remove(&slot);
+        if !counts || self.forest.find(slot).is_some_and(|held| held.valid_children == 0) {
+            self.set_leaf(slot, counts);
         }
         let Some((prev, parent)) = prev.and_then(|prev| Some((prev, self.forest.find_mut(prev)?))) else { return };
         parent.valid_children = parent.valid_children.saturating_add_signed(if counts { 1 } else { -1 });
-        match (parent.valid_children, parent.is_valid()) {
-            (0, true) => drop(self.leaves.insert(prev)),
-            _ => drop(self.leaves.remove(&prev)),
+        let is_leaf = parent.valid_children == 0 && parent.is_valid();
+        self.set_leaf(prev, is_leaf);
+    }
+
+    fn set_leaf(&mut self, slot: Slot, is_leaf: bool) {
+        let has_changed = if is_leaf { self.leaves.insert(slot) } else { self.leaves.remove(&slot) };
+        let log = self.forest.find(slot).map(|held| held.event.log).filter(|_| has_changed);
+        if let Some(branches) = log.and_then(|log| self.relations.logs.get_mut(&log)) {
+            branches.leaves = branches.leaves.saturating_add_signed(if is_leaf { 1 } else { -1 });
         }
     }
 

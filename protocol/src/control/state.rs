@@ -260,8 +260,9 @@ impl RoomState {
         self.devices.range(of_device).next().map(|(_, user)| *user)
     }
 
-    /// Whether a device may be told of the room: it is current, or it was here for a user who is a member again and has only
-    /// to begin under the new grant, which it does not know yet. Not once its user has revoked it under any grant.
+    /// Whether a device may be told of the room: it is current; or it was here for a user who is a member again, and is told
+    /// control events alone: it has only to begin under the new grant, which it does not know yet. Not once its user has
+    /// revoked it under any grant.
     pub fn may_hear(&self, device: DeviceId) -> bool {
         if self.user_of(device).is_some() {
             return true;
@@ -272,7 +273,8 @@ impl RoomState {
         users.any(|user| !self.is_revoked_device(user, device))
     }
 
-    fn is_revoked_device(&self, user: UserId, device: DeviceId) -> bool {
+    /// Whether a valid revocation by the user key ends this device of a user, under any grant.
+    pub fn is_revoked_device(&self, user: UserId, device: DeviceId) -> bool {
         let any = (device, EventId::ZERO)..=(device, EventId([255; 32]));
         self.cuts.get(&user).is_some_and(|cuts| cuts.devices.range(any).next().is_some())
     }

@@ -66,7 +66,7 @@ impl Conversation {
     }
 
     fn name_slots(&mut self, id: RoomId, held: &dyn Holdings) -> Result<(), Failure> {
-        let told = self.audience(id, held)?;
+        let told = self.full_audience(id, held)?;
         let now_ms = self.now_ms;
         let (Some(keys), Some(handle), Some(room)) = (self.keys, told, self.rooms.get_mut(&id)) else { return Ok(()) };
         if room.beacons.named || room.beacons.lists_told.add(now_ms) > SLOT_LISTS_TOLD_MAX {
@@ -86,7 +86,7 @@ impl Conversation {
         if lists > SLOT_LISTS_HEARD_MAX * FAULT_TIMES {
             return Err(Failure::Budget("lists of slots"));
         }
-        let told = self.audience(id, held)?.is_some();
+        let told = self.full_audience(id, held)?.is_some();
         let Some(keys) = self.keys.filter(|_| told && lists <= SLOT_LISTS_HEARD_MAX) else { return Ok(()) };
         let mut theirs: BTreeMap<[u8; 4], BeaconName> = names.iter().map(|name| (name.slot, *name)).collect();
         let mut lacked = Vec::new();
@@ -119,7 +119,7 @@ impl Conversation {
     }
 
     fn send_beacons(&mut self, id: RoomId, mut beacons: Vec<SignedBeacon>, held: &dyn Holdings) -> Result<(), Failure> {
-        let Some(handle) = self.audience(id, held)? else { return Ok(()) };
+        let Some(handle) = self.full_audience(id, held)? else { return Ok(()) };
         let now_ms = self.now_ms;
         let Some(room) = self.rooms.get_mut(&id) else { return Ok(()) };
         let left = BEACONS_TOLD_MAX.saturating_sub(room.beacons.told.count(now_ms)) as usize;

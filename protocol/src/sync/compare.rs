@@ -12,6 +12,7 @@ use crate::event::Class;
 use crate::id::{EventId, RoomId};
 use crate::limits::{EARLY_LEN_MAX, HEADS_LISTED_MAX, HEADS_MAX, HEADS_PER_FRAME_MAX};
 use crate::wire::{Frame, Handle, Head, Listing};
+use std::collections::BTreeSet;
 
 /// The other side's last Check.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +27,8 @@ pub(super) struct TheirCheck {
 /// What is held of a room now, and how each side would say so.
 struct Now {
     digests: Digests,
+    /// What we say is all of it; else nothing of content.
+    is_told_all: bool,
     ours: Macs,
     theirs: Macs,
 }
@@ -33,9 +36,15 @@ struct Now {
 impl Conversation {
     /// Says what we hold of a room.
     fn send_check(&mut self, id: RoomId, held: &dyn Holdings) -> Result<(), Failure> {
+        // Who is trusted to be a member is told once that we hold nothing, and nothing of what comes then.
+        let has_heard = self.rooms.get(&id).is_some_and(|r| r.sent.is_some());
+        if has_heard && self.audience(id, held)?.is_none() {
+            return Ok(());
+        }
         let now = self.now(id, held)?;
         let (Some(handle), Some(room)) = (self.open_handle(id), self.rooms.get_mut(&id)) else { return Ok(()) };
         room.sent = Some(now.ours);
+        room.told_little = !now.is_told_all;
         let agreed = if room.agreed.is_some() { room.agreed } else { held.agreement(id)? };
         let agreement = agreed.map_or([0; 16], |a| a.token);
         room.beacons.check_sent();
@@ -53,7 +62,6 @@ impl Conversation {
             return self.match_room(id, held);
         }
         room.exchanges.take_heart();
-        room.holes_asked = false;
         self.audience(id, held)?;
         if self.is_exchanging(id) {
             return Ok(());
@@ -66,7 +74,6 @@ impl Conversation {
     pub(super) fn resume(&mut self, id: RoomId, held: &dyn Holdings) -> Result<(), Failure> {
         let Some(room) = self.rooms.get_mut(&id) else { return Ok(()) };
         room.holes_asked = false;
-        self.fetcher.drop_held(id, held)?;
         self.settle(Some(id), held)
     }
 
@@ -127,8 +134,13 @@ impl Conversation {
         let digests = held.digests(id)?;
         let secret = self.rooms.get(&id).map_or([0; 32], |r| r.offer.secret);
         let side = self.settings.side;
-        let macs = |side| self.keys.map_or(([0; 16], [0; 16]), |keys| keys.digests(side, id, &secret, &digests));
-        Ok(Now { digests, ours: macs(side), theirs: macs(side.other()) })
+        let macs = |side, digests| self.keys.map_or(Macs::default(), |keys| keys.digests(side, id, &secret, digests));
+        let is_told_all = match self.rooms.get(&id).filter(|r| !r.on_trust()) {
+            Some(room) => room.sees_content(held)?,
+            None => true,
+        };
+        let told = Digests { content: if is_told_all { digests.content } else { [0; 32] }, ..digests };
+        Ok(Now { digests, is_told_all, ours: macs(side, &told), theirs: macs(side.other(), &digests) })
     }
 
     fn take_check(&mut self, id: RoomId, theirs: TheirCheck, held: &dyn Holdings) -> Result<(), Failure> {
@@ -152,6 +164,11 @@ impl Conversation {
         }
         let Some(room) = self.rooms.get_mut(&id) else { return Ok(()) };
         let Some(theirs) = &mut room.theirs else { return Ok(()) };
+        if theirs.digests.0 == now.theirs.0
+            && room.same_control.replace(now.digests.control) != Some(now.digests.control)
+        {
+            self.out.push_back(Output::SameControl(id));
+        }
         if theirs.digests == now.theirs {
             theirs.fresh = false;
             return self.agree(id, now.digests, held);
@@ -196,7 +213,7 @@ impl Conversation {
 
     /// Tells our heads: what moved since the last agreement, all when they are few, else by reconciling sets.
     fn begin(&mut self, id: RoomId, class: Class, held: &dyn Holdings) -> Result<(), Failure> {
-        let may_tell = self.audience(id, held)?.is_some();
+        let may_tell = self.audience_of(id, class, held)?.is_some();
         let now_ms = self.now_ms;
         let Some(room) = self.rooms.get_mut(&id).filter(|r| r.proven) else { return Ok(()) };
         let their_agreement = room.theirs.as_mut().map(|theirs| {
@@ -325,7 +342,11 @@ impl Conversation {
     /// A log moved: what was missing of it may be there now. That its head is missing, too, is no reason to wait: nothing
     /// may tell us of the log again.
     fn fetch_filled(&mut self, id: RoomId, class: Class, heads: &[Head], held: &dyn Holdings) -> Result<(), Failure> {
-        for head in heads.iter().filter(|_| class == Class::Content) {
+        let mut logs = BTreeSet::new();
+        for head in heads {
+            if class == Class::Control || !logs.insert(head.log(class)) {
+                continue;
+            }
             for hole in held.holes(id, Some(&head.log(class)))? {
                 if let Some(room) = self.rooms.get_mut(&id) {
                     room.filling = true;
@@ -347,10 +368,10 @@ impl Conversation {
         request: u32,
         bytes: u32,
         new: bool,
-        bottom: (EventId, u64),
+        (kept, bottom): (bool, (EventId, u64)),
         held: &dyn Holdings,
     ) -> Result<(), Failure> {
-        let (of, credit) = self.fetcher.delivered(request, bytes, bottom);
+        let (of, credit) = self.fetcher.delivered(request, bytes, kept, bottom)?;
         self.out.extend(credit.map(Output::Send));
         if let Some((id, class)) = of
             && let Some(room) = self.rooms.get_mut(&id).filter(|_| new)
@@ -381,6 +402,9 @@ impl Conversation {
         let rests = self.fetcher.takes_rest(id);
         if rests {
             self.out.push_back(Output::Rested(id));
+        }
+        if self.rooms.get(&id).is_some_and(|r| r.on_trust()) {
+            self.audience(id, held)?;
         }
         if self.rooms.get(&id).is_some_and(|r| !r.exchanges.is_open(Class::Control)) {
             for frame in self.drop_early(id) {

@@ -11,7 +11,7 @@ use crate::event::Class;
 use crate::id::RoomId;
 use crate::limits::{CREDIT_MAX, ROOMS_MAX};
 use crate::wire::{Branch, Frame, Handle, SYNC_VERSION, Tag};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Tags that one side has told, and the first place of each.
 #[derive(Default)]
@@ -97,26 +97,42 @@ impl Conversation {
             Input::Offer(offer) => self.offer(offer, held)?,
             Input::Withdraw(room) => self.withdraw(room),
             Input::Introduced(room) => self.introduced(room, held)?,
-            Input::Delivered { request, bytes, new, bottom } => self.delivered(request, bytes, new, bottom, held)?,
+            Input::Delivered { request, bytes, new, kept, bottom } => {
+                self.delivered(request, bytes, new, (kept, bottom), held)?;
+            }
             Input::Untrue { request, bytes } => self.untrue(request, bytes, held)?,
             Input::Resume(room) => self.resume(room, held)?,
             Input::Moved { room, class, heads } => {
-                if let Some(handle) = self.audience(room, held)? {
+                if let Some(handle) = self.audience_of(room, class, held)? {
                     self.tell_moved(handle, class, &heads);
                 }
             }
             Input::Push { room, event } => self.push(room, event, held)?,
             Input::Key { room, circle, key } => {
                 let told = self.rooms.get(&room).is_some_and(|r| r.offer.kind != RoomKind::Public);
-                if let Some(room) = self.audience(room, held)?.filter(|_| told) {
+                if let Some(room) = self.full_audience(room, held)?.filter(|_| told) {
                     self.send(Frame::Key { room, circle, key });
                 }
             }
-            Input::Recheck(room) => self.recheck(room, held)?,
+            Input::Recheck(room) => {
+                if let Some(room) = self.rooms.get_mut(&room) {
+                    room.holes_asked = false;
+                }
+                self.recheck(room, held)?;
+            }
+            Input::Gap(room) => self.recheck(room, held)?,
             Input::Beacons { room, beacons } => self.tell_beacons(room, beacons, held)?,
         }
-        self.ask(held);
-        Ok(())
+        // What is passed over may end an exchange, and that may find more to ask for.
+        loop {
+            let passed = self.ask(held)?;
+            if passed.is_empty() {
+                return Ok(());
+            }
+            for room in passed {
+                self.settle(Some(room), held)?;
+            }
+        }
     }
 
     /// What is to be done next, in order. Answers to wants are made only when all else was taken.
@@ -131,7 +147,11 @@ impl Conversation {
             }
         }
         let rooms = &self.rooms;
-        let sees = |id| rooms.get(&id).map_or(Ok(false), |room| room.sees(held));
+        let sees = |id, class| match (rooms.get(&id), class) {
+            (Some(room), Class::Control) => room.sees(held),
+            (Some(room), Class::Content) => room.sees_content(held),
+            (None, _) => Ok(false),
+        };
         let Some((id, frame)) = self.server.next(held, sees)? else { return Ok(None) };
         let serves = matches!(&frame, Frame::Events { chunk, .. } if !chunk.is_empty());
         if let Some(room) = self.rooms.get_mut(&id).filter(|_| serves) {
@@ -284,8 +304,10 @@ impl Conversation {
         Ok(())
     }
 
-    /// Sends the requests that may be under way now. Content waits for the control logs, and for its lease.
-    fn ask(&mut self, held: &dyn Holdings) {
+    /// Sends the requests that may be under way now. Content waits for the control logs, and for its lease. Returns the
+    /// rooms of which something needs not be asked for any more.
+    fn ask(&mut self, held: &dyn Holdings) -> Result<BTreeSet<RoomId>, Failure> {
+        let mut passed = BTreeSet::new();
         let (rooms, now_ms) = (&self.rooms, self.now_ms);
         let may_ask = |id: RoomId, class: Class| {
             let room = rooms.get(&id).filter(|r| r.proven)?;
@@ -293,13 +315,14 @@ impl Conversation {
             if waits { None } else { room.handle }
         };
         let mut asked: Option<(u32, Handle, Vec<Branch>)> = None;
-        while let Some((request, handle, branch)) = self.fetcher.next(may_ask, now_ms) {
+        while let Some((request, handle, branch)) = self.fetcher.next(may_ask, held, &mut passed, now_ms)? {
             match &mut asked {
                 Some((_, room, branches)) if *room == handle => branches.push(branch),
                 _ => self.out.extend(asked.replace((request, handle, vec![branch])).map(want)),
             }
         }
         self.out.extend(asked.map(want));
+        Ok(passed)
     }
 }
 

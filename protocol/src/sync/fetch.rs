@@ -5,7 +5,9 @@ use super::serve::cost;
 use super::{Failure, Holdings, Missing, Output, Unavailable};
 use crate::event::Class;
 use crate::id::{EventId, RoomId};
-use crate::limits::{CHUNK_LEN_MAX, CREDIT_MAX, CREDIT_STEP, FIRST_SLICE_EVENTS, HEADS_MAX, UNTRUE_MAX, WANTS_MAX};
+use crate::limits::{
+    CHUNK_LEN_MAX, CREDIT_MAX, CREDIT_STEP, FIRST_SLICE_EVENTS, HEADS_MAX, UNKNOWN_HEADS_MAX, UNTRUE_MAX, WANTS_MAX,
+};
 use crate::log::Tip;
 use crate::range::{Range, Vouched};
 use crate::wire::{Branch, Frame, Handle};
@@ -16,6 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Fetcher {
     waiting: BTreeMap<(RoomId, Class), BTreeMap<Priority, Missing>>,
     waiting_count: usize,
+    /// Those of authors who may say nothing as far as is known.
+    unknown_count: usize,
     asked: BTreeMap<u32, Asked>,
     tops: BTreeSet<EventId>,
     /// Rooms of which something was missing, until nothing of them waits or is under way.
@@ -66,6 +70,7 @@ impl Default for Fetcher {
         Fetcher {
             waiting: BTreeMap::new(),
             waiting_count: 0,
+            unknown_count: 0,
             asked: BTreeMap::new(),
             tops: BTreeSet::new(),
             busy: BTreeSet::new(),
@@ -114,7 +119,8 @@ impl Fetcher {
     /// Adds what is missing. What is being fetched already is passed over, and what is too much for now: comparing again
     /// will find it.
     pub(super) fn add(&mut self, room: RoomId, missing: Missing) {
-        if self.waiting_count < HEADS_MAX && self.tops.insert(missing.top.id) {
+        let has_room = missing.known || self.unknown_count < UNKNOWN_HEADS_MAX;
+        if self.waiting_count < HEADS_MAX && has_room && self.tops.insert(missing.top.id) {
             self.push(room, missing, false);
         }
     }
@@ -123,8 +129,8 @@ impl Fetcher {
     pub(super) fn forget(&mut self, room: RoomId) -> bool {
         for class in [Class::Control, Class::Content] {
             let group = self.waiting.remove(&(room, class)).unwrap_or_default();
-            self.waiting_count -= group.len();
             for missing in group.values() {
+                self.uncount(missing);
                 self.tops.remove(&missing.top.id);
             }
         }
@@ -135,19 +141,9 @@ impl Fetcher {
         self.busy.remove(&room)
     }
 
-    /// Drops what waits of a room's content and came by another way.
-    pub(super) fn drop_held(&mut self, room: RoomId, held: &dyn Holdings) -> Result<(), Unavailable> {
-        let Some(group) = self.waiting.remove(&(room, Class::Content)) else { return Ok(()) };
-        self.waiting_count -= group.len();
-        for (priority, missing) in group {
-            if held.holds(missing.top.id)? {
-                self.tops.remove(&missing.top.id);
-            } else {
-                self.waiting.entry((room, Class::Content)).or_default().insert(priority, missing);
-                self.waiting_count += 1;
-            }
-        }
-        Ok(())
+    fn uncount(&mut self, missing: &Missing) {
+        self.waiting_count -= 1;
+        self.unknown_count -= usize::from(!missing.known);
     }
 
     fn push(&mut self, room: RoomId, missing: Missing, remainder: bool) {
@@ -155,21 +151,36 @@ impl Fetcher {
         let class = missing.log.class;
         let clock = if class == Class::Control { missing.hlc.0 } else { !missing.hlc.0 };
         let priority = Priority { class, remainder, clock, order: self.next_order };
-        self.waiting.entry((room, class)).or_default().insert(priority, missing);
         self.waiting_count += 1;
+        self.unknown_count += usize::from(!missing.known);
+        self.waiting.entry((room, class)).or_default().insert(priority, missing);
         self.busy.insert(room);
     }
 
     /// The next request to send, while few enough are under way. `may_ask` names the rooms that may be fetched now; a
-    /// room's content waits until nothing is missing of its control logs.
+    /// room's content waits until nothing is missing of its control logs. What came by another way meanwhile is passed
+    /// over, and its room is noted in `passed`.
     pub(super) fn next(
         &mut self,
         may_ask: impl Fn(RoomId, Class) -> Option<Handle>,
+        held: &dyn Holdings,
+        passed: &mut BTreeSet<RoomId>,
         now_ms: u64,
-    ) -> Option<(u32, Handle, Branch)> {
-        if self.asked.len() >= WANTS_MAX / 2 {
-            return None;
+    ) -> Result<Option<(u32, Handle, Branch)>, Unavailable> {
+        while self.asked.len() < WANTS_MAX / 2 {
+            let Some((priority, room, handle)) = self.best(&may_ask) else { break };
+            let Some(missing) = self.pop(room, priority) else { break };
+            if !priority.remainder && held.holds(room, missing.top.id)? {
+                self.tops.remove(&missing.top.id);
+                passed.insert(room);
+                continue;
+            }
+            return Ok(Some(self.request(room, handle, priority.remainder, missing, now_ms)));
         }
+        Ok(None)
+    }
+
+    fn best(&self, may_ask: impl Fn(RoomId, Class) -> Option<Handle>) -> Option<(Priority, RoomId, Handle)> {
         let mut best: Option<(Priority, RoomId, Handle)> = None;
         for ((room, class), group) in &self.waiting {
             let Some((priority, _)) = group.first_key_value() else { continue };
@@ -182,10 +193,19 @@ impl Fetcher {
                 best = Some((*priority, *room, handle));
             }
         }
-        let (priority, room, handle) = best?;
-        let missing = self.pop(room, priority)?;
+        best
+    }
+
+    fn request(
+        &mut self,
+        room: RoomId,
+        handle: Handle,
+        remainder: bool,
+        missing: Missing,
+        now_ms: u64,
+    ) -> (u32, Handle, Branch) {
         let lowest = missing.above.saturating_add(1);
-        let down_to = match (missing.log.class, priority.remainder) {
+        let down_to = match (missing.log.class, remainder) {
             (Class::Content, false) => missing.top.seq.saturating_sub(FIRST_SLICE_EVENTS - 1).max(lowest),
             _ => lowest,
         };
@@ -207,7 +227,7 @@ impl Fetcher {
             bottom: None,
         };
         self.asked.insert(request, asked);
-        Some((request, handle, Branch { top, down_to }))
+        (request, handle, Branch { top, down_to })
     }
 
     fn pop(&mut self, room: RoomId, priority: Priority) -> Option<Missing> {
@@ -216,7 +236,7 @@ impl Fetcher {
         if group.is_empty() {
             self.waiting.remove(&(room, priority.class));
         }
-        self.waiting_count -= 1;
+        self.uncount(&missing);
         Some(missing)
     }
 
@@ -261,8 +281,12 @@ impl Fetcher {
         &mut self,
         request: u32,
         bytes: u32,
+        kept: bool,
         bottom: (EventId, u64),
-    ) -> (Option<(RoomId, Class)>, Option<Frame>) {
+    ) -> Result<(Option<(RoomId, Class)>, Option<Frame>), Failure> {
+        if !kept {
+            return Ok((None, self.untrue(request, bytes)?));
+        }
         let mut of = None;
         if let Some(asked) = self.asked.get_mut(&request) {
             asked.pending = asked.pending.saturating_sub(1);
@@ -270,10 +294,10 @@ impl Fetcher {
             self.untrue = 0;
             of = asked.room.map(|room| (room, asked.missing.log.class));
         }
-        (of, self.return_credit(bytes))
+        Ok((of, self.return_credit(bytes)))
     }
 
-    /// A chunk was not what the hash named it to be.
+    /// A chunk was not what the hash named it to be, or nothing of it could be kept: what is below is not asked for.
     pub(super) fn untrue(&mut self, request: u32, bytes: u32) -> Result<Option<Frame>, Failure> {
         if let Some(asked) = self.asked.get_mut(&request) {
             asked.pending = asked.pending.saturating_sub(1);
@@ -306,7 +330,7 @@ impl Fetcher {
             self.tops.remove(&asked.missing.top.id);
             let Some((prev, first_seq)) = asked.bottom.filter(|_| !asked.untrue) else { continue };
             let ended_early = first_seq > asked.down_to;
-            if prev == EventId::ZERO || first_seq <= 1 || ended_early || held.holds(prev)? {
+            if prev == EventId::ZERO || first_seq <= 1 || ended_early || held.holds(room, prev)? {
                 continue;
             }
             // Either the rest after the first slice, or, below what numbers told, a fork whose foot is not known.

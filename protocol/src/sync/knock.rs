@@ -48,7 +48,7 @@ impl Conversation {
             Credential { device: *device, expires_ms: *expires_ms, signature: *signature }
         });
         let speaks = credential.verify(named, &self.settings.them, self.now_ms).is_ok();
-        let is_current = held.is_current_device(named, credential.device)?;
+        let is_current = held.may_hear(named, credential.device)?;
         let Some(knock) = knock.filter(|_| speaks) else { return Ok(()) };
         if is_current {
             return self.let_in(named, held);
@@ -65,7 +65,7 @@ impl Conversation {
     /// An introduction was admitted, or not: then nothing is said.
     pub(super) fn introduced(&mut self, id: RoomId, held: &dyn Holdings) -> Result<(), Failure> {
         let Some(device) = self.rooms.get_mut(&id).and_then(|r| r.introducing.take()) else { return Ok(()) };
-        if held.is_current_device(id, device)? { self.let_in(id, held) } else { Ok(()) }
+        if held.may_hear(id, device)? { self.let_in(id, held) } else { Ok(()) }
     }
 
     /// Whoever knocked is a member: says what we call the room, so that it can show its proof.

@@ -124,6 +124,8 @@ pub struct Missing {
     pub hlc: Hlc,
     /// What vouches for the top.
     pub vouched: Vouched,
+    /// Whether the log's author may say anything here, as far as is known.
+    pub known: bool,
 }
 
 /// A chunk to send.
@@ -166,22 +168,29 @@ pub trait Holdings {
     /// # Errors
     /// `Unavailable`.
     fn missing(&self, room: RoomId, class: Class, heads: &[Head]) -> Result<Vec<Missing>, Unavailable>;
-    /// Our own holes in a room's content logs, or in one of them; not those whose top is held in another log.
+    /// Our own holes in a room's content logs, or in one of them; not those whose top is held in another log of the room.
     ///
     /// # Errors
     /// `Unavailable`.
     fn holes(&self, room: RoomId, of: Option<&Log>) -> Result<Vec<Missing>, Unavailable>;
-    /// Whether an event is held.
+    /// Whether an event is held in this room. What is held of others is none of the peer's business: what we ask for would
+    /// tell.
     ///
     /// # Errors
     /// `Unavailable`.
-    fn holds(&self, id: EventId) -> Result<bool, Unavailable>;
+    fn holds(&self, room: RoomId, id: EventId) -> Result<bool, Unavailable>;
     /// A chunk of the branch of this room that ends at `top`, from there down, at most to `down_to`; `None` when `top` is
     /// not held, is of another room, or is of a log that does not count.
     ///
     /// # Errors
     /// `Unavailable`.
     fn chunk(&self, room: RoomId, top: Tip, down_to: u64) -> Result<Option<Chunk>, Unavailable>;
+    /// Whether this is a current device of a member, or one that may be again: it is told control events, by which it
+    /// learns how, and nothing else.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    fn may_hear(&self, room: RoomId, device: DeviceId) -> Result<bool, Unavailable>;
     /// Whether this is a current device of a member.
     ///
     /// # Errors
@@ -220,6 +229,8 @@ pub enum Input {
         bytes: u32,
         /// Whether anything of it was new.
         new: bool,
+        /// Whether any of it is held now. What is not, its sender may make up as it goes.
+        kept: bool,
         /// Its lowest event: what it names as predecessor, and its seq.
         bottom: (EventId, u64),
     },
@@ -258,8 +269,11 @@ pub enum Input {
         /// The key.
         key: [u8; 32],
     },
-    /// Compare again: a gap was seen, or a timer ran out.
+    /// Compare again: a timer ran out.
     Recheck(RoomId),
+    /// Compare again: something came that rests on what is missing here, or was said to be there. Our own holes are not asked
+    /// for again, as anybody can bring this about.
+    Gap(RoomId),
     /// Beacons that changed: tell the peer. At most `Conversation::beacons_left` of them are told.
     Beacons {
         /// The room.
@@ -330,6 +344,10 @@ pub enum Output {
     },
     /// The peer does not let us see the room.
     Refused(RoomId),
+    /// The peer had the room open for us, and has closed it.
+    Closed(RoomId),
+    /// Both hold the same control events, whatever else.
+    SameControl(RoomId),
     /// Both hold the same.
     Agreed {
         /// The room.

@@ -25,8 +25,13 @@ pub(super) struct Room {
     pub(super) proven: bool,
     /// The device whose credential they showed; none in a public room.
     device: Option<DeviceId>,
-    /// Let in because we held nothing: may give, but not take until its device turns out to be a member's.
+    /// Let in because we held nothing: may give, but not take until its device turns out to be a member's. It ends, one
+    /// way or the other, when we hold the room's control logs.
     on_trust: bool,
+    /// That they have it open was said.
+    shared: bool,
+    /// Our last Check said nothing of content, as theirs is no current device.
+    pub(super) told_little: bool,
     /// We sent our proof, and it was not refused.
     shown: bool,
     /// Our introduction was told by a knock: another would say nothing new.
@@ -41,6 +46,8 @@ pub(super) struct Room {
     /// What our last Check said, and theirs.
     pub(super) sent: Option<([u8; 16], [u8; 16])>,
     pub(super) theirs: Option<TheirCheck>,
+    /// The control events that both were last found to hold.
+    pub(super) same_control: Option<[u8; 32]>,
     /// The last agreement in this conversation.
     pub(super) agreed: Option<Agreed>,
     pub(super) exchanges: Exchanges,
@@ -67,6 +74,8 @@ impl Room {
             proven: false,
             device: None,
             on_trust: false,
+            shared: false,
+            told_little: false,
             shown: false,
             introduced: false,
             unheard: None,
@@ -75,6 +84,7 @@ impl Room {
             keys: PerMinute::default(),
             sent: None,
             theirs: None,
+            same_control: None,
             agreed: None,
             exchanges: Exchanges::default(),
             early: Vec::new(),
@@ -87,9 +97,22 @@ impl Room {
     /// Whether they may be told of the room now.
     pub(super) fn sees(&self, held: &dyn Holdings) -> Result<bool, Unavailable> {
         match self.device {
+            Some(device) => Ok(self.proven && held.may_hear(self.offer.room, device)?),
+            None => Ok(self.proven),
+        }
+    }
+
+    /// Whether they may be told all of it, and not only how their device gets back in.
+    pub(super) fn sees_content(&self, held: &dyn Holdings) -> Result<bool, Unavailable> {
+        match self.device {
             Some(device) => Ok(self.proven && held.is_current_device(self.offer.room, device)?),
             None => Ok(self.proven),
         }
+    }
+
+    /// Whether they are only trusted to be members.
+    pub(super) fn on_trust(&self) -> bool {
+        self.on_trust
     }
 
     /// Whether what was said to them a moment ago may still reach them.
@@ -179,7 +202,7 @@ impl Conversation {
         let named = found.unwrap_or(RoomId::ZERO);
         let is_heard = self.proofs.count(self.now_ms) < PROOFS_MAX;
         let speaks = is_heard && credential.verify(named, &self.settings.them, self.now_ms).is_ok();
-        let is_current = held.is_current_device(named, device)? && speaks;
+        let is_current = held.may_hear(named, device)? && speaks;
         let Some((id, room)) = found.and_then(|id| Some((id, self.rooms.get_mut(&id)?))) else {
             self.proofs.add(self.now_ms);
             self.send(Frame::Refused(proof.room));
@@ -191,6 +214,7 @@ impl Conversation {
         }
         if holds {
             room.on_trust = !is_current;
+            room.shared &= is_current;
             room.device = Some(device);
             self.show_proof(id);
             return self.open(id, held);
@@ -224,8 +248,15 @@ impl Conversation {
     fn open(&mut self, id: RoomId, held: &dyn Holdings) -> Result<(), Failure> {
         let Some(room) = self.rooms.get_mut(&id).filter(|r| !r.proven) else { return Ok(()) };
         room.proven = true;
-        self.out.push_back(Output::Shared(id));
+        self.share(id);
         self.review(id, held)
+    }
+
+    /// The peer counts as one of the room's, unless it is only trusted to be.
+    fn share(&mut self, id: RoomId) {
+        let Some(room) = self.rooms.get_mut(&id).filter(|r| r.proven && !r.on_trust && !r.shared) else { return };
+        room.shared = true;
+        self.out.push_back(Output::Shared(id));
     }
 
     /// A frame for a room that is not open: the answer is that of an unknown room.
@@ -253,7 +284,7 @@ impl Conversation {
             room.introduced &= room.offer.introduction == offer.introduction;
             let is_renamed = room.offer.inner != offer.inner;
             room.offer = offer;
-            let known = room.unheard.map(|device| held.is_current_device(id, device)).transpose()?.unwrap_or(false);
+            let known = room.unheard.map(|device| held.may_hear(id, device)).transpose()?.unwrap_or(false);
             if known {
                 room.unheard = None;
             }
@@ -261,7 +292,8 @@ impl Conversation {
                 self.tell_tags(&[id]);
             }
             self.audience(id, held)?;
-            return self.match_room(id, held);
+            self.match_room(id, held)?;
+            return self.tell_all(id, held);
         }
         if self.our_tags.places.len() + self.early_rooms.len() >= ROOMS_MAX {
             return Ok(());
@@ -274,6 +306,15 @@ impl Conversation {
         self.tell_tags(&[id]);
         self.knock(id);
         self.match_room(id, held)
+    }
+
+    /// A device that was told of control alone is a member's again: says what we hold of all.
+    fn tell_all(&mut self, id: RoomId, held: &dyn Holdings) -> Result<(), Failure> {
+        let told_little = self.rooms.get(&id).is_some_and(|room| room.told_little);
+        if told_little && self.full_audience(id, held)?.is_some() {
+            return self.review(id, held);
+        }
+        Ok(())
     }
 
     /// Says so to a peer that had the room open.
@@ -290,6 +331,9 @@ impl Conversation {
         let Some(id) = self.handles.get(&handle).copied() else { return };
         let can_introduce = |r: &Room| r.shown && !r.introduced && !r.offer.introduction.is_empty();
         let introduces = self.rooms.get(&id).is_some_and(can_introduce);
+        if self.rooms.get(&id).is_some_and(|room| room.theirs.is_some()) {
+            self.out.push_back(Output::Closed(id));
+        }
         self.reset(id);
         if introduces {
             self.introduce(id);
@@ -317,12 +361,37 @@ impl Conversation {
         let Some(room) = self.rooms.get_mut(&id).filter(|r| r.proven) else { return Ok(None) };
         if room.sees(held)? {
             room.on_trust = false;
-            return Ok(room.handle);
+            let handle = room.handle;
+            self.share(id);
+            return Ok(handle);
         }
-        if !room.on_trust {
+        // Trust is for as long as we cannot know: the device may be in what is still missing of the control logs.
+        let knows = !room.offer.joining && !room.exchanges.is_open(Class::Control);
+        if !room.on_trust || (knows && !self.fetcher.has(id, Class::Control)) {
             self.close(id);
         }
         Ok(None)
+    }
+
+    /// As `audience`, of those who may be told more than control events.
+    pub(super) fn full_audience(&mut self, id: RoomId, held: &dyn Holdings) -> Result<Option<Handle>, Failure> {
+        let handle = self.audience(id, held)?;
+        let room = self.rooms.get(&id).filter(|_| handle.is_some());
+        let sees = room.map(|room| room.sees_content(held)).transpose()?.unwrap_or(false);
+        Ok(handle.filter(|_| sees))
+    }
+
+    /// Who may be told of events of a class.
+    pub(super) fn audience_of(
+        &mut self,
+        id: RoomId,
+        class: Class,
+        held: &dyn Holdings,
+    ) -> Result<Option<Handle>, Failure> {
+        match class {
+            Class::Control => self.audience(id, held),
+            Class::Content => self.full_audience(id, held),
+        }
     }
 
     /// Tells of a new event. The last that a device is told is that it is out, and by which word: that alone.
@@ -339,7 +408,9 @@ impl Conversation {
                 return Ok(());
             }
         }
-        if let Some(room) = self.audience(id, held)? {
+        let Some(room) = self.audience(id, held)? else { return Ok(()) };
+        let is_control = || SignedEvent::decode(&event).is_ok_and(|signed| signed.header.class == Class::Control);
+        if self.full_audience(id, held)?.is_some() || is_control() {
             self.send(Frame::Push { room, event });
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! Answering wants: in the order in which they were asked, chunk by chunk, as far as the peer's credit goes.
 
 use super::{Failure, Holdings, Unavailable};
+use crate::event::Class;
 use crate::id::{EventId, RoomId};
 use crate::limits::{CHUNK_COST_MIN, CREDIT_MAX, WANTS_MAX};
 use crate::log::{Log, Tip};
@@ -49,18 +50,20 @@ impl Server {
     }
 
     /// The next frame to send, while there is credit, and its room. The last chunk may overdraw what is left: it is at
-    /// most one chunk. `sees` says whether the peer may still see a room.
+    /// most one chunk. `sees` says whether the peer may still see what is of a class of a room.
     pub(super) fn next(
         &mut self,
         held: &dyn Holdings,
-        sees: impl Fn(RoomId) -> Result<bool, Unavailable>,
+        sees: impl Fn(RoomId, Class) -> Result<bool, Unavailable>,
     ) -> Result<Option<(RoomId, Frame)>, Failure> {
         if self.credit <= 0 {
             return Ok(None);
         }
         let Some(wanted) = self.wanted.front_mut() else { return Ok(None) };
         let (request, room) = (wanted.request, wanted.room);
-        let chunk = if sees(room)? { held.chunk(room, wanted.top, wanted.down_to)? } else { None };
+        let chunk = if sees(room, Class::Control)? { held.chunk(room, wanted.top, wanted.down_to)? } else { None };
+        let class = chunk.as_ref().map_or(Class::Control, |chunk| chunk.log.class);
+        let chunk = if sees(room, class)? { chunk } else { None };
         // Where an author named a predecessor of another log, the branch ends.
         let Some(chunk) = chunk.filter(|chunk| wanted.log.is_none_or(|log| log == chunk.log)) else {
             self.wanted.pop_front();

@@ -10,7 +10,7 @@ use crate::id::EventId;
 use crate::identity::{BadSignature, Signature};
 use crate::limits::{
     CREDIT_MAX, HEADS_LISTED_MAX, HEADS_MAX, HEADS_PER_FRAME_MAX, KNOCKS_MAX, PROOFS_MAX, RECONCILE_ROUNDS_MAX,
-    ROOMS_MAX, UNTRUE_MAX, WANTS_MAX,
+    ROOMS_MAX, UNKNOWN_HEADS_MAX, UNTRUE_MAX, WANTS_MAX,
 };
 use crate::log::Tip;
 use crate::range::RangeError;
@@ -201,6 +201,56 @@ fn a_flood_of_announcements_is_passed_over() {
         puppet.hear(list(Class::Content, Listing::Moved, true, part)).unwrap();
     }
     assert_eq!(puppet.talk.fetcher.waiting_count(), HEADS_MAX);
+}
+
+#[test]
+fn chunks_of_which_nothing_can_be_kept_are_not_followed_downwards() {
+    for kept in [true, false] {
+        let (mut puppet, request) = newcomer();
+        let chunk = Node::with(world()).chunk(world().room, tip(), 1990).unwrap().unwrap();
+        let bottom = (chunk.prev, chunk.first_seq);
+        // Its request is answered to the end of the first slice, and below it is more.
+        let rest = Node::with(world()).chunk(world().room, Tip { seq: chunk.first_seq - 1, id: chunk.prev }, 1937);
+        let bytes = [chunk.bytes, rest.unwrap().unwrap().bytes];
+        let mut told = Vec::new();
+        for (n, chunk) in bytes.into_iter().enumerate() {
+            told.extend(puppet.hear(Frame::Events { request, last: n == 1, chunk }).unwrap());
+        }
+        let bottoms = [bottom, (world().logs[0][1935].id(), 1937)];
+        for bottom in bottoms {
+            told.extend(puppet.input(Input::Delivered { request, bytes: 4096, new: kept, kept, bottom }).unwrap());
+        }
+        assert_eq!(told.iter().any(|f| matches!(f, Frame::Want { .. })), kept, "{told:?}");
+    }
+    let (mut puppet, request) = newcomer();
+    let bottom = (EventId([1; 32]), 7);
+    let dealt = || Input::Delivered { request, bytes: 0, new: false, kept: false, bottom };
+    let failure = (1..).find_map(|n| Some((n, puppet.input(dealt()).err()?)));
+    assert_eq!(failure, Some((UNTRUE_MAX + 1, Failure::Budget("false events"))));
+}
+
+#[test]
+fn one_control_log_of_many_says_once_that_it_is_the_same() {
+    let mut link = Link::public([Node::with(world()), Node::new()], world());
+    link.pump().assert_agreed(world().room);
+    assert_eq!(link.ends.iter().map(|end| end.same_control).collect::<Vec<_>>(), [1, 1]);
+    let more = &world().more_control(1)[0];
+    link.say(I, more, super::link::Tell::Push);
+    link.input(I, Input::Gap(world().room));
+    link.pump().assert_agreed(world().room);
+    assert_eq!(link.ends[I].same_control, 2, "who has said it knows that it is there");
+}
+
+#[test]
+fn few_heads_wait_of_authors_that_nobody_knows() {
+    let mut puppet = Puppet::public(R, world());
+    puppet.node.knows_no_author = true;
+    puppet.hear(list(Class::Content, Listing::Moved, true, heads(0, HEADS_PER_FRAME_MAX))).unwrap();
+    assert_eq!(puppet.talk.fetcher.waiting_count(), UNKNOWN_HEADS_MAX - WANTS_MAX / 2);
+    // Those that somebody may have said are not kept waiting by them.
+    puppet.node.knows_no_author = false;
+    puppet.hear(list(Class::Content, Listing::Moved, true, heads(HEADS_PER_FRAME_MAX, 100))).unwrap();
+    assert_eq!(puppet.talk.fetcher.waiting_count(), UNKNOWN_HEADS_MAX - WANTS_MAX / 2 + 100);
 }
 
 #[test]

@@ -58,11 +58,14 @@ impl Holdings for Many {
     fn holes(&self, _: RoomId, _: Option<&Log>) -> Result<Vec<Missing>, Unavailable> {
         Ok(Vec::new())
     }
-    fn holds(&self, id: EventId) -> Result<bool, Unavailable> {
+    fn holds(&self, _: RoomId, id: EventId) -> Result<bool, Unavailable> {
         Ok(self.heads.borrow().contains_key(&id))
     }
     fn chunk(&self, _: RoomId, _: Tip, _: u64) -> Result<Option<Chunk>, Unavailable> {
         Ok(None)
+    }
+    fn may_hear(&self, _: RoomId, _: DeviceId) -> Result<bool, Unavailable> {
+        Ok(false)
     }
     fn is_current_device(&self, _: RoomId, _: DeviceId) -> Result<bool, Unavailable> {
         Ok(false)

@@ -25,6 +25,8 @@ pub(super) struct End {
     pub(super) agreed: BTreeMap<RoomId, Agreed>,
     pub(super) shared: Vec<RoomId>,
     pub(super) refused: Vec<RoomId>,
+    /// How often it found that both have the same control events.
+    pub(super) same_control: usize,
     pub(super) rested: Vec<RoomId>,
     /// Ranges in the order in which they came.
     pub(super) ranges: Vec<(Log, Tip, usize)>,
@@ -172,7 +174,8 @@ impl Link {
                 match verify(room, log, top, vouched, range) {
                     Ok(events) => {
                         let new = end.node.take(&events);
-                        self.input(side, Input::Delivered { request, bytes, new, bottom });
+                        let kept = events.iter().any(|event| end.node.event(room, event.id()).is_some());
+                        self.input(side, Input::Delivered { request, bytes, new, kept, bottom });
                     }
                     Err(error) if error.may_be_honest(vouched) => self.input(side, Input::Untrue { request, bytes }),
                     Err(error) => end.failure = Some(error.into()),
@@ -200,7 +203,7 @@ impl Link {
                 end.node.take(&[event]);
                 // What it waits for is missing here, so compare.
                 if end.node.came_early > early {
-                    self.input(side, Input::Recheck(room));
+                    self.input(side, Input::Gap(room));
                 }
             }
         }
@@ -313,6 +316,7 @@ impl End {
             agreed: BTreeMap::new(),
             shared: Vec::new(),
             refused: Vec::new(),
+            same_control: 0,
             rested: Vec::new(),
             ranges: Vec::new(),
             sent: Sent::default(),
@@ -328,7 +332,8 @@ impl End {
 
     fn note(&mut self, output: Output) {
         match output {
-            Output::Send(_) | Output::Farewell(_) => {}
+            Output::Send(_) | Output::Farewell(_) | Output::Closed(_) => {}
+            Output::SameControl(_) => self.same_control += 1,
             Output::Deliver { request, room, log, top, vouched, range, bytes } => {
                 self.todo.push_back(Todo::Deliver { request, room, log, top, vouched, range, bytes });
             }

@@ -3,6 +3,7 @@
 mod beacons;
 mod control;
 mod differ;
+mod doubtful;
 mod equal;
 mod forks;
 mod garbage;

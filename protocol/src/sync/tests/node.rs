@@ -27,6 +27,10 @@ pub(super) struct Node {
     pub(super) remembers: Cell<usize>,
     /// Devices of members.
     pub(super) current: BTreeSet<DeviceId>,
+    /// Devices that were members' and may be again.
+    pub(super) returning: BTreeSet<DeviceId>,
+    /// It has not heard of any author of what is missing.
+    pub(super) knows_no_author: bool,
     /// Rooms that another conversation is fetching.
     pub(super) leased: BTreeSet<RoomId>,
     /// Content that came before its grant did.
@@ -249,7 +253,14 @@ impl Holdings for Node {
             .map(|head| {
                 let log = head.log(class);
                 let above = self.state(room, &log).map_or(0, |state| state.missing_above(head.tip.seq));
-                Missing { log, top: head.tip, above, hlc: head.hlc, vouched: Vouched::BySignature }
+                Missing {
+                    log,
+                    top: head.tip,
+                    above,
+                    hlc: head.hlc,
+                    vouched: Vouched::BySignature,
+                    known: !self.knows_no_author,
+                }
             })
             .collect())
     }
@@ -268,14 +279,15 @@ impl Holdings for Node {
                 above: h.above,
                 hlc: Hlc(0),
                 vouched: Vouched::ByHash,
+                known: true,
             }));
         }
         Ok(missing)
     }
 
-    fn holds(&self, id: EventId) -> Result<bool, Unavailable> {
+    fn holds(&self, room: RoomId, id: EventId) -> Result<bool, Unavailable> {
         self.answers()?;
-        Ok(self.rooms.values().any(|room| room.events.contains_key(&id)))
+        Ok(self.event(room, id).is_some())
     }
 
     fn chunk(&self, room: RoomId, top: Tip, down_to: u64) -> Result<Option<Chunk>, Unavailable> {
@@ -305,9 +317,14 @@ impl Holdings for Node {
         }
     }
 
-    fn is_current_device(&self, _: RoomId, device: DeviceId) -> Result<bool, Unavailable> {
+    fn may_hear(&self, room: RoomId, device: DeviceId) -> Result<bool, Unavailable> {
+        Ok(self.is_current_device(room, device)? || self.returning.contains(&device))
+    }
+
+    fn is_current_device(&self, room: RoomId, device: DeviceId) -> Result<bool, Unavailable> {
         self.answers()?;
-        Ok(self.current.contains(&device))
+        // Who holds nothing of the room knows nobody in it.
+        Ok(self.current.contains(&device) && self.rooms.contains_key(&room))
     }
 
     fn beacons(&self, _: RoomId) -> Result<Vec<SignedBeacon>, Unavailable> {

@@ -98,7 +98,8 @@ impl Puppet {
             let bottom = (range.prev, range.first_seq);
             let Ok(events) = verify(room, log, top, vouched, range) else { continue };
             let new = self.node.take(&events);
-            if self.input(Input::Delivered { request, bytes, new, bottom }).is_err() {
+            let kept = events.iter().any(|event| self.node.event(room, event.id()).is_some());
+            if self.input(Input::Delivered { request, bytes, new, kept, bottom }).is_err() {
                 return;
             }
         }

@@ -13,12 +13,12 @@ use crate::log::Tip;
 use crate::sync::{Credential, Input, Offer, Output, Side};
 use crate::wire::{Frame, Handle, Listing, Proof, Tag};
 
-fn world() -> World {
+pub(super) fn world() -> World {
     World::new(40, RoomKind::Members, 4, 3, Signed::Each)
 }
 
 /// A node of a member (author 0) that knows authors 0 to 2 as current devices; author 3 was removed.
-fn member(world: &World) -> Node {
+pub(super) fn member(world: &World) -> Node {
     let mut node = Node::with(world);
     node.current.extend((0..3).map(|author| world.key(author).device()));
     node
@@ -159,7 +159,7 @@ fn greeted_by_a_link(side: usize, node: Node, world: &World) -> (Puppet, Vec<Fra
     knowing_a_link(side, node, offer, world)
 }
 
-fn knowing_a_link(side: usize, node: Node, offer: Offer, world: &World) -> (Puppet, Vec<Frame>) {
+pub(super) fn knowing_a_link(side: usize, node: Node, offer: Offer, world: &World) -> (Puppet, Vec<Frame>) {
     let mut puppet = Puppet::new(side, node, vec![offer]);
     let mut told = puppet.hear(hello(1 - side)).unwrap();
     let tag = puppet.outer_tag(world);
@@ -207,6 +207,8 @@ fn a_joiner_is_let_in_by_its_introduction_and_before_that_gets_nothing() {
             offer.introduction.extend((side == joiner).then(|| encode(&join.to_signed().unwrap())));
             vec![offer]
         });
+        // Once the history tells.
+        nodes[joiner].current.extend([world.key(0).device(), world.joiner(7).device()]);
         let mut link = Link::new(nodes, offers);
         link.ends[1 - joiner].holds_introductions = true;
         link.pump();
