@@ -371,7 +371,8 @@ impl Conversation {
         (kept, bottom): (bool, (EventId, u64)),
         held: &dyn Holdings,
     ) -> Result<(), Failure> {
-        let (of, credit) = self.fetcher.delivered(request, bytes, kept, bottom)?;
+        let of = self.fetcher.is_of(request);
+        let credit = self.fetcher.delivered(request, bytes, kept, bottom)?;
         self.out.extend(credit.map(Output::Send));
         if let Some((id, class)) = of
             && let Some(room) = self.rooms.get_mut(&id).filter(|_| new)

@@ -276,25 +276,29 @@ impl Fetcher {
         Ok(Some(Output::Deliver { request, room, log: asked.missing.log, top, vouched, range, bytes }))
     }
 
-    /// A chunk was committed: what it was of, and credit to return, if enough has gathered.
+    /// What a request is of, while its room is talked of.
+    pub(super) fn is_of(&self, request: u32) -> Option<(RoomId, Class)> {
+        let asked = self.asked.get(&request)?;
+        Some((asked.room?, asked.missing.log.class))
+    }
+
+    /// A chunk was dealt with: credit to return, if enough has gathered.
     pub(super) fn delivered(
         &mut self,
         request: u32,
         bytes: u32,
         kept: bool,
         bottom: (EventId, u64),
-    ) -> Result<(Option<(RoomId, Class)>, Option<Frame>), Failure> {
+    ) -> Result<Option<Frame>, Failure> {
         if !kept {
-            return Ok((None, self.untrue(request, bytes)?));
+            return self.untrue(request, bytes);
         }
-        let mut of = None;
         if let Some(asked) = self.asked.get_mut(&request) {
             asked.pending = asked.pending.saturating_sub(1);
             asked.bottom = Some(bottom);
             self.untrue = 0;
-            of = asked.room.map(|room| (room, asked.missing.log.class));
         }
-        Ok((of, self.return_credit(bytes)))
+        Ok(self.return_credit(bytes))
     }
 
     /// A chunk was not what the hash named it to be, or nothing of it could be kept: what is below is not asked for.

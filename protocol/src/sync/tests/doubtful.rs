@@ -48,7 +48,7 @@ fn a_device_that_is_on_its_way_back_is_told_how_and_nothing_else() {
     let slots = Frame::Slots { room, names: Vec::new() };
     assert_eq!(puppet.hear(slots), Ok(Vec::new()));
     // Nor does a Check tell that something was said.
-    let checks = |puppet: &mut Puppet| puppet.input(Input::Recheck(id)).unwrap().into_iter().filter(is_check).next();
+    let checks = |puppet: &mut Puppet| puppet.input(Input::Recheck(id)).unwrap().into_iter().find(is_check);
     let before = checks(&mut puppet);
     puppet.node.take(&world.more(0, 1));
     assert!(before.is_some() && checks(&mut puppet) == before);
