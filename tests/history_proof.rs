@@ -413,8 +413,13 @@ fn a_partial_history_proves_itself_and_names_its_holes() {
     let mut store = duo.store();
     store.append(&events[700..]);
     store.append(&events[100..512]);
-    let (_, proven) = proven(&store.export()).unwrap();
+    let file = File::read(&store.export());
+    let (_, proven) = file.prove().unwrap();
     assert_eq!((proven.events, proven.holes), (4 + 200 + 412, 2));
+    // In somebody else's file only what is signed may end below a hole.
+    let mut cut_off = file.clone();
+    cut_off.records.remove(4 + 411);
+    refused(&cut_off, "signature");
 }
 
 #[test]
