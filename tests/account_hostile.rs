@@ -1,7 +1,7 @@
 //! A device that was stolen, and a member who means ill, against what a user's devices share: the account, the rooms and what
 //! was said in them stay the user's.
 
-use crate::support::devices::{LISTEN, address, device, linked, offer, pair, until, up_with_peer, words};
+use crate::support::devices::{LISTEN, address, device, home_of, linked, offer, pair, until, up_with_peer};
 use crate::support::nodes::Person;
 use crate::support::people::{self, Pen, START_MS};
 use crate::support::store::{Duo, TestStore, YEAR_MS};
@@ -9,19 +9,14 @@ use crate::support::stranger::Stranger;
 use serde_json::Value;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
-use tidings_protocol::account::{Bundle, Entry, Record, RoomRecord, self_room};
+use tidings_protocol::account::{Bundle, Entry, Record, RoomRecord};
 use tidings_protocol::content::Content;
 use tidings_protocol::control::payload::RoomKind;
 use tidings_protocol::event::{Class, Hlc, VerifiedEvent};
 use tidings_protocol::id::{EventId, RoomId};
-use tidings_protocol::identity::{DeviceKey, RecoveryPhrase};
+use tidings_protocol::identity::DeviceKey;
 use tidings_protocol::limits::CUT_IDS_MAX;
 use tidings_protocol::sealed::{Place, Sealed, SealingId};
-
-/// Where a person's devices are listed.
-fn home_of(person: &Person) -> RoomId {
-    self_room(&RecoveryPhrase::from_words(&words(person)).unwrap()).unwrap().room()
-}
 
 fn id_of(person: &Person, room: &str) -> RoomId {
     person.json(&["room", "show", room])["room"].as_str().unwrap().parse().unwrap()

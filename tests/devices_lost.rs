@@ -1,7 +1,7 @@
 //! Devices that are lost, stolen or copied: what they write after that counts nowhere, however it is dated, and no copy of a
 //! home takes the place of what another has written.
 
-use crate::support::devices::{device, linked, pair, until, up_with_peer, with_words, words};
+use crate::support::devices::{device, linked, pair, until, until_home_is_held, up_with_peer, with_words, words};
 use crate::support::nodes::Person;
 use serde_json::Value;
 use std::fs;
@@ -207,6 +207,8 @@ fn where_a_room_has_not_heard_of_a_revocation_its_moderators_are_told_and_the_de
     alice.json(&["room", "create", "attic"]);
     bob.json(&["room", "join", &alice.link("attic")]);
     until("the phone is in it", || devices_of(&bob, "attic", "Alice") == 2);
+    // Bob keeps for the tablet what Alice's node has told it of the attic.
+    until_home_is_held(&alice, &bob);
     alice.down();
     // And one that only the phone gets to know.
     bob.json(&["room", "create", "garden"]);

@@ -9,6 +9,9 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tidings_node::api::client::Client;
 use tidings_node::api::types::MarkRead;
+use tidings_protocol::account::self_room;
+use tidings_protocol::id::RoomId;
+use tidings_protocol::identity::RecoveryPhrase;
 
 pub const LISTEN: [&str; 3] = ["--no-mdns", "--listen", "/ip4/127.0.0.1/tcp/0"];
 
@@ -83,6 +86,21 @@ pub fn address(person: &Person) -> String {
 
 pub fn device(person: &Person) -> String {
     person.json(&["id"])["device"].as_str().unwrap().to_owned()
+}
+
+/// Where a person's devices are listed.
+pub fn home_of(person: &Person) -> RoomId {
+    self_room(&RecoveryPhrase::from_words(&words(person)).unwrap()).unwrap().room()
+}
+
+/// Waits until somebody holds all of a person's self-room.
+pub fn until_home_is_held(person: &Person, by: &Person) {
+    let home = home_of(person).to_string();
+    until("the self-room is held elsewhere", || {
+        let rooms = by.json(&["room", "list", "--all"]);
+        let is_there = rooms.as_array().unwrap().iter().any(|room| room["room"] == home.as_str());
+        is_there && by.history(&home) == person.history(&home)
+    });
 }
 
 /// Starts a node that knows where another is.

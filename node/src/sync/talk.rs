@@ -1,6 +1,7 @@
 //! One conversation with one peer: carries frames, the store's news and the conversation's wishes to and fro.
 
 mod gaps;
+mod news;
 mod shine;
 
 use self::gaps::Barren;
@@ -18,14 +19,12 @@ use crate::keys::random;
 use crate::network::{Duplex, Peer};
 use crate::purge::heads_to_tell;
 use crate::rooms::RoomView;
-use crate::writer::{Origin, Stored, WriteError};
+use crate::writer::{Origin, WriteError};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tidings_protocol::codec::encode;
-use tidings_protocol::control::kind::ends_somebody;
 use tidings_protocol::event::{Class, EventError, SignedEvent, VerifiedEvent};
 use tidings_protocol::id::RoomId;
 use tidings_protocol::log::Log;
@@ -67,6 +66,8 @@ struct Talk<'m> {
     introductions: Vec<(RoomId, Vec<Vec<u8>>)>,
     /// When credentials were last issued.
     offered: Instant,
+    /// The newest event of which there was news.
+    seen: u64,
     /// What was pushed in this second.
     window: Window,
     /// Rooms of which something came that rests on what is missing here, and when they were last compared because of that.
@@ -121,6 +122,7 @@ pub(super) async fn talk(manager: &Manager, peer: Peer, side: Side, stream: Box<
         moving: BTreeSet::new(),
         introductions: Vec::new(),
         offered: Instant::now(),
+        seen: 0,
         window: Window::default(),
         gaps: BTreeSet::new(),
         compared: BTreeMap::new(),
@@ -142,6 +144,7 @@ impl Talk<'_> {
         mut dealt: mpsc::Receiver<Dealt>,
     ) -> Result<(), Ended> {
         let mut stored = self.manager.stored.subscribe();
+        self.seen = self.newest()?;
         let mut beacons = self.manager.beacons.news();
         let mut freed = self.manager.leases.freed();
         let mut asks = self.manager.tips.asks();
@@ -166,6 +169,7 @@ impl Talk<'_> {
                 news = stored.recv() => match news {
                     Ok(news) => self.news(&news).await?,
                     Err(broadcast::error::RecvError::Lagged(_)) => {
+                        self.catch_up().await?;
                         self.offer_all().await?;
                         self.recheck().await?;
                     }
@@ -350,74 +354,6 @@ impl Talk<'_> {
             Judged::Pushed(_, Err(_)) => Err(Ended::Stopping),
             Judged::Pushed(..) => Ok(()),
         }
-    }
-
-    /// Something new is in the store: what was said here is pushed at once, all else is announced a little later.
-    async fn news(&mut self, news: &Stored) -> Result<(), Ended> {
-        if !self.moving.contains(&news.room)
-            && let Some(newest) = news.numbers.last()
-            && matches!(self.held.store.event(*newest), Ok(Some(event)) if tips::is_recent(event.hlc))
-        {
-            self.moving.insert(news.room);
-            self.keys_version = None;
-        }
-        let from_them = matches!(&news.origin, Origin::Live(p) | Origin::Bulk(p) if *p == self.peer_bytes);
-        if !from_them {
-            for number in &news.numbers {
-                let Ok(Some(event)) = self.held.store.event(*number) else { continue };
-                // Whoever is out by it hears of it from whomever it talks with.
-                let ends = event.log.class == Class::Control && ends_somebody(event.kind);
-                let signed = match news.origin {
-                    _ if ends => self.held.store.signed_event(news.room, &event).ok().flatten(),
-                    Origin::Local => self.held.store.signed_event(news.room, &event).ok().flatten(),
-                    _ => None,
-                };
-                match signed {
-                    Some(signed) => self.push(news.room, event.number, &signed).await?,
-                    None => drop(self.moved.insert((news.room, event.log))),
-                }
-                if matches!(news.origin, Origin::Bulk(_)) {
-                    break;
-                }
-            }
-        }
-        if !news.room_changed {
-            return Ok(());
-        }
-        self.keys_version = None;
-        self.offer(news.room).await?;
-        // It may have been shut out.
-        self.manager.told.keep(self.peer, &self.conversation.shared().collect());
-        Ok(())
-    }
-
-    /// Offers a room as it is now, with a fresh credential; or no longer, if we have left it and our word of that is out.
-    async fn offer(&mut self, room: RoomId) -> Result<(), Ended> {
-        let Some(view) = self.manager.views.find(room) else { return self.input(Input::Withdraw(room)).await };
-        if !offers::is_offered(&view, &self.held.store) {
-            return self.input(Input::Withdraw(room)).await;
-        }
-        let us = self.manager.us.to_bytes();
-        let offer = offers::offer(room, &view, &self.manager.store, &self.manager.keys, &us);
-        self.input(Input::Offer(offer)).await
-    }
-
-    async fn push(&mut self, room: RoomId, number: u64, event: &SignedEvent) -> Result<(), Ended> {
-        if !self.conversation.shared().any(|r| r == room) {
-            return Ok(());
-        }
-        let id = event.header.id();
-        let before = self.pushes;
-        self.input(Input::Push { room, event: encode(event) }).await?;
-        if self.pushes == before {
-            return Ok(());
-        }
-        if self.manager.views.find(room).is_some_and(|view| view.row.left) {
-            // Nobody is told again once the room is offered no more: what is on its way may never arrive.
-            return self.input(Input::Gap(room)).await;
-        }
-        self.manager.sent(self.peer, room, &[(id, number)]).await;
-        Ok(())
     }
 
     async fn agreed(&mut self, room: RoomId, agreed: tidings_protocol::sync::Agreed) -> Result<(), Ended> {

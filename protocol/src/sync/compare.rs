@@ -63,6 +63,7 @@ impl Conversation {
         }
         room.exchanges.take_heart();
         self.audience(id, held)?;
+        self.close_shut(id, held)?;
         if self.is_exchanging(id) {
             return Ok(());
         }

@@ -10,9 +10,8 @@ use super::conversation::{Conversation, Tags};
 use super::exchange::Exchanges;
 use super::keys::Credential;
 use super::{Agreed, Failure, Holdings, Offer, Output, Side, Unavailable};
-use crate::control::kind;
 use crate::control::payload::RoomKind;
-use crate::event::{Class, Header, SignedEvent};
+use crate::event::{Class, SignedEvent};
 use crate::id::{DeviceId, RoomId};
 use crate::limits::{KEYS_MAX, PROOFS_MAX, ROOMS_MAX};
 use crate::wire::{Frame, Handle, Proof, Tag};
@@ -292,6 +291,7 @@ impl Conversation {
                 self.tell_tags(&[id]);
             }
             self.audience(id, held)?;
+            self.close_shut(id, held)?;
             self.match_room(id, held)?;
             return self.tell_all(id, held);
         }
@@ -356,7 +356,7 @@ impl Conversation {
         self.rooms.get(&id).filter(|r| r.proven)?.handle
     }
 
-    /// The handle of a room of which the other side may be told now. Closes one whose device is no member's any more.
+    /// The handle of a room of which the other side may be told now.
     pub(super) fn audience(&mut self, id: RoomId, held: &dyn Holdings) -> Result<Option<Handle>, Failure> {
         let Some(room) = self.rooms.get_mut(&id).filter(|r| r.proven) else { return Ok(None) };
         if room.sees(held)? {
@@ -367,10 +367,30 @@ impl Conversation {
         }
         // Trust is for as long as we cannot know: the device may be in what is still missing of the control logs.
         let knows = !room.offer.joining && !room.exchanges.is_open(Class::Control);
-        if !room.on_trust || (knows && !self.fetcher.has(id, Class::Control)) {
+        if room.on_trust && knows && !self.fetcher.has(id, Class::Control) {
             self.close(id);
         }
         Ok(None)
+    }
+
+    /// Whether the room is open for a device that may see it no more. It stays so, and nothing is said of it but by which
+    /// word that is, until the room's offer changes with it: whatever else happens first must not come before that word.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub fn is_shut(&self, id: RoomId, held: &dyn Holdings) -> Result<bool, Unavailable> {
+        match self.rooms.get(&id).filter(|room| room.proven && !room.on_trust) {
+            Some(room) => Ok(!room.sees(held)?),
+            None => Ok(false),
+        }
+    }
+
+    /// Closes a room whose device may see it no more.
+    pub(super) fn close_shut(&mut self, id: RoomId, held: &dyn Holdings) -> Result<(), Failure> {
+        if self.is_shut(id, held)? {
+            self.close(id);
+        }
+        Ok(())
     }
 
     /// As `audience`, of those who may be told more than control events.
@@ -394,22 +414,16 @@ impl Conversation {
         }
     }
 
-    /// Tells of a new event. The last that a device is told is that it is out, and by which word: that alone.
+    /// Tells of a new event. A device that is out is told of control events alone: by which it is, and what that rests on.
     pub(super) fn push(&mut self, id: RoomId, event: Vec<u8>, held: &dyn Holdings) -> Result<(), Failure> {
-        if let Some(room) = self.rooms.get(&id).filter(|room| room.proven && !room.on_trust)
-            && let Some(handle) = room.handle
-            && !room.sees(held)?
-        {
-            let header = SignedEvent::decode(&event).map(|signed| signed.header);
-            let ends = |header: &Header| header.class == Class::Control && kind::ends_somebody(header.kind);
-            if header.is_ok_and(|header| ends(&header)) {
-                // What is said next finds the room closed.
-                self.out.push_back(Output::Farewell(Frame::Push { room: handle, event }));
-                return Ok(());
+        let is_control = || SignedEvent::decode(&event).is_ok_and(|signed| signed.header.class == Class::Control);
+        if self.is_shut(id, held)? {
+            if let Some(room) = self.open_handle(id).filter(|_| is_control()) {
+                self.out.push_back(Output::Farewell(Frame::Push { room, event }));
             }
+            return Ok(());
         }
         let Some(room) = self.audience(id, held)? else { return Ok(()) };
-        let is_control = || SignedEvent::decode(&event).is_ok_and(|signed| signed.header.class == Class::Control);
         if self.full_audience(id, held)?.is_some() || is_control() {
             self.send(Frame::Push { room, event });
         }

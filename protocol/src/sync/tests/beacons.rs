@@ -1,6 +1,6 @@
 //! Beacons between two whole nodes: all of them once, then what changes, and nothing to whom it is none of their business.
 
-use super::link::{I, Link, NOW_MS, R};
+use super::link::{I, Link, NOW_MS, R, credential};
 use super::node::Node;
 use super::puppet::{Puppet, ROOM};
 use super::world::{Signed, World};
@@ -145,7 +145,11 @@ fn strangers_and_those_who_were_removed_are_told_nothing() {
     let heard = link.ends[R].news.len();
     link.input(I, Input::Beacons { room: world.room, beacons: vec![news.signed().clone()] });
     link.pump();
-    assert_eq!((link.ends[R].news.len(), link.ends[R].refused.len()), (heard, 1));
+    assert_eq!((link.ends[R].news.len(), link.ends[R].refused.len()), (heard, 0));
+    let offer = link.ends[I].node.offer(&world, Some(credential(&world, I, &world.key(I))));
+    link.input(I, Input::Offer(offer));
+    link.pump();
+    assert_eq!((link.ends[R].news.len(), link.ends[R].refused.is_empty()), (heard, false));
 }
 
 #[test]

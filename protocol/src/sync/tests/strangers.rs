@@ -360,8 +360,18 @@ fn a_device_that_is_removed_while_we_talk_gets_nothing_more() {
     puppet.node.current.remove(&world.key(1).device());
     assert!(!gets(&puppet.hear(Frame::Credit(1)).unwrap()));
     assert!(!gets(&puppet.hear(ask(99)).unwrap()));
+    assert_eq!(puppet.hear(check(1)).unwrap(), []);
+    // Whatever comes first, the word by which it is out still reaches it: no other, and nothing once that was said.
+    let said = encode(&world.logs[0][1999].to_signed().unwrap());
+    assert_eq!(puppet.input(Input::Push { room: world.room, event: said }).unwrap(), []);
+    let word = || encode(&world.control[0].to_signed().unwrap());
+    let told = puppet.input(Input::Push { room: world.room, event: word() }).unwrap();
+    assert_eq!(told, [Frame::Push { room: ROOM, event: word() }]);
+    let offer = puppet.node.offer(&world, Some(credential(&world, R, &world.key(0))));
+    let told = puppet.input(Input::Offer(offer)).unwrap();
+    assert!(!gets(&told) && told.last() == Some(&Frame::Refused(ROOM)), "{told:?}");
     assert_eq!(puppet.talk.shared().count(), 0);
-    assert!(puppet.input(Input::Push { room: world.room, event: vec![1] }).unwrap().is_empty());
+    assert_eq!(puppet.input(Input::Push { room: world.room, event: word() }).unwrap(), []);
     assert_eq!(puppet.hear(check(1)).unwrap(), [Frame::Refused(ROOM)]);
 }
 
