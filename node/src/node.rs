@@ -26,10 +26,11 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use tidings_storage::{Durability, StorageError, Store, Writer};
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-/// A running node. Dropping it without `stop` loses nothing that was acknowledged.
+/// A running node. Dropping it without `stop` loses nothing that was acknowledged, and waits until its files are closed.
 pub struct Node {
     handle: NodeHandle,
     tasks: Vec<JoinHandle<()>>,
@@ -170,6 +171,21 @@ impl Node {
     }
 }
 
+/// The store has to be closed before the process ends: RocksDB aborts a process that ends while a thread still works in it.
+impl Drop for Node {
+    fn drop(&mut self) {
+        let Some(writer) = self.writer.take() else { return };
+        self.tasks.iter().for_each(JoinHandle::abort);
+        let mut stop = Command::Stop(oneshot::channel().0);
+        // The writer goes on as long as it is there, so that there is room soon.
+        while let Err(TrySendError::Full(again)) = self.handle.manager.commands.try_send(stop) {
+            stop = again;
+            std::thread::sleep(DROP_POLL);
+        }
+        drop(writer.join());
+    }
+}
+
 /// The keys of a home that is no copy. A copied or restored one may not know what was written elsewhere by the same device,
 /// and would use the same places again: before anything is written another device takes its place, or, without the words,
 /// none.
@@ -285,6 +301,8 @@ pub(crate) const PEERS_NOTE: &str = "peers";
 const COMMANDS_MAX: usize = 1024;
 /// News that a slow listener may still learn of; one that lags compares anew.
 const NEWS_MAX: usize = 4096;
+/// How often a node that is dropped tries to tell its writer.
+const DROP_POLL: Duration = Duration::from_millis(1);
 /// Wishes that may wait for the account's task.
 const WISHES_MAX: usize = 64;
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
