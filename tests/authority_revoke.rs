@@ -1,12 +1,14 @@
 //! Taking away, scene by scene: what a Revoke and a RevokeDevice cover and keep, what lifts them, and what comes back when
 //! they turn out void themselves. One rule in each.
 
+use crate::support::big_room::{BigRoom, user};
 use crate::support::people::{Pen, Person, invite_secret};
 use crate::support::revoking::{content_of, up_to};
 use crate::support::scene::{Scene, holder, members};
 use tidings_protocol::admission::{Admission, admit_content};
 use tidings_protocol::control::cut::Cut;
 use tidings_protocol::control::rank::Rank;
+use tidings_protocol::control::set::ControlSet;
 use tidings_protocol::control::state::Void;
 use tidings_protocol::event::VerifiedEvent;
 use tidings_protocol::id::{DeviceId, EventId, RoomId};
@@ -350,4 +352,72 @@ fn proofs_are_told_with_what_counts() {
     stage.scene.admit(&stage.founder.revoke(stage.bob.user(), &[], &[]));
     assert!(stage.bobs.iter().all(|event| !tells(&stage, event)));
     assert_eq!(content_of(stage.bobs[0].log()), stage.says.log());
+}
+
+/// Of two removals the one that kept less turns out void: what the other kept is back, on one line as on a fork.
+#[test]
+fn what_a_void_removal_kept_bounds_nothing_any_more() {
+    for is_forked in [false, true] {
+        let (mut room, mut founder) = BigRoom::found();
+        let [mut one, mut other] = [1, 2].map(|person| room.holder(&mut founder, person, 20));
+        let mut member = room.holder(&mut founder, 3, 60);
+        let start = member.clone();
+        let ids: Vec<EventId> = (0..5).map(|n| room.erase(&mut member, n)).collect();
+        if is_forked {
+            room.erase(&mut start.clone(), 9);
+        }
+        let cut = |n: usize| vec![Cut { log: start.log, seq: n as u64 + 2, ids: vec![ids[n]] }];
+        room.revoke(&mut one, member.user, cut(1));
+        room.revoke(&mut other, member.user, cut(3));
+        let mut set = room.settled();
+        let counting = |set: &ControlSet| ids.iter().filter(|id| set.counts(**id)).count();
+        assert_eq!(counting(&set), 2);
+        room.revoke(&mut founder, one.user, Vec::new());
+        set.insert(room.events.last().unwrap().clone());
+        set.settle();
+        assert_eq!(counting(&set), 4);
+        assert_eq!(counting(&set.from_scratch()), 4);
+    }
+}
+
+/// A grant that lifts one removal and is taken by another is held again once that turns out void.
+#[test]
+fn a_grant_that_lifts_comes_back_when_what_took_it_is_void() {
+    let (mut room, mut founder) = BigRoom::found();
+    let [mut one, mut other] = [1, 2].map(|person| room.holder(&mut founder, person, 20));
+    room.holder(&mut founder, 3, 60);
+    let lifted = room.revoke(&mut other, user(3), Vec::new());
+    room.grant(&mut founder, user(3), 60, vec![lifted]);
+    let mut set = room.settled();
+    assert!(set.state().members.contains_key(&user(3)));
+    for (by, is_member) in [(&mut one, false), (&mut founder, true)] {
+        let whom = if is_member { user(1) } else { user(3) };
+        room.revoke(by, whom, Vec::new());
+        set.insert(room.events.last().unwrap().clone());
+        set.settle();
+        assert_eq!(set.state().members.contains_key(&user(3)), is_member);
+        assert!(set.from_scratch().state() == set.state());
+    }
+}
+
+/// A log that comes after the removal that keeps some of it is no less cut by the next.
+#[test]
+fn what_came_after_one_removal_is_cut_by_the_next() {
+    let (mut room, mut founder) = BigRoom::found();
+    let mut judge = room.holder(&mut founder, 1, 20);
+    let mut member = room.holder(&mut founder, 3, 60);
+    let ids: Vec<EventId> = (0..3).map(|n| room.erase(&mut member, n)).collect();
+    room.revoke(&mut judge, user(3), vec![Cut { log: member.log, seq: 3, ids: vec![ids[1]] }]);
+    let (theirs, rest): (Vec<_>, Vec<_>) = room.events.iter().cloned().partition(|event| event.log == member.log);
+    let mut set = ControlSet::new(room.id);
+    let counting = |set: &ControlSet| ids.iter().filter(|id| set.counts(**id)).count();
+    for event in rest.into_iter().chain(theirs) {
+        set.insert(event);
+        set.settle();
+    }
+    assert_eq!(counting(&set), 2);
+    room.revoke(&mut judge, user(3), Vec::new());
+    set.insert(room.events.last().unwrap().clone());
+    set.settle();
+    assert_eq!((counting(&set), counting(&set.from_scratch())), (0, 0));
 }
