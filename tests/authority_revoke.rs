@@ -243,6 +243,23 @@ fn two_moderators_who_remove_each_other_stay_both_and_an_admin_decides() {
     assert!(!stage.is_member(&one) && stage.is_member(&two));
 }
 
+#[test]
+fn what_a_void_removal_alone_reached_comes_back_and_what_a_weaker_one_reaches_stays_away() {
+    let mut stage = Stage::set();
+    let strong = stage.founder.grant(stage.bob.user(), 15);
+    let (enrol, _) = Person::at(2, 1).enrol(stage.founder.room, strong.id());
+    [&strong, &enrol].into_iter().for_each(|event| stage.scene.admit(event));
+    let (admin, mut rules) = holder(&mut stage.scene, &mut stage.founder, 6, 10);
+    // The moderator is too weak for Bob's strong grant, the admin is not.
+    let (by_moderator, by_admin) =
+        (stage.judge.revoke(stage.bob.user(), &[], &[]), rules.revoke(stage.bob.user(), &[], &[]));
+    [&by_moderator, &by_admin].into_iter().for_each(|event| stage.scene.admit(event));
+    assert_eq!((stage.scene.void(&enrol), stage.voids()[0]), (Some(Void::Revoked), Some(Void::Revoked)));
+    stage.scene.admit(&stage.founder.revoke(admin.user(), &[], &[]));
+    assert_eq!((stage.scene.void(&enrol), stage.voids()[0]), (None, Some(Void::Revoked)));
+    assert!(stage.is_member(&stage.bob));
+}
+
 /// Bob's second device and his user key, enrolled.
 fn phone_and_key(stage: &mut Stage) -> (VerifiedEvent, Pen, Pen) {
     let (phone, by_phone) = Person::at(2, 1).enrol(stage.founder.room, stage.rules.grant);
@@ -311,6 +328,21 @@ fn a_device_revocation_spares_the_join_which_is_a_grant() {
     assert!(stage.scene.state().members[&carol.user()].devices.contains(&DeviceId::from(carol.user())));
     let words = carol.pen(room, join.id()).text("from the lost device");
     assert!(!stage.admits(&words));
+}
+
+#[test]
+fn branches_cut_with_their_device_say_so_until_their_user_is_removed() {
+    let mut stage = Stage::set();
+    let (phone, by_phone, mut by_key) = phone_and_key(&mut stage);
+    let branches = [by_phone.fork_at(&phone).leave(), by_phone.fork_at(&phone).grant(Person::new(8).user(), 77)];
+    branches.iter().for_each(|event| stage.scene.admit(event));
+    let lost = by_key.revoke_device(phone.log().author, &[up_to(&phone)]);
+    stage.scene.admit(&lost);
+    let voids = |stage: &Stage| [0, 1].map(|n: usize| stage.scene.void(&branches[n]));
+    assert_eq!(voids(&stage), [Some(Void::DeviceRevoked); 2]);
+    let removed = stage.judge.revoke(stage.bob.user(), &[up_to(&phone), up_to(&lost)], &[]);
+    stage.scene.admit(&removed);
+    assert_eq!((voids(&stage), stage.scene.void(&lost)), ([Some(Void::Revoked); 2], None));
 }
 
 #[test]

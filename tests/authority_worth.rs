@@ -75,6 +75,28 @@ fn branches_that_count_no_more_make_room_for_those_that_a_removal_names() {
 }
 
 #[test]
+fn a_branch_that_a_removal_names_gets_in_beside_all_that_count() {
+    let (mut room, mut founder) = BigRoom::found();
+    let moderator = room.holder(&mut founder, 1, 20);
+    // What a removal by somebody weaker names of a log takes nothing away, and is kept by all the same.
+    let strong = room.holder(&mut founder, 3, 15);
+    let set = room.settled();
+    let mut stage = Stage { room, moderator, member: strong.clone(), set };
+    for n in 0..TIPS_PER_LOG_MAX as u64 {
+        stage.room.erase(&mut strong.clone(), n);
+        assert_eq!(stage.offer(1, false), Ok(()), "branch {n}");
+    }
+    let mut other = strong.clone();
+    stage.room.erase(&mut other, 1_000);
+    assert_eq!(stage.offer(1, false), Err(Unkept::TooManyBranches));
+    let named = stage.room.events.pop().unwrap();
+    stage.remove(other.seq, vec![named.id]);
+    stage.room.events.push(named);
+    assert_eq!(stage.offer(1, false), Ok(()));
+    assert!(stage.set.counts(other.prev));
+}
+
+#[test]
 fn what_does_not_count_is_kept_up_to_a_number_but_for_the_way_to_what_a_cut_names() {
     let mut stage = Stage::new();
     let first = stage.member.prev;
