@@ -6,7 +6,7 @@ TIDINGS = $(TARGET)/release/tidings
 SETUP  := . .ci/libclang
 DATA   ?= ../shared/data/irc-2017-2020.jsonl.gz
 
-.PHONY: build chat test examples install demo measure lint soak
+.PHONY: build chat test examples install demo measure bench lint soak
 
 build:
 	@[ -x "$(TIDINGS)" ] || echo "First build: about 20 minutes on 2 cores, once. Kept in $(TARGET). cargo counts as it goes."
@@ -41,6 +41,11 @@ demo: build
 # Every figure that is promised, on this machine: about five minutes.
 measure: build
 	@$(SETUP) && $(CARGO) build $(FLAGS) --examples && $(TARGET)/release/examples/measure --data $(DATA)
+
+# tidings beside its peers, each built and run here, as a table of ratios. The first build of the peers takes ten minutes.
+bench: build
+	@CARGO_TARGET_DIR=$(TARGET)/peers $(CARGO) build --release --locked --manifest-path benches/peers/Cargo.toml
+	@$(TARGET)/peers/release/tidings-bench --tidings $(TIDINGS) --data $(DATA) --json $(TARGET)/bench.json
 
 lint:
 	@$(CARGO) fmt --all --check
