@@ -353,3 +353,10 @@ const MET: &str = "judged|after a Revoke|after a RevokeDevice|listed joins|Revok
 fn a_second_enrol_in_a_log_ties_it_to_nobody_else() {
     check(&RandomRoom::wild(36_587), &mut BTreeMap::new());
 }
+
+/// A room in which an event above an Enrol, in a log that begins with a Join as well, was once judged as if it showed that
+/// Join to be kept.
+#[test]
+fn what_is_shown_on_one_branch_is_not_shown_of_the_join_on_another() {
+    check(&RandomRoom::wild(44_517), &mut BTreeMap::new());
+}

@@ -78,8 +78,7 @@ impl ControlSet {
         let (is_allowed, coming) = (self.is_allowed(event), self.slot(event.id).is_none().then_some(event.id));
         let is_shown = is_allowed && prev.is_some_and(|prev| !prev.is_valid()) && self.is_shown_by(event);
         let prev_counts = is_shown || prev.is_none_or(Held::is_valid);
-        // A Join stands below in the same log.
-        let grant = grant.filter(|grant| !is_shown || grant.event.log != event.log);
+        let grant = grant.filter(|grant| !is_shown || !self.stands_on(event, grant));
         self.void_because(&Case { event, is_allowed, prev, grant, invite, user, prev_counts, coming })
     }
 
@@ -93,7 +92,7 @@ impl ControlSet {
         let mut at = Some(prev);
         while let Some(held) = at.and_then(|slot| self.forest.find(slot)) {
             let case = self.case(held);
-            let grant = case.grant.filter(|grant| grant.event.log != event.log);
+            let grant = case.grant.filter(|grant| !self.stands_on(event, grant));
             let case = Case { prev_counts: true, coming: Some(event.id), grant, ..case };
             if self.void_because(&case).is_some() {
                 return false;
@@ -101,6 +100,12 @@ impl ControlSet {
             at = held.prev.filter(|_| at != Some(lowest));
         }
         true
+    }
+
+    /// Whether the grant of an event that comes now is the Join that its branch begins with: shown with the rest, or not. On
+    /// another branch of that log it is as any other.
+    fn stands_on(&self, event: &ControlEvent, grant: &Held) -> bool {
+        grant.event.log == event.log && self.root_of(event) == self.slot(grant.event.id)
     }
 
     fn case<'a>(&'a self, held: &'a Held) -> Case<'a> {
