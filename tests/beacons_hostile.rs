@@ -84,7 +84,7 @@ fn view(scene: &Scene) -> RoomView {
         addresses: Vec::new(),
     };
     let (number, control_heads) = (RoomNumber(1), Arc::default());
-    RoomView { number, row, state: Arc::new(state), control_heads, has_genesis: true }
+    RoomView { number, row, state: Arc::new(state), control_heads, has_genesis: true, summary: Default::default() }
 }
 
 fn read() -> Signal {

@@ -5,13 +5,14 @@ use crate::account::ended_devices;
 use crate::api::types as api;
 use crate::handle::{NodeError, NodeHandle};
 use crate::membership::typeable;
-use crate::rooms::RoomView;
+use crate::rooms::{RoomView, Views};
 use std::collections::{BTreeMap, BTreeSet};
 use tidings_protocol::control::payload::Control;
 use tidings_protocol::control::rank::Rank;
 use tidings_protocol::event::{Body, Class, Hlc};
 use tidings_protocol::id::{DeviceId, UserId};
 use tidings_protocol::log::Log;
+use tidings_storage::{StorageError, Store};
 
 /// Devices that their users have revoked.
 pub(crate) struct Ended(BTreeMap<UserId, BTreeSet<DeviceId>>);
@@ -60,31 +61,44 @@ impl NodeHandle {
         device: DeviceId,
         hlc: Hlc,
     ) -> Result<Option<String>, NodeError> {
-        if view.row.home_of.is_some() {
-            return Ok(None);
-        }
-        // Whatever the user's newest profile says: a stolen device would name no self-room there, or another.
-        let Some(home) = self.manager.views.home_of(user) else { return Ok(None) };
-        if !home.state.is_revoked_device(user, device) {
-            return Ok(None);
-        }
-        let is_later = self.revoked_at(&home, user, device)?.is_some_and(|at| hlc > at);
+        let is_later = is_hidden(&self.manager.store, &self.manager.views, view, (user, device), hlc)?;
         Ok(is_later.then(|| "device_revoked".to_owned()))
     }
+}
 
-    /// When a user revoked a device, by their clock.
-    fn revoked_at(&self, home: &RoomView, user: UserId, device: DeviceId) -> Result<Option<Hlc>, NodeError> {
-        let log = Log { class: Class::Control, author: user.into(), grant: home.row.room.into() };
-        let events = self.manager.store.events_of_log(home.number, &log, REVOCATIONS_MAX)?;
-        let revokes = events.iter().filter(|event| match &event.body {
-            Body::Kept(payload) => {
-                let read = Control::decode(event.kind, &payload.bytes);
-                matches!(read, Ok(Control::RevokeDevice(revoke)) if revoke.device == device)
-            }
-            Body::Erased => false,
-        });
-        Ok(revokes.map(|event| event.hlc).min())
+/// Whether a device of a user said something after its user had revoked it, as far as their self-room tells.
+///
+/// # Errors
+/// `StorageError`.
+pub(crate) fn is_hidden(
+    store: &Store,
+    views: &Views,
+    view: &RoomView,
+    (user, device): (UserId, DeviceId),
+    hlc: Hlc,
+) -> Result<bool, StorageError> {
+    if view.row.home_of.is_some() {
+        return Ok(false);
     }
+    // Whatever the user's newest profile says: a stolen device would name no self-room there, or another.
+    let Some(home) = views.home_of(user).filter(|home| home.state.is_revoked_device(user, device)) else {
+        return Ok(false);
+    };
+    Ok(revoked_at(store, &home, user, device)?.is_some_and(|at| hlc > at))
+}
+
+/// When a user revoked a device, by their clock.
+fn revoked_at(store: &Store, home: &RoomView, user: UserId, device: DeviceId) -> Result<Option<Hlc>, StorageError> {
+    let log = Log { class: Class::Control, author: user.into(), grant: home.row.room.into() };
+    let events = store.events_of_log(home.number, &log, REVOCATIONS_MAX)?;
+    let revokes = events.iter().filter(|event| match &event.body {
+        Body::Kept(payload) => {
+            let read = Control::decode(event.kind, &payload.bytes);
+            matches!(read, Ok(Control::RevokeDevice(revoke)) if revoke.device == device)
+        }
+        Body::Erased => false,
+    });
+    Ok(revokes.map(|event| event.hlc).min())
 }
 
 /// What to type for a room in a command that will be copied.

@@ -12,7 +12,7 @@ use tidings_protocol::content::Content;
 use tidings_protocol::event::{Body, Hlc};
 use tidings_protocol::id::{EventId, UserId};
 use tidings_protocol::moderation::{Hide, may_hide};
-use tidings_storage::StoredEvent;
+use tidings_storage::{StorageError, Store, StoredEvent};
 
 impl NodeHandle {
     /// Folds a message on everybody's screens, or unfolds it.
@@ -22,27 +22,6 @@ impl NodeHandle {
     pub async fn hide(&self, event: &str, hidden: bool) -> Result<api::Sent, NodeError> {
         let (room, target) = self.event(event)?;
         self.sent(room, Intent::Say(Content::Hide(Hide { target, hidden }))).await
-    }
-
-    /// Who folds a message of this author, if anybody does: of those who may now, the last to have said so counts.
-    pub(crate) fn folded_by(
-        &self,
-        view: &RoomView,
-        target: EventId,
-        author: UserId,
-    ) -> Result<Option<UserId>, NodeError> {
-        let mut newest: Option<((Hlc, EventId), UserId, bool)> = None;
-        for event in self.manager.store.hides(view.number, target, HIDES_MAX)? {
-            let Body::Kept(payload) = &event.body else { continue };
-            let Ok(Content::Hide(hide)) = Content::decode(event.kind, &payload.bytes) else { continue };
-            let Some(by) = effective::author_of(&self.manager.store, view, &event)? else { continue };
-            let at = (event.hlc, event.id);
-            let is_newer = newest.as_ref().is_none_or(|(newest, ..)| at > *newest);
-            if hide.target == target && is_newer && may_hide(&view.state, by, author) {
-                newest = Some((at, by, hide.hidden));
-            }
-        }
-        Ok(newest.and_then(|(_, by, hidden)| hidden.then_some(by)))
     }
 
     /// Of these messages, ascending by place, those that came too soon for slow mode.
@@ -64,7 +43,7 @@ impl NodeHandle {
         if message.erased || message.hidden.is_some() {
             return Ok(());
         }
-        if let Some(by) = self.folded_by(view, target, author)? {
+        if let Some(by) = folded_by(&self.manager.store, view, target, author)? {
             message.hidden = Some(api::HIDDEN_BY_MODERATOR.to_owned());
             message.hidden_by = Some(by.to_string());
             message.hidden_by_name = Some(self.name_in(view, by)?);
@@ -73,6 +52,30 @@ impl NodeHandle {
         }
         Ok(())
     }
+}
+
+/// Who folds a message of this author, if anybody does: of those who may now, the last to have said so counts.
+///
+/// # Errors
+/// `StorageError`.
+pub(crate) fn folded_by(
+    store: &Store,
+    view: &RoomView,
+    target: EventId,
+    author: UserId,
+) -> Result<Option<UserId>, StorageError> {
+    let mut newest: Option<((Hlc, EventId), UserId, bool)> = None;
+    for event in store.hides(view.number, target, HIDES_MAX)? {
+        let Body::Kept(payload) = &event.body else { continue };
+        let Ok(Content::Hide(hide)) = Content::decode(event.kind, &payload.bytes) else { continue };
+        let Some(by) = effective::author_of(store, view, &event)? else { continue };
+        let at = (event.hlc, event.id);
+        let is_newer = newest.as_ref().is_none_or(|(newest, ..)| at > *newest);
+        if hide.target == target && is_newer && may_hide(&view.state, by, author) {
+            newest = Some((at, by, hide.hidden));
+        }
+    }
+    Ok(newest.and_then(|(_, by, hidden)| hidden.then_some(by)))
 }
 
 /// Events that fold or unfold one message that are looked at, the last to arrive first: who moderates can always say so

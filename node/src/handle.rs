@@ -17,7 +17,7 @@ use crate::writer::WriteError;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 use thiserror::Error;
-use tidings_protocol::content::{Content, Text};
+use tidings_protocol::content::Content;
 use tidings_protocol::control::payload::RoomKind;
 use tidings_protocol::control::rank::{Rank, Role};
 use tidings_protocol::event::Hlc;
@@ -170,8 +170,8 @@ impl NodeHandle {
     /// `NodeError`.
     pub async fn send(&self, room: &str, text: &str, reply_to: Option<&str>) -> Result<api::Sent, NodeError> {
         check_says_something(text)?;
-        let (room, _) = self.room_view(room)?;
-        let body = Text { body: text.to_owned(), mentions: Vec::new() };
+        let (room, view) = self.room_view(room)?;
+        let body = self.text_in(&view, text)?;
         let content = match reply_to {
             None => Content::Text(body),
             Some(target) => {
@@ -189,7 +189,11 @@ impl NodeHandle {
     pub async fn edit(&self, event: &str, text: &str) -> Result<api::Sent, NodeError> {
         check_says_something(text)?;
         let (room, target) = self.event(event)?;
-        self.sent(room, Intent::Say(Content::Edit { target, text: text.into() })).await
+        let text = match self.manager.views.find(room) {
+            Some(view) => self.text_in(&view, text)?,
+            None => text.into(),
+        };
+        self.sent(room, Intent::Say(Content::Edit { target, text })).await
     }
 
     /// Hides a message for good, and drops its payload when it is ours.

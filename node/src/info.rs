@@ -2,18 +2,19 @@
 
 use crate::alerts::Ended;
 use crate::api::types as api;
-use crate::effective;
 use crate::handle::{NodeError, NodeHandle};
+use crate::inbox::shown::lacks_nothing_since;
 use crate::network;
 use crate::room_standing::RoomStanding;
 use crate::rooms::RoomView;
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tidings_protocol::beacon::Presence;
-use tidings_protocol::event::{Class, Hlc};
+use tidings_protocol::event::Hlc;
 use tidings_protocol::id::{RoomId, UserId};
-use tidings_storage::{Direction, Position};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -24,10 +25,10 @@ impl NodeHandle {
     /// `NodeError::Storage`.
     pub async fn status(&self) -> Result<api::Status, NodeError> {
         let identity = self.identity()?;
-        let mut behind = 0;
+        let (mut behind, ended) = (0, self.ended_users());
         let views = self.manager.views.all();
         for (_, view) in &views {
-            behind += usize::from(!self.is_complete(view)?);
+            behind += usize::from(!self.summary(view, &ended)?.complete);
         }
         Ok(api::Status {
             user: identity.user,
@@ -95,8 +96,13 @@ impl NodeHandle {
     pub fn rooms(&self, all: bool) -> Result<Vec<api::Room>, NodeError> {
         let views = self.manager.views.all();
         let shown = views.iter().filter(|(_, view)| !view.row.left && (all || view.row.home_of.is_none()));
-        let ended = self.ended();
-        shown.map(|(room, view)| self.room_with(*room, view, &ended)).collect()
+        let ended = (self.ended(), self.ended_users());
+        let rooms: Result<Vec<api::Room>, NodeError> =
+            shown.map(|(room, view)| self.room_with(*room, view, &ended)).collect();
+        let mut rooms = rooms?;
+        // What waits comes first, and what is newest before what is older.
+        rooms.sort_by_key(|room| (room.mentions == 0, room.unread == 0, Reverse(room.last_ms)));
+        Ok(rooms)
     }
 
     /// One room.
@@ -105,14 +111,17 @@ impl NodeHandle {
     /// `NodeError::Storage`.
     pub fn room(&self, room: RoomId, view: &RoomView) -> Result<api::Room, NodeError> {
         let (team, rooms) = (self.team_shown(room, view), self.rooms_of_team(view)?);
-        Ok(api::Room { team, rooms, ..self.room_with(room, view, &self.ended())? })
+        Ok(api::Room { team, rooms, ..self.room_with(room, view, &(self.ended(), self.ended_users()))? })
     }
 
-    fn room_with(&self, room: RoomId, view: &RoomView, ended: &Ended) -> Result<api::Room, NodeError> {
+    fn room_with(
+        &self,
+        room: RoomId,
+        view: &RoomView,
+        (ended, of_users): &(Ended, BTreeSet<UserId>),
+    ) -> Result<api::Room, NodeError> {
         let setting = |key: &str| view.state.settings.get(key).cloned().unwrap_or_default();
-        let newest = self.shown_places(view, Position::LAST, Direction::Older, 1)?;
-        let read = Position { clock: view.row.read_clock, tie: [0xff; 8] };
-        let unread = self.shown_places(view, read, Direction::Newer, UNREAD_MAX)?;
+        let summary = self.summary(view, of_users)?;
         let role = view.state.members.get(&self.manager.keys.user).map_or("none", |m| m.rank.role().name());
         let standing = RoomStanding::of(&self.manager.views, room, view, self.manager.keys.user);
         Ok(api::Room {
@@ -121,10 +130,12 @@ impl NodeHandle {
             alias: view.row.alias.clone(),
             kind: view.row.kind.name().to_owned(),
             members: view.state.members.len(),
-            unread: unread.len(),
-            last_ms: newest.first().map_or(0, |place| Hlc(place.position.clock).ms()),
+            unread: summary.unread as usize,
+            mentions: summary.mentions as usize,
+            last_ms: Hlc(summary.newest).ms(),
+            last_user: summary.author.map(|user| user.to_string()),
             role: role.to_owned(),
-            complete: self.is_complete(view)?,
+            complete: summary.complete,
             pending: view.row.pending.is_some(),
             topic: setting("topic"),
             peers: self.manager.told.sharing(room),
@@ -140,24 +151,9 @@ impl NodeHandle {
         })
     }
 
-    /// Whether nothing of a room is known to be missing.
-    pub(crate) fn is_complete(&self, view: &RoomView) -> Result<bool, NodeError> {
-        self.lacks_nothing_since(view, 0)
-    }
-
     /// Whether nothing of a room is known to be missing that was missed since then (Unix milliseconds).
     pub(crate) fn lacks_nothing_since(&self, view: &RoomView, since_ms: u64) -> Result<bool, NodeError> {
-        if self.manager.store.lacks_words(view.number)? {
-            return Ok(false);
-        }
-        let logs = self.manager.store.logs(view.number, Class::Content)?;
-        for (log, row) in logs.iter().filter(|(_, row)| !row.state.holes().is_empty()) {
-            let holes = effective::holes_of(&self.manager.store, view, log, row)?;
-            if holes.iter().any(|hole| hole.since_ms >= since_ms) {
-                return Ok(false);
-            }
-        }
-        Ok(view.has_genesis)
+        Ok(lacks_nothing_since(&self.manager.store, view, since_ms)?)
     }
 
     /// Those who were removed from a room and are not back.
@@ -214,5 +210,3 @@ pub(crate) fn presence_name(presence: Presence) -> &'static str {
 /// How long to wait for the first address, and for one more.
 const LISTEN_PATIENCE: Duration = Duration::from_secs(3);
 const LISTEN_QUIET: Duration = Duration::from_millis(50);
-/// Counting unread messages stops here.
-const UNREAD_MAX: usize = 1000;

@@ -1,7 +1,6 @@
 //! The one door: every event, whoever brings it, enters the history here or not at all. What comes in was verified
 //! (hash, signature); this decides what the room says to it, and puts it with all its indexes into the batch.
 
-use crate::purge::Purges;
 use crate::rooms::Rooms;
 use std::collections::BTreeSet;
 use tidings_protocol::admission::{Admission, Rejection, WaitFor, admit_content, admit_control};
@@ -98,7 +97,7 @@ pub fn admit(
 
 fn admit_contents(
     batch: &mut Batch<'_>,
-    rooms: &Rooms,
+    rooms: &mut Rooms,
     (room, number): (RoomId, RoomNumber),
     events: &[VerifiedEvent],
     now_ms: u64,
@@ -133,7 +132,7 @@ fn admit_contents(
     for silent in silent.into_iter().chain([events.len()]) {
         let run = events.get(first..silent).unwrap_or_default();
         let rest = contents.split_off(run.len().min(contents.len()));
-        append_contents(batch, number, (&state, &rooms.purges), run.iter().zip(&contents), now_ms, admitted)?;
+        append_contents(batch, rooms, ((room, number), &state), run.iter().zip(&contents), now_ms, admitted)?;
         contents = rest.into_iter().skip(1).collect();
         first = silent + 1;
     }
@@ -143,13 +142,13 @@ fn admit_contents(
 /// Appends a run that may enter. What a moderator has erased is hidden, and its words are to go.
 fn append_contents<'e>(
     batch: &mut Batch<'_>,
-    number: RoomNumber,
-    (state, purges): (&RoomState, &Purges),
+    rooms: &mut Rooms,
+    ((room, number), state): ((RoomId, RoomNumber), &RoomState),
     run: impl Iterator<Item = (&'e VerifiedEvent, &'e Option<Content>)>,
     now_ms: u64,
     admitted: &mut Admitted,
 ) -> Result<(), StorageError> {
-    let mut erasures = Vec::new();
+    let (mut erasures, purges) = (Vec::new(), &rooms.purges);
     let mut entries: Vec<Entry<'_>> = Vec::new();
     for (event, content) in run {
         let header = event.header();
@@ -159,7 +158,15 @@ fn append_contents<'e>(
         let purged = purges.refuses_event(user, event.id()) || purges.refuses_edit(content.as_ref());
         entries.push(Entry { event, content: content.as_ref().filter(|_| !purged), user, erased, purged });
     }
+    let (first, filled) = (batch.next(), admitted.filled.len());
     append(batch, number, &entries, now_ms, admitted)?;
+    rooms.tally(batch, (room, number), state, (&entries, first))?;
+    for id in admitted.filled.iter().skip(filled) {
+        let entry = entries.iter().find(|entry| entry.event.id() == *id);
+        if let (Some(entry), Some(event)) = (entry, batch.store().number_of(*id)?) {
+            rooms.tally_filled(batch, (room, number), state, (entry, event))?;
+        }
+    }
     if admitted.verdict == Verdict::TooManyBranches {
         return Ok(());
     }
@@ -239,6 +246,9 @@ fn admit_controls(
             admitted.erased.extend(settled.erased);
             admitted.control = true;
         }
+    }
+    if admitted.control {
+        rooms.tally_control(room);
     }
     // Content that counts now and did not before, or the other way, has moved for our peers.
     admitted.turned = batch.touch(number, &moved)? > 0;

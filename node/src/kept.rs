@@ -21,16 +21,21 @@ pub enum Kept {
 impl Desk<'_, '_> {
     pub(crate) fn keep(&mut self, what: Kept, reply: Reply<()>) -> Result<(), StorageError> {
         match what {
-            Kept::Person(user, row) => self.batch.put_person(user, &row)?,
+            Kept::Person(user, row) => self.keep_person(user, &row)?,
             Kept::Pin(name, row) => self.batch.put_pin(&name, row)?,
             Kept::Ban(peer, since_ms) => self.batch.put_ban(&peer, since_ms)?,
             Kept::People(rows) => {
                 for (user, row) in rows {
-                    self.batch.put_person(user, &row)?;
+                    self.keep_person(user, &row)?;
                 }
             }
         }
         self.synced(reply, Ok(()));
         Ok(())
+    }
+
+    fn keep_person(&mut self, user: UserId, row: &PersonRow) -> Result<(), StorageError> {
+        self.rooms.block(user, row.blocked_ms > 0);
+        self.batch.put_person(user, row)
     }
 }

@@ -176,7 +176,12 @@ impl Desk<'_, '_> {
 
     pub(crate) fn change_row(&mut self, room: RoomId, change: impl FnOnce(&mut RoomRow)) -> Result<(), StorageError> {
         if let Some(number) = self.rooms.find(room).map(|r| r.number) {
+            let before = self.batch.room(number)?.read_clock;
             self.batch.change_room(number, change)?;
+            let read_clock = self.batch.room(number)?.read_clock;
+            if read_clock != before {
+                self.rooms.tally_read(room, read_clock);
+            }
             self.rooms.changed(room);
             self.tell_changed(room);
         }

@@ -5,10 +5,11 @@ use crate::api::types as api;
 use crate::clock::now_ms;
 use crate::effective;
 use crate::handle::{NodeError, NodeHandle};
+use crate::inbox::shown::at_place;
 use crate::rooms::RoomView;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
-use tidings_protocol::content::{Content, kind};
+use tidings_protocol::content::{Content, Text, kind};
 use tidings_protocol::event::{Body, Hlc};
 use tidings_protocol::id::{DeviceId, EventId, UserId};
 use tidings_protocol::limits::WITHHELD_AFTER_MS;
@@ -168,30 +169,16 @@ impl NodeHandle {
         }
     }
 
-    fn position(&self, id: EventId) -> Result<Position, NodeError> {
+    pub(crate) fn position(&self, id: EventId) -> Result<Position, NodeError> {
         let event = self.manager.store.event_by_id(id)?;
         event.map(|e| e.position()).ok_or_else(|| NodeError::NotFound(format!("there is no message \"{id}\" here")))
     }
 
-    /// The event to show at a place: of those that count, the one with the smallest id. One that stands for a message is
-    /// shown while that does not count.
     fn event_at(&self, view: &RoomView, place: &TimelineEntry) -> Result<Option<StoredEvent>, StorageError> {
-        let mut best: Option<StoredEvent> = None;
-        for number in &place.numbers {
-            let Some(event) = self.manager.store.event(*number)? else { continue };
-            let counts = effective::author_of(&self.manager.store, view, &event)?.is_some();
-            let shows = match Store::quoted(&event) {
-                Some(adopted) => adoption::shown_author(&self.manager.store, view, &adopted)?.is_some(),
-                None => event.kind != kind::ADOPTED,
-            };
-            if counts && shows && best.as_ref().is_none_or(|b| event.id < b.id) {
-                best = Some(event);
-            }
-        }
-        Ok(best)
+        at_place(&self.manager.store, view, place)
     }
 
-    fn lines(&self, view: &RoomView, events: Vec<StoredEvent>) -> Result<Vec<api::Line>, NodeError> {
+    pub(crate) fn lines(&self, view: &RoomView, events: Vec<StoredEvent>) -> Result<Vec<api::Line>, NodeError> {
         let mut logs: HashMap<Log, Option<LogRow>> = HashMap::new();
         let mut names = Names::default();
         let too_soon = self.too_soon(view, &events)?;
@@ -269,13 +256,17 @@ impl NodeHandle {
             read_by: self.read_by(view, &event, by),
             verified: true,
             cursor: event.number,
+            mentions: Vec::new(),
+            for_you: Vec::new(),
             known: self.known(view, user)?,
         };
+        let (mut mentions, mut answers) = (Vec::new(), None);
         match content {
-            Some(Content::Text(text)) => message.text = text.body,
+            Some(Content::Text(text)) => (message.text, mentions) = (text.body, text.mentions),
             Some(Content::Reply { target, root, text }) => {
                 message.kind = "reply".to_owned();
-                message.text = text.body;
+                (message.text, mentions) = (text.body, text.mentions);
+                answers = Some(target);
                 message.reply_to = Some(target.to_string());
                 message.thread = Some(root.to_string());
             }
@@ -288,12 +279,13 @@ impl NodeHandle {
             None => {}
         }
         if let Some(text) = looks.text.filter(|_| !erased && !purged) {
-            message.text = text;
+            (message.text, mentions) = (text.body, text.mentions);
             message.edited = true;
         }
         if message.hidden.is_some() {
             message.text.clear();
         }
+        self.name_readers(view, &mut message, (user, &mentions, answers))?;
         // Who adopts is not the one who hurries.
         let is_too_soon = is_too_soon && message.adopted.is_none();
         self.fold(view, &mut message, (event.id, user), is_too_soon)?;
@@ -302,7 +294,7 @@ impl NodeHandle {
 
     /// What edits and reactions make of a message: of each kind the newest of a user counts.
     fn looks(&self, view: &RoomView, target: EventId, author: UserId) -> Result<Looks, NodeError> {
-        let mut edit: Option<((Hlc, EventId), String)> = None;
+        let mut edit: Option<((Hlc, EventId), Text)> = None;
         let mut reactions: BTreeMap<(String, UserId), ((Hlc, EventId), bool)> = BTreeMap::new();
         for event in self.manager.store.relations(view.number, target, RELATIONS_MAX)? {
             let Some(user) = effective::author_of(&self.manager.store, view, &event)? else { continue };
@@ -315,7 +307,7 @@ impl NodeHandle {
                 Ok(Content::Edit { target: t, text })
                     if t == target && user == author && edit.as_ref().is_none_or(|(newest, _)| at > *newest) =>
                 {
-                    edit = Some((at, text.body));
+                    edit = Some((at, text));
                 }
                 Ok(Content::Reaction { target: t, emoji, removed })
                     if t == target && !self.manager.people.is_blocked(user) =>
@@ -375,7 +367,7 @@ impl NodeHandle {
 }
 
 struct Looks {
-    text: Option<String>,
+    text: Option<Text>,
     reactions: BTreeMap<String, Vec<String>>,
 }
 

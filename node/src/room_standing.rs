@@ -133,7 +133,14 @@ mod tests {
             home_of: None,
         };
         let (state, control_heads) = (Arc::new(state), Arc::default());
-        let view = RoomView { number: RoomNumber(1), row, state, control_heads, has_genesis: true };
+        let view = RoomView {
+            number: RoomNumber(1),
+            row,
+            state,
+            control_heads,
+            has_genesis: true,
+            summary: Default::default(),
+        };
         RoomStanding::of(&Views::default(), room, &view, UserId([2; 32]))
     }
 

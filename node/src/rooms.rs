@@ -1,6 +1,7 @@
 //! Rooms in memory: control events and what follows from them. The writer changes them; everybody else reads views that
 //! are exchanged whole, so that a reader never sees half a change.
 
+use crate::inbox::tally::Tally;
 use crate::purge::Purges;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -12,7 +13,7 @@ use tidings_protocol::event::{Class, Hlc};
 use tidings_protocol::id::{EventId, RoomId, UserId};
 use tidings_protocol::log::{Log, Tip};
 use tidings_protocol::wire::Head;
-use tidings_storage::{Batch, RoomNumber, RoomRow, StorageError, Store};
+use tidings_storage::{Batch, RoomNumber, RoomRow, StorageError, Store, Summary};
 
 /// A room as readers see it: of one moment.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub struct RoomView {
     pub control_heads: Arc<Vec<Head>>,
     /// Whether its genesis is here.
     pub has_genesis: bool,
+    /// What the room list says of it.
+    pub summary: Summary,
 }
 
 /// The views of all rooms.
@@ -43,6 +46,16 @@ impl Views {
     pub fn home_of(&self, user: UserId) -> Option<Arc<RoomView>> {
         let views = self.0.read().unwrap_or_else(PoisonError::into_inner);
         views.values().find(|view| view.row.home_of == Some(user) && view.has_genesis).cloned()
+    }
+
+    /// How many rooms there are.
+    pub fn len(&self) -> usize {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Every room's view, by id.
@@ -73,6 +86,10 @@ pub struct LiveRoom {
     heads: Option<Arc<Vec<Head>>>,
     /// Clocks of control events, for heads.
     clocks: HashMap<EventId, Hlc>,
+    /// What the room list says of it.
+    pub summary: Summary,
+    /// The same as the store has it.
+    kept: Option<Summary>,
 }
 
 /// All rooms of the writer.
@@ -85,6 +102,8 @@ pub struct Rooms {
     pub purges: Purges,
     /// How much of followed self-rooms was taken, by the name of the note that keeps it, where that is known.
     pub(crate) taken: HashMap<String, u64>,
+    /// What is summed up of unread messages, mentions and threads.
+    pub(crate) tally: Tally,
 }
 
 impl Rooms {
@@ -93,8 +112,16 @@ impl Rooms {
     /// # Errors
     /// `StorageError`.
     pub fn load(store: &Store, views: Views) -> Result<Self, StorageError> {
-        let (purges, taken) = (Purges::default(), HashMap::new());
-        let mut rooms = Rooms { live: HashMap::new(), views, stale: BTreeSet::new(), purges, taken };
+        Self::load_for(store, views, None)
+    }
+
+    /// The same, for this user to come back to.
+    ///
+    /// # Errors
+    /// `StorageError`.
+    pub fn load_for(store: &Store, views: Views, user: Option<UserId>) -> Result<Self, StorageError> {
+        let (purges, taken, tally) = (Purges::default(), HashMap::new(), Tally::load(store, user)?);
+        let mut rooms = Rooms { live: HashMap::new(), views, stale: BTreeSet::new(), purges, taken, tally };
         rooms.reload(store)?;
         Ok(rooms)
     }
@@ -108,6 +135,8 @@ impl Rooms {
         self.stale.clear();
         self.purges = Purges::load(store)?;
         self.taken.clear();
+        self.tally = Tally::load(store, self.tally.user())?;
+        let summaries: HashMap<RoomNumber, Summary> = store.summaries()?.into_iter().collect();
         for (number, row) in store.rooms()? {
             let control = store.control_set(number, row.room)?;
             let mut clocks = HashMap::new();
@@ -117,10 +146,26 @@ impl Rooms {
                 }
             }
             let room = row.room;
-            self.live.insert(room, LiveRoom::new(number, control, clocks));
-            self.show(room, row);
+            let kept = summaries.get(&number).copied();
+            let live = LiveRoom::new(number, control, clocks);
+            self.live.insert(room, LiveRoom { summary: kept.unwrap_or_default(), kept, ..live });
+            self.put_view(room, row);
         }
+        self.tally.look_for_ended(&self.views);
         Ok(())
+    }
+
+    /// What readers see.
+    pub fn views(&self) -> &Views {
+        &self.views
+    }
+
+    /// Takes what the room list says of a room from now on.
+    pub(crate) fn set_summary(&mut self, room: RoomId, summary: Summary) {
+        if let Some(live) = self.live.get_mut(&room).filter(|live| live.summary != summary) {
+            live.summary = summary;
+            self.stale.insert(room);
+        }
     }
 
     /// The ids of all rooms.
@@ -148,6 +193,7 @@ impl Rooms {
     pub fn remove(&mut self, room: RoomId) {
         self.live.remove(&room);
         self.stale.remove(&room);
+        self.tally.uncounted.remove(&room);
         self.views.remove(room);
     }
 
@@ -172,18 +218,33 @@ impl Rooms {
     ///
     /// # Errors
     /// `StorageError`.
-    pub fn take_stale(&mut self, batch: &Batch<'_>) -> Result<Vec<(RoomId, RoomRow)>, StorageError> {
+    pub fn take_stale(&mut self, batch: &mut Batch<'_>) -> Result<Vec<(RoomId, RoomRow)>, StorageError> {
         let mut out = Vec::new();
         for room in std::mem::take(&mut self.stale) {
-            if let Some(live) = self.live.get(&room) {
+            if let Some(live) = self.live.get_mut(&room) {
+                if live.kept != Some(live.summary) {
+                    batch.put_summary(live.number, &live.summary)?;
+                    live.kept = Some(live.summary);
+                }
                 out.push((room, batch.room(live.number)?));
             }
         }
+        self.tally.settle();
         Ok(out)
     }
 
     /// Lets readers see a room as it is now.
     pub fn show(&mut self, room: RoomId, row: RoomRow) {
+        let state = |views: &Views| views.find(room).map(|view| view.state.clone());
+        let (before, of_user) = (state(&self.views), row.home_of.is_some());
+        self.put_view(room, row);
+        let is_same = matches!((before, state(&self.views)), (Some(a), Some(b)) if Arc::ptr_eq(&a, &b));
+        if of_user && !is_same {
+            self.tally.look_for_ended(&self.views);
+        }
+    }
+
+    fn put_view(&mut self, room: RoomId, row: RoomRow) {
         let Some(live) = self.live.get_mut(&room) else { return };
         let view = RoomView {
             number: live.number,
@@ -191,6 +252,11 @@ impl Rooms {
             state: live.state.clone(),
             control_heads: live.control_heads(),
             has_genesis: live.control.genesis().is_some() || live.state.needs_newer,
+            summary: live.summary,
+        };
+        match view.summary.stale {
+            true => self.tally.uncounted.insert(room),
+            false => self.tally.uncounted.remove(&room),
         };
         self.views.put(room, view);
     }
@@ -199,7 +265,7 @@ impl Rooms {
 impl LiveRoom {
     fn new(number: RoomNumber, control: ControlSet, clocks: HashMap<EventId, Hlc>) -> Self {
         let state = Arc::new(control.state().clone());
-        LiveRoom { number, control, state, heads: None, clocks }
+        LiveRoom { number, control, state, heads: None, clocks, summary: Summary::default(), kept: None }
     }
 
     /// What others are told of the control logs.

@@ -2,6 +2,7 @@
 
 use crate::clock::{Clock, now_ms};
 use crate::command::{Command, Reply};
+use crate::inbox::tally;
 use crate::ingest::{self, Admitted, Verdict};
 use crate::keys::Keys;
 use crate::local;
@@ -107,13 +108,14 @@ impl WriteLoop {
     /// # Errors
     /// `StorageError`.
     pub fn new(
-        store: Writer,
+        mut store: Writer,
         keys: Arc<Keys>,
         views: Views,
         commands: mpsc::Receiver<Command>,
         stored: broadcast::Sender<Arc<Stored>>,
     ) -> Result<Self, StorageError> {
-        let rooms = Rooms::load(store.store(), views)?;
+        let mut rooms = Rooms::load_for(store.store(), views, Some(keys.user))?;
+        tally::rebuild(&mut store, &mut rooms)?;
         let name = store.store().note(local::NAME_NOTE)?.unwrap_or_default();
         let mut clock = Clock::default();
         for seen in store.store().recent_clocks()? {
@@ -140,6 +142,7 @@ impl WriteLoop {
     pub fn run(mut self, runtime: &tokio::runtime::Handle) -> Result<(), StorageError> {
         self.all_erasures()?;
         loop {
+            while self.is_idle() && self.recount_some()? {}
             let wait = self.unsynced.since.map(|since| SYNC_EVERY.saturating_sub(since.elapsed()));
             let first = runtime.block_on(async {
                 match wait {
@@ -159,6 +162,11 @@ impl WriteLoop {
                 }
             }
         }
+    }
+
+    /// Whether nothing waits to be done.
+    fn is_idle(&self) -> bool {
+        self.commands.is_empty() && self.unsynced.since.is_none_or(|since| since.elapsed() < SYNC_EVERY)
     }
 
     /// Carries out the command and those that came meanwhile, all or none.
@@ -187,7 +195,7 @@ impl WriteLoop {
     }
 
     /// Whether a write went well; a full disk is no reason to end, for all that is held can still be read.
-    fn has_room(&mut self, written: Result<(), StorageError>) -> Result<bool, StorageError> {
+    pub(crate) fn has_room(&mut self, written: Result<(), StorageError>) -> Result<bool, StorageError> {
         let was_full = self.is_full;
         match written {
             Ok(()) => self.is_full = false,
@@ -203,7 +211,7 @@ impl WriteLoop {
     }
 
     /// What was decided in memory and not committed did not happen.
-    fn forget_round(&mut self) -> Result<(), StorageError> {
+    pub(crate) fn forget_round(&mut self) -> Result<(), StorageError> {
         self.rooms.reload(self.store.store())?;
         let name = self.store.store().note(local::NAME_NOTE)?.unwrap_or_default();
         self.name = String::from_utf8_lossy(&name).into_owned();
@@ -227,7 +235,7 @@ impl WriteLoop {
         }
         desk.follow_up()?;
         let bytes = batch.len_bytes();
-        let stale = rooms.take_stale(&batch)?;
+        let stale = rooms.take_stale(&mut batch)?;
         let durability = if round.synced { Durability::Synced } else { Durability::Buffered };
         batch.commit(durability)?;
         for (room, row) in stale {

@@ -203,7 +203,7 @@ impl Batch<'_> {
             self.put(Family::Payload, &key::number(number), &from_payload(payload))?;
         }
         self.ids.entry(key::id(row.id)).or_default().push(number);
-        self.new_events.insert(row.id, NewEvent { number, class: header.class, row, remains });
+        self.new_events.insert(row.id, NewEvent { number, class: header.class, row, remains, place });
         self.put(Family::Log, &key::log(log.number, header.seq, number), &[])?;
         match header.class {
             Class::Control => self.put(Family::Control, &key::control(room, number), &[]),

@@ -1,8 +1,9 @@
 //! Writing: one writer, one batch at a time; a batch carries events with all their indexes, or nothing.
 
+use crate::counters::Counters;
 use crate::error::{Damage, StorageError};
 use crate::events::to_payload;
-use crate::key::{self, LogNumber, RoomNumber};
+use crate::key::{self, LogNumber, Position, RoomNumber};
 use crate::logs::{Agreement, LogRow, NamedLog};
 use crate::rooms::{ErasedRow, Profile, RoomRow};
 use crate::row::{EventRow, Remains};
@@ -10,7 +11,7 @@ use crate::schema::Family;
 use crate::store::Store;
 use rocksdb::{WriteBatch, WriteOptions};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use tidings_protocol::codec::{Canonical, CodecError, Reader, Writer as Bytes, encode};
+use tidings_protocol::codec::encode;
 use tidings_protocol::event::{Class, Hlc};
 use tidings_protocol::id::{EventId, RoomId, UserId};
 use tidings_protocol::log::{Log, LogState, Tip};
@@ -28,14 +29,6 @@ pub enum Durability {
 pub struct Writer {
     store: Store,
     counters: Counters,
-}
-
-/// What the next of each kind is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Counters {
-    event: u64,
-    log: u32,
-    room: u32,
 }
 
 impl Writer {
@@ -80,7 +73,7 @@ impl Writer {
 pub struct Batch<'w> {
     writer: &'w mut Writer,
     rows: WriteBatch,
-    counters: Counters,
+    pub(crate) counters: Counters,
     /// When what is appended came, Unix milliseconds.
     pub(crate) now_ms: u64,
     /// Events of this batch, by id.
@@ -104,6 +97,8 @@ pub(crate) struct NewEvent {
     pub(crate) row: EventRow,
     /// What its payload leaves when it is erased.
     pub(crate) remains: Remains,
+    /// Where it stands in the timeline, if it does.
+    pub(crate) place: Position,
 }
 
 /// By key: neighbours go into a memtable faster.
@@ -484,16 +479,5 @@ impl Batch<'_> {
     pub(crate) fn delete(&mut self, family: Family, key: &[u8]) -> Result<(), StorageError> {
         self.rows.delete_cf(self.writer.store.family(family)?, key);
         Ok(())
-    }
-}
-
-impl Canonical for Counters {
-    fn write(&self, w: &mut Bytes) {
-        w.u64(self.event);
-        w.u32(self.log);
-        w.u32(self.room);
-    }
-    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
-        Ok(Counters { event: r.u64()?, log: r.u32()?, room: r.u32()? })
     }
 }

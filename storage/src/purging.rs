@@ -234,6 +234,7 @@ impl Batch<'_> {
         for prefix in key::rows_of_room(number) {
             self.delete_all(Family::Room, &prefix)?;
         }
+        self.clear_inbox_of(number)?;
         self.delete_all(Family::Beacon, &key::slots(number))?;
         self.delete_all(Family::Beacon, &key::reached_in(number))
     }

@@ -37,11 +37,13 @@ pub enum Family {
     Outbox,
     /// Room, device, kind -> the newest beacon; room, device -> up to which number it has our events.
     Beacon,
+    /// What is unread, who is named, threads.
+    Inbox,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Family; 13] = [
+    pub const ALL: [Family; 14] = [
         Family::Meta,
         Family::Event,
         Family::Payload,
@@ -55,6 +57,7 @@ impl Family {
         Family::Erased,
         Family::Outbox,
         Family::Beacon,
+        Family::Inbox,
     ];
 
     /// The name on disk.
@@ -73,6 +76,7 @@ impl Family {
             Family::Erased => "erased",
             Family::Outbox => "outbox",
             Family::Beacon => "beacon",
+            Family::Inbox => "inbox",
         }
     }
 }

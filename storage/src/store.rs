@@ -9,7 +9,7 @@ use rocksdb::{ColumnFamily, DB, DBPinnableSlice, Direction, IteratorMode, ReadOp
 use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tidings_protocol::codec::{Canonical, decode};
 use tidings_protocol::log::Log;
@@ -26,6 +26,8 @@ pub struct Store {
     profile_changes: Arc<RwLock<HashMap<RoomNumber, u64>>>,
     /// Whether words that were purged may come back.
     wants_again: Arc<AtomicBool>,
+    /// Rows read since it was opened.
+    rows_read: Arc<AtomicU64>,
 }
 
 type KnownLogs = HashMap<LogNumber, (RoomNumber, Log)>;
@@ -45,6 +47,7 @@ impl Store {
             kept: Arc::default(),
             profile_changes: Arc::default(),
             wants_again: Arc::default(),
+            rows_read: Arc::default(),
         };
         match store.find(Family::Meta, key::META_SCHEMA)? {
             None => {
@@ -129,6 +132,15 @@ impl Store {
         }
     }
 
+    /// Rows read since the store was opened, found or not: what an answer costs, whatever the machine.
+    pub fn rows_read(&self) -> u64 {
+        self.rows_read.load(Ordering::Relaxed)
+    }
+
+    fn count_rows(&self, rows: usize) {
+        self.rows_read.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
     pub(crate) fn wants_any_again(&self) -> bool {
         self.wants_again.load(Ordering::Relaxed)
     }
@@ -162,6 +174,7 @@ impl Store {
     }
 
     pub(crate) fn find(&self, family: Family, key: &[u8]) -> Result<Option<DBPinnableSlice<'_>>, StorageError> {
+        self.count_rows(1);
         Ok(self.db.get_pinned_cf(self.family(family)?, key)?)
     }
 
@@ -171,6 +184,7 @@ impl Store {
         family: Family,
         keys: &[K],
     ) -> Result<Vec<Option<DBPinnableSlice<'_>>>, StorageError> {
+        self.count_rows(keys.len());
         let rows = self.db.batched_multi_get_cf(self.family(family)?, keys, false);
         rows.into_iter().map(|row| row.map_err(StorageError::from)).collect()
     }
@@ -200,7 +214,7 @@ impl Store {
         }
         let mode = IteratorMode::From(from, Direction::Forward);
         let rows = self.db.iterator_cf_opt(self.family(family)?, options, mode);
-        Ok(rows.map(|row| row.map_err(StorageError::from)))
+        Ok(rows.inspect(|_| self.count_rows(1)).map(|row| row.map_err(StorageError::from)))
     }
 
     /// Rows whose keys begin with `prefix`, descending, from `from` on.
@@ -215,7 +229,7 @@ impl Store {
         options.set_iterate_lower_bound(prefix);
         let mode = IteratorMode::From(from, Direction::Reverse);
         let rows = self.db.iterator_cf_opt(self.family(family)?, options, mode);
-        Ok(rows.map(|row| row.map_err(StorageError::from)))
+        Ok(rows.inspect(|_| self.count_rows(1)).map(|row| row.map_err(StorageError::from)))
     }
 
     /// A small record of the node's own.

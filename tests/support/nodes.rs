@@ -168,8 +168,13 @@ impl Person {
 
     /// What comes into a room from now on, and its newest page before.
     pub fn follow(&self, room: &str) -> Follow {
+        self.follow_with(room, &[])
+    }
+
+    /// The same, of only some messages.
+    pub fn follow_with(&self, room: &str, which: &[&str]) -> Follow {
         let arguments = ["--json", "read", room, "--follow", "--limit", "1000"];
-        let mut child = self.command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = self.command(&[&arguments, which].concat()).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
         Follow { child, lines }
     }

@@ -76,6 +76,18 @@ impl Person {
         self.found_with(Rank::MODERATOR, &[])
     }
 
+    /// Founds a public room at a time of its own, so that it is another one.
+    pub fn found_at(&self, ms: u64) -> (VerifiedEvent, Pen) {
+        let (founders, certificate) = (vec![self.user()], self.certificate.clone());
+        let (kind, invite_rank) = (RoomKind::Public, Rank::MODERATOR);
+        let genesis = Control::Genesis(Genesis { kind, founders, invite_rank, secret: [0; 32], certificate });
+        let mut pen = self.pen_of(Class::Control, RoomId::ZERO, EventId::ZERO);
+        pen.hlc = Hlc::at_ms(ms);
+        let root = pen.rule(genesis);
+        (pen.room, pen.grant) = (root.room(), root.log().grant);
+        (root, pen)
+    }
+
     /// Founds a public room, with others if wanted.
     pub fn found_with(&self, invite_rank: Rank, others: &[UserId]) -> (VerifiedEvent, Pen) {
         let mut founders = [others, &[self.user()]].concat();

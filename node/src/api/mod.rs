@@ -1,12 +1,13 @@
 //! The HTTP API: the only place that names axum. Our own screens use it as anybody would.
 //!
-//! `types`, `people` and `purge` are the shapes, `server` the routes, `guard` decides who may ask, `problem` says what went wrong, `client` is
+//! `types`, `people`, `purge` and `inbox` are the shapes, `server` the routes, `guard` decides who may ask, `problem` says what went wrong, `client` is
 //! what our commands and chat use.
 
 pub mod client;
 mod device_types;
 mod devices;
 mod guard;
+pub mod inbox;
 mod moderation_routes;
 pub mod people;
 mod people_routes;

@@ -40,10 +40,16 @@ pub struct Room {
     pub kind: String,
     /// How many people.
     pub members: usize,
-    /// Messages after the read marker; counting stops at 1,000.
+    /// Messages of others after the read marker; counting stops at 1,000.
     pub unread: usize,
+    /// Those of them that name the local user or answer theirs.
+    #[serde(default)]
+    pub mentions: usize,
     /// The newest message's time; 0 when there is none.
     pub last_ms: u64,
+    /// Who wrote it.
+    #[serde(default)]
+    pub last_user: Option<String>,
     /// The local user's role; `none` when not a member.
     pub role: String,
     /// Whether nothing is known to be missing.

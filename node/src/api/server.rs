@@ -2,6 +2,7 @@
 
 use super::devices;
 use super::guard::{self, Guard};
+use super::inbox;
 use super::moderation_routes;
 use super::people_routes;
 use super::problem::{Failed, explain_refusal};
@@ -10,6 +11,7 @@ use super::streams;
 use super::types as api;
 use crate::handle::{NodeError, NodeHandle};
 use crate::home::{Home, explain};
+use crate::inbox::pages::Which as Chosen;
 use crate::page::{Blocked, From as PageFrom};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
@@ -166,6 +168,7 @@ fn routes(node: NodeHandle, stop: watch::Sender<bool>) -> Router {
         .merge(people_routes::routes())
         .merge(moderation_routes::routes())
         .merge(purge::routes())
+        .merge(inbox::routes())
         .method_not_allowed_fallback(async || {
             Failed::new(StatusCode::METHOD_NOT_ALLOWED, "usage", "this route has other methods", "")
         })
@@ -329,6 +332,14 @@ struct Page {
     /// What does not count, and nothing else.
     #[serde(default)]
     void: bool,
+    /// What is unread, and nothing else.
+    #[serde(default)]
+    unread: bool,
+    /// What is for the local user.
+    #[serde(default)]
+    mentions: bool,
+    /// The thread of this message.
+    thread: Option<String>,
 }
 
 async fn messages(State(node): Node, Path(room): Path<String>, Query(page): Query<Page>) -> Answer<Vec<api::Line>> {
@@ -340,6 +351,15 @@ async fn messages(State(node): Node, Path(room): Path<String>, Query(page): Quer
         _ => return Err(NodeError::Usage("before and after exclude one another".to_owned()).into()),
     };
     let limit = page.limit.unwrap_or(50).clamp(1, PAGE_MAX);
+    let which = match (&page.thread, page.unread, page.mentions) {
+        (Some(event), ..) => Some(Chosen::Thread(inbox::id_of(&node, event)?)),
+        (None, true, _) => Some(Chosen::Unread),
+        (None, false, true) => Some(Chosen::Mentions),
+        (None, false, false) => None,
+    };
+    if let Some(which) = which {
+        return Ok(Json(node.page_of(&view, which, from, limit)?));
+    }
     if page.void {
         return Ok(Json(node.void_page(&view, from, limit)?));
     }
@@ -382,6 +402,6 @@ pub(super) fn done() -> Answer<serde_json::Value> {
 }
 
 /// Messages in one answer.
-const PAGE_MAX: usize = 1000;
+pub(super) const PAGE_MAX: usize = 1000;
 /// The longest that a request waits.
 const WAIT_MAX: Duration = Duration::from_secs(3600);

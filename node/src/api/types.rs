@@ -210,6 +210,12 @@ pub struct Message {
     pub verified: bool,
     /// Arrival here: the cursor of the event stream.
     pub cursor: u64,
+    /// The users whom it names, as it reads now.
+    #[serde(default)]
+    pub mentions: Vec<String>,
+    /// Why it is for the local user: `mention`, `reply`; empty when it is not.
+    #[serde(default)]
+    pub for_you: Vec<String>,
     /// What the local user knows of its author.
     #[serde(flatten)]
     pub known: Known,

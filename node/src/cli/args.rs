@@ -154,6 +154,10 @@ pub enum Command {
     },
     /// Show the version.
     Version,
+    /// Show what names me or answers me, in all rooms, newest first.
+    Inbox(InboxArgs),
+    /// Show the threads of a room, those with the newest replies first.
+    Threads(ThreadsArgs),
 }
 
 /// How to run a node.
@@ -357,6 +361,42 @@ pub struct ReadArgs {
     /// What does not count, and why: said by somebody who was removed, and not seen by who removed them.
     #[arg(long, conflicts_with_all = ["follow", "mark", "blocked"])]
     pub void: bool,
+    /// Only what others said after what I read last; the first of it first.
+    #[arg(long, conflicts_with_all = ["void", "blocked"])]
+    pub unread: bool,
+    /// Only what names me or answers me.
+    #[arg(long, conflicts_with_all = ["void", "blocked", "unread", "mark"])]
+    pub mentions: bool,
+    /// Only the thread of this message.
+    #[arg(long, value_name = "EVENT", conflicts_with_all = ["void", "blocked", "unread", "mentions", "mark"])]
+    pub thread: Option<String>,
+}
+
+/// Of `inbox`.
+#[derive(Debug, Args)]
+pub struct InboxArgs {
+    /// Only what I have not read.
+    #[arg(long)]
+    pub unread: bool,
+    /// How many messages.
+    #[arg(long, default_value_t = 50)]
+    pub limit: usize,
+    /// Those before this message.
+    #[arg(long, value_name = "EVENT")]
+    pub before: Option<String>,
+}
+
+/// Of `threads`.
+#[derive(Debug, Args)]
+pub struct ThreadsArgs {
+    /// The room.
+    pub room: String,
+    /// How many threads.
+    #[arg(long, default_value_t = 20)]
+    pub limit: usize,
+    /// Those before the thread that begins with this message.
+    #[arg(long, value_name = "EVENT")]
+    pub before: Option<String>,
 }
 
 /// Of `import`.

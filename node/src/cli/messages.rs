@@ -3,6 +3,7 @@
 use super::Context;
 use super::args::{ReadArgs, SendArgs};
 use super::exit::Failure;
+use super::inbox::Only;
 use crate::api::client::{Client, segment};
 use crate::api::types::{Happened, Line, MarkRead, React, Room, SendMessage, Sent};
 use serde_json::Value;
@@ -80,13 +81,15 @@ pub(super) async fn read(context: &Context, args: ReadArgs) -> Result<ExitCode, 
     let mut events = if args.follow { Some(client.events(None).await?) } else { None };
     let which = if args.void { "void" } else { "blocked" };
     let mut path = format!("/v1/rooms/{}/messages?limit={}&{which}=true", room.room, args.limit);
+    let only = Only::of(&client, &room.room, &args).await?;
+    path.push_str(&only.query);
     if let Some(event) = &args.before {
         path.push_str(&format!("&before={}", segment(event)));
     }
     if let Some(event) = &args.after {
         path.push_str(&format!("&after={}", segment(event)));
     }
-    let mut follow = Follow { seen: HashSet::new(), newest: None, cursor: 0, folded: args.hidden };
+    let mut follow = Follow { seen: HashSet::new(), newest: None, cursor: 0, folded: args.hidden, only };
     let mut hidden = 0usize;
     for line in client.get::<Vec<Line>>(&path).await? {
         match &line {
@@ -107,7 +110,7 @@ pub(super) async fn read(context: &Context, args: ReadArgs) -> Result<ExitCode, 
         };
         match notice.map(|n| n.what) {
             None => return Err(Failure::not_running()),
-            Some(Happened::Message { message }) if message.room == room.room => {
+            Some(Happened::Message { message }) if message.room == room.room && follow.only.takes(&message) => {
                 follow.show(context, Line::Message(message));
             }
             Some(Happened::Backfill { room: id, .. }) if id == room.room => {
@@ -127,6 +130,8 @@ struct Follow {
     cursor: u64,
     /// What folded messages say is shown, too.
     folded: bool,
+    /// Which messages are shown.
+    only: Only,
 }
 
 impl Follow {
@@ -157,7 +162,8 @@ impl Follow {
         let cursor = self.cursor;
         loop {
             let after = self.newest.as_ref().map(|id| format!("&after={id}")).unwrap_or_default();
-            let page: Vec<Line> = client.get(&format!("/v1/rooms/{room}/messages?limit={PAGE}{after}")).await?;
+            let page: Vec<Line> =
+                client.get(&format!("/v1/rooms/{room}/messages?limit={PAGE}{after}{}", self.only.query)).await?;
             let new = |line: &&Line| match line {
                 Line::Message(m) => !self.seen.contains(&m.id),
                 Line::Gap { .. } => false,
@@ -172,7 +178,7 @@ impl Follow {
             }
         }
         let newest = self.newest.clone();
-        let page: Vec<Line> = client.get(&format!("/v1/rooms/{room}/messages?limit={PAGE}")).await?;
+        let page: Vec<Line> = client.get(&format!("/v1/rooms/{room}/messages?limit={PAGE}{}", self.only.query)).await?;
         let late = |line: &&Line| match line {
             Line::Message(m) => m.cursor > cursor && !self.seen.contains(&m.id),
             Line::Gap { .. } => false,

@@ -9,6 +9,7 @@ mod doctor;
 mod exit;
 mod history;
 mod identity;
+mod inbox;
 mod messages;
 mod moderation;
 mod output;
@@ -140,6 +141,8 @@ async fn ask(context: &Context, command: Command) -> Result<ExitCode, Failure> {
         Command::Export { room, output } => history::export(context, &room, output).await,
         Command::Purge { command } => purge::purge(context, command).await,
         Command::Verify { file } => history::verify(context, file),
+        Command::Inbox(args) => inbox::inbox(context, args).await,
+        Command::Threads(args) => inbox::threads(context, args).await,
         Command::Up(_) | Command::Chat { .. } => Ok(ExitCode::SUCCESS),
     }
 }

@@ -198,8 +198,9 @@ fn row(room: &Room) -> String {
         (_, false) => "fetching what is missing",
     };
     let last = if room.last_ms == 0 { "-".to_owned() } else { time(room.last_ms) };
+    let mentions = if room.mentions > 0 { format!(" ({} for you)", room.mentions) } else { String::new() };
     format!(
-        "{name:<20} {:<8} {:<10} {} members, {} unread, last {last}, {state}",
+        "{name:<20} {:<8} {:<10} {} members, {} unread{mentions}, last {last}, {state}",
         room.kind, room.role, room.members, room.unread
     )
 }

@@ -150,7 +150,7 @@ impl People {
         self.read(|book| book.version)
     }
 
-    fn petnames(&self) -> Vec<(UserId, String)> {
+    pub(crate) fn petnames(&self) -> Vec<(UserId, String)> {
         let named =
             |(user, row): (&UserId, &PersonRow)| (!row.petname.is_empty()).then(|| (*user, row.petname.clone()));
         self.read(|book| book.people.iter().filter_map(named).collect())

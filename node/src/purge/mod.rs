@@ -169,6 +169,7 @@ impl Desk<'_, '_> {
                 let Some(event) = self.batch.store().event_by_id(id)? else { return Ok(none) };
                 let gone = self.batch.purge_with_edits(event.room, id)?;
                 if let Some(room) = self.rooms.of_number(event.room) {
+                    self.rooms.recount(room);
                     self.round.notices.push(Stored { changed: vec![id], ..Stored::nothing(room) });
                 }
                 Ok(Part { gone, next: None })
@@ -185,6 +186,7 @@ impl Desk<'_, '_> {
     /// Screens have to read a room anew.
     fn turned(&mut self, room: RoomId, gone: u64) {
         if gone > 0 {
+            self.rooms.recount(room);
             self.round.notices.push(Stored { turned: true, ..Stored::nothing(room) });
         }
     }

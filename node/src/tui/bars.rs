@@ -248,7 +248,8 @@ fn both_ends(left: Row<'_>, right: Span<'_>, area: Rect, buffer: &mut Buffer) {
 }
 
 fn unread(room: &Room) -> String {
-    if room.unread >= UNREAD_COUNTED { "1000+".to_owned() } else { room.unread.to_string() }
+    let unread = if room.unread >= UNREAD_COUNTED { "1000+".to_owned() } else { room.unread.to_string() };
+    if room.mentions > 0 { format!("@{} {unread}", room.mentions) } else { unread }
 }
 
 /// The node counts no further.

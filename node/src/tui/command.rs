@@ -15,6 +15,8 @@ pub enum Command {
     Devices,
     /// `/help`
     Help,
+    /// `/inbox`
+    Inbox,
     /// `/invite ROLE`
     Invite(Option<String>),
     /// `/join LINK`
@@ -29,15 +31,19 @@ pub enum Command {
     Person(PersonCommand, String),
     /// `/quit`
     Quit,
+    /// `/thread N`
+    Thread(String),
     /// `/who`
     Who,
 }
 
 /// All commands: how one writes them, and what they do.
-pub const COMMANDS: [(&str, &str); 20] = [
+pub const COMMANDS: [(&str, &str); 22] = [
     ("/create NAME", "make a room, for those whom you invite"),
     ("/join LINK", "join a room by an invite link"),
     ("/invite ROLE", "make an invite link for this room; without ROLE for a member"),
+    ("/inbox", "see what names you or answers you, in all rooms"),
+    ("/thread N", "see the threads of this room; with a number that one of them"),
     ("/who", "see who is in this room, and what you may do"),
     ("/role WHO ROLE", "make somebody admin, moderator, member, reader or keeper"),
     ("/remove WHO", "remove somebody from this room"),
@@ -84,6 +90,8 @@ impl Command {
             "/slow" => Self::Order(OrderCommand::Slow, needed("/slow TIME")?),
             "/reports" => Self::Order(OrderCommand::Reports, String::new()),
             "/next" => Self::Order(OrderCommand::Next, String::new()),
+            "/inbox" => Self::Inbox,
+            "/thread" => Self::Thread(rest.to_owned()),
             "/who" => Self::Who,
             "/leave" => Self::Leave,
             "/name" => Self::Name(needed("/name NAME")?),
@@ -124,6 +132,7 @@ impl State {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Help => self.mode = Mode::Help(0),
+            Command::Inbox => self.effects.push(Effect::LoadInbox),
             Command::Devices => self.effects.push(Effect::LoadDevices),
             Command::Quit => self.effects.push(Effect::Quit),
             Command::Name(name) => self.set_name(&name),
@@ -133,7 +142,7 @@ impl State {
                 self.say("Joining…");
                 self.effects.push(Effect::Join(link));
             }
-            Command::Invite(_) | Command::Who | Command::Leave | Command::Order(..) => {
+            Command::Invite(_) | Command::Who | Command::Leave | Command::Order(..) | Command::Thread(_) => {
                 let Some(room) = self.room().map(|room| room.room.clone()) else {
                     self.complain("You are in no room yet: /create NAME makes one, /join LINK joins one.");
                     return;
@@ -141,6 +150,7 @@ impl State {
                 match command {
                     Command::Invite(role) => self.effects.push(Effect::Invite { room, role }),
                     Command::Order(command, rest) => self.obey_order(command, room, &rest),
+                    Command::Thread(which) => self.load_threads(room, &which),
                     Command::Who => self.mode = Mode::People(0),
                     _ => self.mode = Mode::Leaving(room),
                 }

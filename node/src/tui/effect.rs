@@ -2,6 +2,7 @@
 
 use crossterm::event::KeyEvent;
 
+use crate::api::inbox::{InboxLine, Thread};
 use crate::api::people::{Code, Person};
 use crate::api::types::{
     Device, Identity, Invite, Joined, Line, Member, Notice, Report, Room, RoomCreated, Sent, Status,
@@ -108,6 +109,15 @@ pub enum Effect {
     LoadReports {
         /// The room's id.
         room: String,
+    },
+    /// What names me or answers me?
+    LoadInbox,
+    /// Which threads are there; or, of those listed so, what does one say?
+    LoadThreads {
+        /// The room's id.
+        room: String,
+        /// Which, from 1 on.
+        number: Option<usize>,
     },
     /// Leave a room.
     Leave {
@@ -304,6 +314,12 @@ pub enum Answer {
     Ordered(OrderAct),
     /// To [`Effect::LoadReports`].
     Reports(Vec<Report>),
+    /// To [`Effect::LoadInbox`].
+    Inbox(Vec<InboxLine>),
+    /// To [`Effect::LoadThreads`].
+    Threads(Vec<Thread>),
+    /// To [`Effect::LoadThreads`], when one was asked for.
+    Thread(Vec<Line>),
     /// To [`Effect::Person`].
     Person {
         /// What was done.

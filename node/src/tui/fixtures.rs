@@ -41,6 +41,8 @@ pub fn message(id: &str, name: &str, ms: u64, text: &str) -> Message {
         read_by: vec![],
         verified: true,
         cursor: ms,
+        mentions: vec![],
+        for_you: vec![],
         known: Known::default(),
     }
 }
@@ -64,7 +66,9 @@ pub fn room(id: &str, alias: &str, unread: usize, last_ms: u64) -> Room {
         kind: "members".to_owned(),
         members: 4,
         unread,
+        mentions: 0,
         last_ms,
+        last_user: None,
         role: "member".to_owned(),
         complete: true,
         pending: false,

@@ -28,6 +28,7 @@ mod wrap;
 mod answers;
 mod command;
 mod compose;
+mod inbox;
 mod moderation;
 mod movement;
 mod notices;

@@ -128,6 +128,7 @@ impl OpenRoom {
     pub fn take(&mut self, message: Message, seen: bool) {
         self.sending.retain(|sending| sending.id.as_deref() != Some(&message.id));
         let id = message.id.clone();
+        let is_own = message.delivery.is_some();
         let is_new_here = !self.names.knows(&message.user);
         let taken = self.window.take(message);
         if is_new_here {
@@ -142,6 +143,7 @@ impl OpenRoom {
             self.below += 1;
         }
         match &mut self.unread {
+            _ if is_own => {}
             Unread::Last(count) => *count += 1,
             Unread::None if !seen && taken == Taken::Appended => self.unread = Unread::Before(id),
             _ => {}
@@ -167,7 +169,8 @@ impl OpenRoom {
         if !self.window.holds_newest() {
             return;
         }
-        let mut newest_first = self.window.messages().rev();
+        // One's own words are never unread.
+        let mut newest_first = self.window.messages().rev().filter(|message| message.delivery.is_none());
         match newest_first.nth(count - 1) {
             Some(message) => self.unread = Unread::Before(message.id.clone()),
             None if self.window.holds_start() => {

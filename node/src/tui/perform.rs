@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::api::client::{Client, ClientError, segment};
+use crate::api::inbox::Thread;
 use crate::api::people::{SetPetname, Verify};
 use crate::api::types::{
     Appoint, CreateInvite, CreateRoom, JoinRoom, MarkRead, React, SendMessage, SendReport, SetHidden, SetName,
@@ -159,10 +160,23 @@ async fn ask(client: &Client, effect: &Effect) -> Result<Answer, Failure> {
         Effect::Person { user, act } => person(client, user, act).await,
         Effect::Order { room, act } => order(client, room, act).await,
         Effect::LoadReports { room } => get(client, &format!("/v1/rooms/{room}/reports")).await.map(Answer::Reports),
+        Effect::LoadInbox => get(client, &format!("/v1/inbox?limit={PAGE_LEN}")).await.map(Answer::Inbox),
+        Effect::LoadThreads { room, number } => threads(client, room, *number).await,
         Effect::Post(_) | Effect::ShowPlain(_) | Effect::Redraw | Effect::Quit => {
             Err(Failure { says: "This is not for the node.".to_owned(), outcome: Outcome::NotDone })
         }
     }
+}
+
+async fn threads(client: &Client, room: &str, number: Option<usize>) -> Result<Answer, Failure> {
+    let threads: Vec<Thread> = get(client, &format!("/v1/rooms/{room}/threads?limit={PAGE_LEN}")).await?;
+    let Some(number) = number else { return Ok(Answer::Threads(threads)) };
+    let Some(thread) = threads.get(number.saturating_sub(1)) else {
+        let says = format!("There are {} threads here: /thread lists them.", threads.len());
+        return Err(Failure { says, outcome: Outcome::NotDone });
+    };
+    let path = format!("/v1/rooms/{room}/messages?limit={PAGE_LEN}&thread={}", thread.root);
+    get(client, &path).await.map(Answer::Thread)
 }
 
 async fn person(client: &Client, user: &str, act: &PersonAct) -> Result<Answer, Failure> {
