@@ -37,6 +37,7 @@ mod one_door;
 mod order;
 mod people;
 mod purge;
+mod search;
 mod strangers;
 mod support;
 mod teams;

@@ -45,6 +45,7 @@ mod reports;
 mod resolve;
 mod room_standing;
 pub mod rooms;
+mod search;
 mod slow;
 pub mod sync;
 mod teams;

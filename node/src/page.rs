@@ -169,6 +169,12 @@ impl NodeHandle {
         }
     }
 
+    /// The message that is shown where an event stands, if any is.
+    pub(crate) fn shown_at(&self, view: &RoomView, event: &StoredEvent) -> Result<Option<EventId>, StorageError> {
+        let Some(place) = self.manager.store.place(view.number, event.position())? else { return Ok(None) };
+        Ok(self.event_at(view, &place)?.map(|shown| shown.id))
+    }
+
     pub(crate) fn position(&self, id: EventId) -> Result<Position, NodeError> {
         let event = self.manager.store.event_by_id(id)?;
         event.map(|e| e.position()).ok_or_else(|| NodeError::NotFound(format!("there is no message \"{id}\" here")))

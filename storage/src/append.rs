@@ -179,7 +179,7 @@ impl Batch<'_> {
         let header = entry.event.header();
         let remains = Remains { len: header.payload_len, commit: header.payload_commit };
         let kept = match entry.event.body() {
-            Body::Kept(payload) if !entry.erased && !entry.purged => Some(payload),
+            Body::Kept(payload) if is_kept(entry) => Some(payload),
             _ => None,
         };
         let row = EventRow {
@@ -234,6 +234,9 @@ impl Batch<'_> {
                 }
             }
             _ => {}
+        }
+        if let Some(content) = entry.content.filter(|_| is_kept(entry)) {
+            self.index_words(number, log, place.clock, content);
         }
         match entry.content.and_then(relation::place) {
             Some(place) => self.put(Family::Relation, &key::relation(room, &place, number), &[]),
@@ -316,6 +319,11 @@ impl Batch<'_> {
         let numbers = |place| self.places.get(&place).map(|place| place.numbers.as_slice()).unwrap_or_default();
         Ok(at.iter().map(|at| [numbers(key::timeline(room, *at)), numbers(key::claimed(room, *at))].concat()).collect())
     }
+}
+
+/// Whether what an event says is to be kept.
+fn is_kept(entry: &Entry<'_>) -> bool {
+    !entry.erased && !entry.purged && matches!(entry.event.body(), Body::Kept(_))
 }
 
 /// Whether an event is a message of its own. An erased one is told by its kind.

@@ -5,9 +5,10 @@ use crate::error::{Damage, StorageError};
 use crate::events::to_payload;
 use crate::key::{self, LogNumber, Position, RoomNumber};
 use crate::logs::{Agreement, LogRow, NamedLog};
-use crate::rooms::{ErasedRow, Profile, RoomRow};
+use crate::rooms::{Profile, RoomRow};
 use crate::row::{EventRow, Remains};
 use crate::schema::Family;
+use crate::search::Pending;
 use crate::store::Store;
 use rocksdb::{WriteBatch, WriteOptions};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -52,6 +53,7 @@ impl Writer {
             renamed: BTreeSet::new(),
             logs: BTreeMap::new(),
             rooms: BTreeMap::new(),
+            search: Pending::default(),
         }
     }
 
@@ -88,6 +90,7 @@ pub struct Batch<'w> {
     renamed: BTreeSet<RoomNumber>,
     logs: BTreeMap<(RoomNumber, Log), LogRow>,
     pub(crate) rooms: BTreeMap<RoomNumber, RoomRow>,
+    pub(crate) search: Pending,
 }
 
 /// An event that a batch writes, as it will be read back.
@@ -231,64 +234,6 @@ impl Batch<'_> {
         Ok(touched)
     }
 
-    /// Hides a content event. With `due_ms` 0 its payload goes now, if it is held; otherwise it is due then.
-    /// A control event is never hidden, whatever names it: the room could not be read any more.
-    ///
-    /// # Errors
-    /// `Rocks`, `Damaged`.
-    pub fn erase(&mut self, target: EventId, by: EventId, due_ms: u64) -> Result<(), StorageError> {
-        let held = match self.new_events.get(&target) {
-            Some(new) => Some((new.number, new.class, new.row.clone())),
-            None => self.held_event(target)?,
-        };
-        if held.as_ref().is_some_and(|(_, class, _)| *class == Class::Control) {
-            return Ok(());
-        }
-        self.put(Family::Erased, target.as_bytes(), &encode(&ErasedRow { by, due_ms }))?;
-        let Some((number, _, mut row)) = held.filter(|(_, _, row)| due_ms == 0 && (row.erased.is_none() || row.purged))
-        else {
-            return Ok(());
-        };
-        if row.purged {
-            return self.unlist_wordless(&mut row, number);
-        }
-        let remains = match self.new_events.get(&target) {
-            Some(new) => new.remains,
-            None => self.remains(number)?,
-        };
-        row.erased = Some(remains);
-        self.put(Family::Event, &key::number(number), &row.to_bytes())?;
-        self.delete(Family::Payload, &key::number(number))?;
-        if let Some(new) = self.new_events.get_mut(&target) {
-            new.row = row;
-        }
-        Ok(())
-    }
-
-    /// Forgets that a payload is to go: what hid it counts no longer.
-    ///
-    /// # Errors
-    /// `Rocks`.
-    pub fn spare(&mut self, target: EventId) -> Result<(), StorageError> {
-        self.delete(Family::Erased, target.as_bytes())
-    }
-
-    /// An event in the store.
-    fn held_event(&self, id: EventId) -> Result<Option<(u64, Class, EventRow)>, StorageError> {
-        let Some(number) = self.store().number_of(id)? else { return Ok(None) };
-        let Some(row) = self.store().event_row(number)? else { return Ok(None) };
-        let (_, log) = self.store().log_of_number(row.log)?;
-        Ok(Some((number, log.class, row)))
-    }
-
-    /// What the payload of an event in the store leaves.
-    fn remains(&self, number: u64) -> Result<Remains, StorageError> {
-        let bytes = self.store().find(Family::Payload, &key::number(number))?.ok_or(Damage::Missing("a payload"))?;
-        let payload = to_payload(&bytes)?;
-        let len = u32::try_from(payload.bytes.len()).unwrap_or(u32::MAX);
-        Ok(Remains { len, commit: payload.commit() })
-    }
-
     /// Remembers what was agreed with a peer. Of a room 1024 are kept, the oldest go.
     ///
     /// # Errors
@@ -351,6 +296,7 @@ impl Batch<'_> {
                 false => self.put(Family::Id, &id, &key::numbers(&numbers))?,
             }
         }
+        self.put_search()?;
         let counters = self.counters;
         self.put(Family::Meta, key::META_NEXT, &encode(&counters))?;
         let mut options = WriteOptions::default();
@@ -473,6 +419,12 @@ impl Batch<'_> {
 
     pub(crate) fn put(&mut self, family: Family, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
         self.rows.put_cf(self.writer.store.family(family)?, key, value);
+        Ok(())
+    }
+
+    /// Adds to a row without reading it.
+    pub(crate) fn merge(&mut self, family: Family, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
+        self.rows.merge_cf(self.writer.store.family(family)?, key, value);
         Ok(())
     }
 

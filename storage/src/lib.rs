@@ -11,6 +11,7 @@ mod branches;
 mod counters;
 mod cuts;
 mod empty;
+mod erasing;
 mod error;
 mod events;
 pub mod export;
@@ -27,6 +28,7 @@ mod relation;
 mod rooms;
 mod row;
 mod schema;
+pub mod search;
 mod store;
 mod timeline;
 

@@ -8,6 +8,7 @@ use crate::key::{self, LogNumber, RoomNumber};
 use crate::logs::LogRow;
 use crate::row::Prev;
 use crate::schema::Family;
+use crate::search::buckets;
 use crate::store::Store;
 use tidings_protocol::codec::{Canonical, CodecError, Reader, Writer, decode};
 use tidings_protocol::id::{EventId, RoomId, UserId};
@@ -214,15 +215,19 @@ impl Store {
         }
         let mut options = rocksdb::CompactOptions::default();
         options.set_bottommost_level_compaction(rocksdb::BottommostLevelCompaction::ForceOptimized);
-        let range = numbers.map(|(first, last)| (key::number(first), key::number(last.saturating_add(1))));
+        let range = |family| match (family, numbers) {
+            (Family::Payload | Family::Event, Some((first, last))) => {
+                Some((key::number(first).to_vec(), key::number(last.saturating_add(1)).to_vec()))
+            }
+            (Family::Search, Some((first, last))) => Some(buckets(first, last)),
+            _ => None,
+        };
         for family in Family::ALL {
-            let by_number = matches!(family, Family::Payload | Family::Event);
-            let (from, to) = match &range {
-                Some((from, to)) if by_number => (Some(from.as_slice()), Some(to.as_slice())),
-                _ => (None, None),
-            };
-            // Of what events said nothing but the payload and who is called how lies anywhere.
-            if range.is_none() || matches!(family, Family::Payload | Family::Room | Family::Relation) {
+            let range = range(family);
+            let (from, to) = (range.as_ref().map(|range| &range.0), range.as_ref().map(|range| &range.1));
+            // Of what events said nothing but the payload, its words and who is called how lies anywhere.
+            if numbers.is_none() || matches!(family, Family::Payload | Family::Room | Family::Relation | Family::Search)
+            {
                 self.db().compact_range_cf_opt(self.family(family)?, from, to, &options);
             }
         }

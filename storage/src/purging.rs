@@ -65,8 +65,11 @@ impl Batch<'_> {
         let len = u32::try_from(payload.bytes.len()).unwrap_or(u32::MAX);
         row.erased = Some(Remains { len, commit: payload.commit() });
         row.purged = true;
-        if let Some(target) = Content::decode(row.kind, &payload.bytes).ok().and_then(|content| content.target()) {
-            self.delete(Family::Relation, &key::relation(room, target.as_bytes(), number))?;
+        if let Ok(content) = Content::decode(row.kind, &payload.bytes) {
+            self.forget_words(number, &content);
+            if let Some(target) = content.target() {
+                self.delete(Family::Relation, &key::relation(room, target.as_bytes(), number))?;
+            }
         }
         self.put(Family::Event, &key::number(number), &row.to_bytes())?;
         self.delete(Family::Payload, &key::number(number))?;
@@ -198,7 +201,7 @@ impl Batch<'_> {
                 let places = self.store().places_of_log(row.number, (0, 0), left)?;
                 let is_last = places.len() < left;
                 for (seq, event) in &places {
-                    self.drop_event(row.number, *seq, *event)?;
+                    self.drop_event((class, row.number), *seq, *event)?;
                 }
                 left -= places.len();
                 if is_last {
@@ -211,10 +214,15 @@ impl Batch<'_> {
         Ok((max - left) as u64)
     }
 
-    fn drop_event(&mut self, log: LogNumber, seq: u64, number: u64) -> Result<(), StorageError> {
+    fn drop_event(&mut self, (class, log): (Class, LogNumber), seq: u64, number: u64) -> Result<(), StorageError> {
         if let Some(row) = self.store().event_row(number)? {
             self.drop_id(row.id, number)?;
             self.delete(Family::Erased, row.id.as_bytes())?;
+            let payload = self.store().find(Family::Payload, &key::number(number))?;
+            let payload = payload.filter(|_| class == Class::Content).map(|bytes| to_payload(&bytes)).transpose()?;
+            if let Some(content) = payload.and_then(|payload| Content::decode(row.kind, &payload.bytes).ok()) {
+                self.forget_words(number, &content);
+            }
         }
         self.delete(Family::Event, &key::number(number))?;
         self.delete(Family::Payload, &key::number(number))?;

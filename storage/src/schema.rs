@@ -39,11 +39,13 @@ pub enum Family {
     Beacon,
     /// What is unread, who is named, threads.
     Inbox,
+    /// Words of messages -> the numbers at which they occur, and when those were said.
+    Search,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Family; 14] = [
+    pub const ALL: [Family; 15] = [
         Family::Meta,
         Family::Event,
         Family::Payload,
@@ -58,6 +60,7 @@ impl Family {
         Family::Outbox,
         Family::Beacon,
         Family::Inbox,
+        Family::Search,
     ];
 
     /// The name on disk.
@@ -77,6 +80,7 @@ impl Family {
             Family::Outbox => "outbox",
             Family::Beacon => "beacon",
             Family::Inbox => "inbox",
+            Family::Search => "search",
         }
     }
 }
@@ -140,6 +144,11 @@ fn family_options(family: Family, cache: &Cache) -> Options {
             options.set_prefix_extractor(SliceTransform::create_fixed_prefix(crate::key::RELATION_PREFIX_LEN));
             table.set_bloom_filter(10.0, false);
             options.set_memtable_prefix_bloom_ratio(0.1);
+        }
+        Family::Search => {
+            // A rare word is in few buckets, and must not be looked for in the files of the others.
+            table.set_bloom_filter(10.0, false);
+            options.set_merge_operator_associative("search", crate::search::merge);
         }
         _ => {}
     }

@@ -26,6 +26,15 @@ pub struct TimelineEntry {
 }
 
 impl Store {
+    /// What stands at one place.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn place(&self, room: RoomNumber, position: Position) -> Result<Option<TimelineEntry>, StorageError> {
+        let Some(numbers) = self.find(Family::Timeline, &key::timeline(room, position))? else { return Ok(None) };
+        Ok(Some(TimelineEntry { position, numbers: key::to_numbers(&numbers, "timeline")? }))
+    }
+
     /// Places strictly beyond `from`, in the order of the direction, at most `max`.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The HTTP API: the only place that names axum. Our own screens use it as anybody would.
 //!
-//! `types`, `people`, `purge` and `inbox` are the shapes, `server` the routes, `guard` decides who may ask, `problem` says what went wrong, `client` is
+//! `types`, `people`, `purge`, `inbox` and `search` are the shapes, `server` the routes, `guard` decides who may ask, `problem`
+//! says what went wrong, `client` is
 //! what our commands and chat use.
 
 pub mod client;
@@ -14,6 +15,7 @@ mod people_routes;
 mod problem;
 pub mod purge;
 mod room_types;
+pub mod search;
 pub mod server;
 mod streams;
 pub mod types;

@@ -7,6 +7,7 @@ use super::moderation_routes;
 use super::people_routes;
 use super::problem::{Failed, explain_refusal};
 use super::purge;
+use super::search;
 use super::streams;
 use super::types as api;
 use crate::handle::{NodeError, NodeHandle};
@@ -169,6 +170,7 @@ fn routes(node: NodeHandle, stop: watch::Sender<bool>) -> Router {
         .merge(moderation_routes::routes())
         .merge(purge::routes())
         .merge(inbox::routes())
+        .merge(search::routes())
         .method_not_allowed_fallback(async || {
             Failed::new(StatusCode::METHOD_NOT_ALLOWED, "usage", "this route has other methods", "")
         })

@@ -158,6 +158,8 @@ pub enum Command {
     Inbox(InboxArgs),
     /// Show the threads of a room, those with the newest replies first.
     Threads(ThreadsArgs),
+    /// Look for messages by their words, in all rooms.
+    Search(super::search::SearchArgs),
 }
 
 /// How to run a node.

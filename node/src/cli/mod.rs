@@ -18,6 +18,7 @@ pub mod purge;
 mod room_args;
 mod rooms;
 mod run;
+pub mod search;
 
 use self::args::{Cli, Command};
 use self::exit::Failure;
@@ -143,6 +144,7 @@ async fn ask(context: &Context, command: Command) -> Result<ExitCode, Failure> {
         Command::Verify { file } => history::verify(context, file),
         Command::Inbox(args) => inbox::inbox(context, args).await,
         Command::Threads(args) => inbox::threads(context, args).await,
+        Command::Search(args) => search::search(context, args).await,
         Command::Up(_) | Command::Chat { .. } => Ok(ExitCode::SUCCESS),
     }
 }

@@ -142,7 +142,7 @@ impl People {
         what(&self.book.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn find(&self, user: UserId) -> Option<PersonRow> {
+    pub(crate) fn find(&self, user: UserId) -> Option<PersonRow> {
         self.read(|book| book.people.get(&user).cloned())
     }
 

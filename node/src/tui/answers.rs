@@ -51,6 +51,7 @@ impl State {
             Answer::Inbox(inbox) => self.show_inbox(&inbox),
             Answer::Threads(threads) => self.show_threads(&threads),
             Answer::Thread(lines) => self.show_thread(&lines),
+            Answer::Found(found) => self.show_found(&found),
             Answer::Person { act, person } => self.person_changed(&act, &person),
             Answer::Code(code) => self.show_code(&code),
             Answer::Devices(devices) => self.show_devices(&devices),

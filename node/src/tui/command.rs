@@ -35,10 +35,12 @@ pub enum Command {
     Thread(String),
     /// `/who`
     Who,
+    /// `/search WORDS`
+    Search(String),
 }
 
 /// All commands: how one writes them, and what they do.
-pub const COMMANDS: [(&str, &str); 22] = [
+pub const COMMANDS: [(&str, &str); 23] = [
     ("/create NAME", "make a room, for those whom you invite"),
     ("/join LINK", "join a room by an invite link"),
     ("/invite ROLE", "make an invite link for this room; without ROLE for a member"),
@@ -56,6 +58,7 @@ pub const COMMANDS: [(&str, &str); 22] = [
     ("/verify WHO", "compare keys with somebody; with their digits behind it: done"),
     ("/block WHO", "hide what somebody says, here"),
     ("/unblock WHO", "show it again"),
+    ("/search WORDS", "look for messages in all rooms; in:ROOM from:NAME after:7d narrow it"),
     ("/leave", "leave this room"),
     ("/name NAME", "change what people call you"),
     ("/devices", "see your devices, and how to add one"),
@@ -99,6 +102,7 @@ impl Command {
             "/verify" => Self::Person(PersonCommand::Verify, needed("/verify WHO")?),
             "/block" => Self::Person(PersonCommand::Block, needed("/block WHO")?),
             "/unblock" => Self::Person(PersonCommand::Unblock, needed("/unblock WHO")?),
+            "/search" => Self::Search(needed("/search WORDS")?),
             "/devices" => Self::Devices,
             "/help" => Self::Help,
             "/quit" => Self::Quit,
@@ -134,6 +138,7 @@ impl State {
             Command::Help => self.mode = Mode::Help(0),
             Command::Inbox => self.effects.push(Effect::LoadInbox),
             Command::Devices => self.effects.push(Effect::LoadDevices),
+            Command::Search(query) => self.effects.push(Effect::Search(query)),
             Command::Quit => self.effects.push(Effect::Quit),
             Command::Name(name) => self.set_name(&name),
             Command::Person(command, rest) => self.obey_person(command, &rest),

@@ -4,6 +4,7 @@ use crossterm::event::KeyEvent;
 
 use crate::api::inbox::{InboxLine, Thread};
 use crate::api::people::{Code, Person};
+use crate::api::search::Found;
 use crate::api::types::{
     Device, Identity, Invite, Joined, Line, Member, Notice, Report, Room, RoomCreated, Sent, Status,
 };
@@ -119,6 +120,8 @@ pub enum Effect {
         /// Which, from 1 on.
         number: Option<usize>,
     },
+    /// Which messages have these words?
+    Search(String),
     /// Leave a room.
     Leave {
         /// The room's id.
@@ -320,6 +323,8 @@ pub enum Answer {
     Threads(Vec<Thread>),
     /// To [`Effect::LoadThreads`], when one was asked for.
     Thread(Vec<Line>),
+    /// To [`Effect::Search`].
+    Found(Found),
     /// To [`Effect::Person`].
     Person {
         /// What was done.

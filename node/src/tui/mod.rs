@@ -34,6 +34,7 @@ mod movement;
 mod notices;
 mod people;
 mod rooms;
+mod search;
 mod select;
 pub mod state;
 mod update;

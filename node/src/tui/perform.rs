@@ -10,6 +10,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::api::client::{Client, ClientError, segment};
 use crate::api::inbox::Thread;
 use crate::api::people::{SetPetname, Verify};
+use crate::api::search::Search;
 use crate::api::types::{
     Appoint, CreateInvite, CreateRoom, JoinRoom, MarkRead, React, SendMessage, SendReport, SetHidden, SetName,
     SetSetting, Typing,
@@ -162,6 +163,10 @@ async fn ask(client: &Client, effect: &Effect) -> Result<Answer, Failure> {
         Effect::LoadReports { room } => get(client, &format!("/v1/rooms/{room}/reports")).await.map(Answer::Reports),
         Effect::LoadInbox => get(client, &format!("/v1/inbox?limit={PAGE_LEN}")).await.map(Answer::Inbox),
         Effect::LoadThreads { room, number } => threads(client, room, *number).await,
+        Effect::Search(query) => {
+            let body = Search { query: query.clone(), ..Search::default() };
+            post(client, "/v1/search", &body).await.map(Answer::Found)
+        }
         Effect::Post(_) | Effect::ShowPlain(_) | Effect::Redraw | Effect::Quit => {
             Err(Failure { says: "This is not for the node.".to_owned(), outcome: Outcome::NotDone })
         }

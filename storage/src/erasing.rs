@@ -1,0 +1,81 @@
+//! Hiding messages, and dropping what they said: the payload, and the rows by which its words are found.
+
+use crate::batch::Batch;
+use crate::error::{Damage, StorageError};
+use crate::events::to_payload;
+use crate::key;
+use crate::rooms::ErasedRow;
+use crate::row::{EventRow, Remains};
+use crate::schema::Family;
+use tidings_protocol::codec::encode;
+use tidings_protocol::content::Content;
+use tidings_protocol::event::Class;
+use tidings_protocol::id::EventId;
+
+impl Batch<'_> {
+    /// Hides a content event. With `due_ms` 0 its payload goes now, if it is held; otherwise it is due then.
+    /// A control event is never hidden, whatever names it: the room could not be read any more.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn erase(&mut self, target: EventId, by: EventId, due_ms: u64) -> Result<(), StorageError> {
+        let held = match self.new_events.get(&target) {
+            Some(new) => Some((new.number, new.class, new.row.clone())),
+            None => self.held_event(target)?,
+        };
+        if held.as_ref().is_some_and(|(_, class, _)| *class == Class::Control) {
+            return Ok(());
+        }
+        self.put(Family::Erased, target.as_bytes(), &encode(&ErasedRow { by, due_ms }))?;
+        let Some((number, _, mut row)) = held.filter(|(_, _, row)| due_ms == 0 && (row.erased.is_none() || row.purged))
+        else {
+            return Ok(());
+        };
+        if row.purged {
+            return self.unlist_wordless(&mut row, number);
+        }
+        let remains = match self.new_events.get(&target) {
+            Some(new) => {
+                let remains = new.remains;
+                self.forget_new_words(number);
+                remains
+            }
+            None => self.drop_words(number, row.kind)?,
+        };
+        row.erased = Some(remains);
+        self.put(Family::Event, &key::number(number), &row.to_bytes())?;
+        self.delete(Family::Payload, &key::number(number))?;
+        if let Some(new) = self.new_events.get_mut(&target) {
+            new.row = row;
+        }
+        Ok(())
+    }
+
+    /// Forgets that a payload is to go: what hid it counts no longer.
+    ///
+    /// # Errors
+    /// `Rocks`.
+    pub fn spare(&mut self, target: EventId) -> Result<(), StorageError> {
+        self.delete(Family::Erased, target.as_bytes())
+    }
+
+    /// An event in the store.
+    fn held_event(&self, id: EventId) -> Result<Option<(u64, Class, EventRow)>, StorageError> {
+        let Some(number) = self.store().number_of(id)? else { return Ok(None) };
+        let Some(row) = self.store().event_row(number)? else { return Ok(None) };
+        let (_, log) = self.store().log_of_number(row.log)?;
+        Ok(Some((number, log.class, row)))
+    }
+
+    /// Takes an event in the store off the rows of its words; what its payload leaves.
+    fn drop_words(&mut self, number: u64, kind: u16) -> Result<Remains, StorageError> {
+        let bytes = self.store().find(Family::Payload, &key::number(number))?.ok_or(Damage::Missing("a payload"))?;
+        let payload = to_payload(&bytes)?;
+        drop(bytes);
+        if let Ok(content) = Content::decode(kind, &payload.bytes) {
+            self.forget_words(number, &content);
+        }
+        let len = u32::try_from(payload.bytes.len()).unwrap_or(u32::MAX);
+        Ok(Remains { len, commit: payload.commit() })
+    }
+}

@@ -1,0 +1,214 @@
+//! What a batch does to the search rows: words of events that come, and of those whose words go.
+
+use super::rows::{self, Said, Whose, column, place_of, places};
+use super::tokens::{fold, terms};
+use crate::batch::Batch;
+use crate::error::StorageError;
+use crate::key::LogNumber;
+use crate::schema::Family;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use tidings_protocol::content::Content;
+use tidings_protocol::event::Hlc;
+
+/// Search rows that a batch changes, by key.
+#[derive(Default)]
+pub(crate) struct Pending {
+    /// Places to add, ascending.
+    added: HashMap<Vec<u8>, Vec<u16>>,
+    said: BTreeMap<[u8; 6], Vec<Said>>,
+    heads: BTreeMap<u32, (u32, u32)>,
+    /// Places to take off, of rows that are in the store.
+    removed: BTreeMap<Vec<u8>, Vec<u16>>,
+    unsaid: BTreeMap<[u8; 6], Vec<u16>>,
+}
+
+/// What of an event is looked for.
+struct Words<'a> {
+    whose: Whose,
+    text: &'a str,
+    /// Who is said to have said it, elsewhere.
+    name: Option<&'a str>,
+}
+
+impl Batch<'_> {
+    /// Lists an event under its words.
+    pub(crate) fn index_words(&mut self, number: u64, log: LogNumber, clock: u64, content: &Content) {
+        let (Some((bucket, place)), pending) = (place_of(number), &mut self.search) else { return };
+        with_words(content, |words| {
+            words.each_key(bucket, |key| pending.add(key, place));
+            let second = u32::try_from(Hlc(clock).ms() / 1000).unwrap_or(u32::MAX);
+            let said = Said { place, second, log: log.0, whose: words.whose };
+            pending.said.entry(rows::column_key(bucket, rows::chunk_of(place))).or_default().push(said);
+            let head = pending.heads.entry(bucket).or_insert((second, second));
+            *head = (head.0.min(second), head.1.max(second));
+        });
+    }
+
+    /// Takes an event off the rows of its words: they are gone, or are to go.
+    pub(crate) fn forget_words(&mut self, number: u64, content: &Content) {
+        let (Some((bucket, place)), pending) = (place_of(number), &mut self.search) else { return };
+        with_words(content, |words| {
+            words.each_key(bucket, |key| pending.remove(key, place));
+            pending.unsay(bucket, place);
+        });
+    }
+
+    /// The same of an event that this very batch brings, whose words cannot be read yet.
+    pub(crate) fn forget_new_words(&mut self, number: u64) {
+        let (Some((bucket, place)), pending) = (place_of(number), &mut self.search) else { return };
+        for (_, places) in pending.added.iter_mut().filter(|(key, _)| key.starts_with(&bucket.to_be_bytes())) {
+            places.retain(|other| *other != place);
+        }
+        pending.unsay(bucket, place);
+    }
+
+    /// Writes the rows that this batch changes.
+    pub(crate) fn put_search(&mut self) -> Result<(), StorageError> {
+        let Pending { mut added, mut said, heads, removed, unsaid } = std::mem::take(&mut self.search);
+        for (key, mut gone) in removed {
+            gone.sort_unstable();
+            let stays = |place: &u16| gone.binary_search(place).is_err();
+            let mut left = Vec::new();
+            if let Some(held) = self.store().find(Family::Search, &key)? {
+                rows::each_place(&held, |place| left.extend(Some(place).filter(stays)));
+            }
+            left.extend(added.remove(&key).unwrap_or_default());
+            left.sort_unstable();
+            left.dedup();
+            // A row without places would still tell its word.
+            self.put_unless_empty(&key, &places(&left))?;
+        }
+        let (chunks, mut emptied) = (unsaid.keys().copied().collect(), BTreeSet::new());
+        for (key, mut gone) in unsaid {
+            gone.sort_unstable();
+            let stays = |said: &Said| gone.binary_search(&said.place).is_err();
+            let held = self.store().find(Family::Search, &key)?.map(|held| rows::to_column(&held)).unwrap_or_default();
+            let mut left: Vec<Said> = held.into_iter().filter(stays).collect();
+            for said in said.remove(&key).unwrap_or_default() {
+                left.retain(|other| other.place != said.place);
+                left.push(said);
+            }
+            left.sort_by_key(|said| said.place);
+            self.put_unless_empty(&key, &column(&left))?;
+            if left.is_empty() {
+                emptied.insert(key);
+            }
+        }
+        self.put_heads(&chunks, &emptied, &said)?;
+        let mut added: Vec<_> = added.into_iter().filter(|(_, places)| !places.is_empty()).collect();
+        added.sort_unstable();
+        for (key, added) in added {
+            self.merge(Family::Search, &key, &places(&added))?;
+        }
+        for (key, said) in said {
+            self.merge(Family::Search, &key, &column(&said))?;
+        }
+        for (bucket, head) in heads {
+            self.merge(Family::Search, &rows::head_key(bucket), &rows::head(head))?;
+        }
+        Ok(())
+    }
+
+    /// Drops the heads of buckets of which nothing is left. Others are written as they are: tables are listed by their first
+    /// and last key, and so that no word that goes is the last, a head is.
+    fn put_heads(
+        &mut self,
+        chunks: &BTreeSet<[u8; 6]>,
+        emptied: &BTreeSet<[u8; 6]>,
+        said: &BTreeMap<[u8; 6], Vec<Said>>,
+    ) -> Result<(), StorageError> {
+        let buckets: BTreeSet<u32> =
+            chunks.iter().map(|[a, b, c, d, ..]| u32::from_be_bytes([*a, *b, *c, *d])).collect();
+        for bucket in buckets {
+            let mut is_left = false;
+            for key in (0..rows::CHUNKS).map(|chunk| rows::column_key(bucket, chunk)) {
+                let is_held = !emptied.contains(&key) && self.store().find(Family::Search, &key)?.is_some();
+                is_left |= is_held || said.contains_key(&key);
+            }
+            let key = rows::head_key(bucket);
+            let held = self.store().find(Family::Search, &key)?.map(|head| head.to_vec());
+            self.put_unless_empty(&key, &held.filter(|_| is_left).unwrap_or_default())?;
+        }
+        Ok(())
+    }
+
+    fn put_unless_empty(&mut self, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
+        match value.is_empty() {
+            true => self.delete(Family::Search, key),
+            false => self.put(Family::Search, key, value),
+        }
+    }
+}
+
+impl Pending {
+    fn add(&mut self, key: &[u8], place: u16) {
+        match self.added.get_mut(key) {
+            // Numbers ascend within a batch; a word may come twice in one event.
+            Some(places) if places.last() == Some(&place) => {}
+            Some(places) => {
+                let at = places.partition_point(|other| *other < place);
+                if places.get(at) != Some(&place) {
+                    places.insert(at, place);
+                }
+            }
+            None => drop(self.added.insert(key.to_owned(), vec![place])),
+        }
+    }
+
+    fn remove(&mut self, key: &[u8], place: u16) {
+        if let Some(places) = self.added.get_mut(key) {
+            places.retain(|other| *other != place);
+        }
+        match self.removed.get_mut(key) {
+            Some(places) if places.last() == Some(&place) => {}
+            Some(places) => places.push(place),
+            None => drop(self.removed.insert(key.to_owned(), vec![place])),
+        }
+    }
+
+    fn unsay(&mut self, bucket: u32, place: u16) {
+        let key = rows::column_key(bucket, rows::chunk_of(place));
+        if let Some(said) = self.said.get_mut(&key) {
+            said.retain(|said| said.place != place);
+        }
+        self.unsaid.entry(key).or_default().push(place);
+    }
+}
+
+impl Words<'_> {
+    /// Calls for the key of every row in which an event with these words stands; for some more than once.
+    fn each_key(&self, bucket: u32, mut each: impl FnMut(&[u8])) {
+        let mut key = Vec::new();
+        terms(self.text, |term| {
+            rows::write_term_key(&mut key, bucket, rows::TERM, term);
+            each(&key);
+        });
+        if let Some(name) = self.name.map(name_term).filter(|name| !name.is_empty()) {
+            rows::write_term_key(&mut key, bucket, rows::NAME, &name);
+            each(&key);
+        }
+    }
+}
+
+/// A claimed author's name as it is indexed.
+pub(super) fn name_term(name: &str) -> String {
+    fold(name.trim())
+}
+
+/// What of a content is looked for, if anything.
+fn with_words<T>(content: &Content, read: impl FnOnce(Words<'_>) -> T) -> Option<T> {
+    let own = |text| Words { whose: Whose::Own, text, name: None };
+    match content {
+        Content::Text(text) | Content::Reply { text, .. } | Content::Edit { text, .. } => Some(read(own(&text.body))),
+        Content::Imported(record) => {
+            Some(read(Words { whose: Whose::Imported, text: &record.text, name: Some(&record.author) }))
+        }
+        Content::Adopted(adopted) => match adopted.said()? {
+            Content::Text(text) | Content::Reply { text, .. } => {
+                Some(read(Words { whose: Whose::Quoted, text: &text.body, name: None }))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
