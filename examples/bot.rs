@@ -29,7 +29,7 @@ async fn main() -> Result<()> {
         }
         let bye = message.text == "bye bot";
         let text = if bye { "bye".to_owned() } else { format!("you said: {}", message.text) };
-        let answer = SendMessage { text, reply_to: Some(message.id) };
+        let answer = SendMessage { text, reply_to: Some(message.id), file: None };
         let sent: Sent = node.post(&format!("/v1/rooms/{}/messages", room.room), &answer).await?;
         println!("answered with {}", sent.id);
         if bye {

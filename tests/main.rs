@@ -20,6 +20,8 @@ mod devices_lost;
 mod devices_people;
 mod domain_names;
 mod faults;
+mod files;
+mod files_hostile;
 mod gossip;
 mod history;
 mod history_crash;

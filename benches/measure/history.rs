@@ -124,7 +124,7 @@ fn same_exports(report: &mut Report, folder: &Path, (alice, bob): (&Person, &Per
 async fn write_more(alice: &Person) -> Result<u64> {
     let hers = client(alice)?;
     for n in 0..1_000 {
-        let message = SendMessage { text: format!("{n}: while you were away"), reply_to: None };
+        let message = SendMessage { text: format!("{n}: while you were away"), reply_to: None, file: None };
         hers.post::<_, Sent>("/v1/rooms/zig/messages", &message).await?;
     }
     Ok(hers.get::<Status>("/v1/status").await?.events)

@@ -45,7 +45,7 @@ async fn talk(alice: &Person, bob: &Person) -> Result<Vec<f64>> {
             said.insert(text.clone(), began + EVERY * n);
             let hers = hers.clone();
             sending.push(tokio::spawn(async move {
-                let message = SendMessage { text, reply_to: None };
+                let message = SendMessage { text, reply_to: None, file: None };
                 hers.post::<_, Sent>("/v1/rooms/talk/messages", &message).await
             }));
         }

@@ -33,6 +33,9 @@ pub struct Settings {
     /// Live events of one author that are taken from a peer in a second, 250 unless set, and ten times as many of all
     /// authors together. What is more is no fault and not lost: it is fetched a little later.
     pub live_per_second: Option<u32>,
+    /// Bytes that files of others may take on this disk, 10 GiB unless set. Over it those go first that were not used for
+    /// longest; they can be fetched again. Files that the user sent are not counted.
+    pub files_max_bytes: Option<u64>,
 }
 
 /// Where a setting came from.
@@ -79,6 +82,9 @@ pub enum ConfigError {
     /// Not a budget.
     #[error("live_per_second = {0}: use a number from 1 to 100000")]
     Live(String),
+    /// Not a number of bytes.
+    #[error("files_max_bytes = {0}: use a number of bytes, as 10737418240 for 10 GiB")]
+    Files(String),
 }
 
 /// The settings in force, and where each came from, by its name.
@@ -112,6 +118,7 @@ impl Settings {
             take(&mut set.names_trust, layer.names_trust, source, &mut sources[8]);
             take(&mut set.names_at, layer.names_at, source, &mut sources[9]);
             take(&mut set.live_per_second, layer.live_per_second, source, &mut sources[10]);
+            take(&mut set.files_max_bytes, layer.files_max_bytes, source, &mut sources[11]);
         }
         out.sources = NAMES.into_iter().zip(sources).collect();
         let name = &out.settings.federation;
@@ -123,6 +130,7 @@ impl Settings {
             return Err(ConfigError::Live(set.live_budget().to_string()));
         }
         set.live_per_second = Some(set.live_budget());
+        set.files_max_bytes = Some(set.files_quota());
         // Shown as they are in force.
         (set.share_read, set.share_typing, set.share_presence) =
             (Some(set.shares_read()), Some(set.shares_typing()), Some(set.shares_presence()));
@@ -137,6 +145,11 @@ impl Settings {
     /// Live events of one author that are taken in a second.
     pub fn live_budget(&self) -> u32 {
         self.live_per_second.unwrap_or(LIVE_PER_SECOND_DEFAULT)
+    }
+
+    /// Bytes that files of others may take.
+    pub fn files_quota(&self) -> u64 {
+        self.files_max_bytes.unwrap_or(FILES_MAX_BYTES_DEFAULT)
     }
 
     /// Whether others learn that one types.
@@ -173,7 +186,10 @@ fn environment() -> Result<Settings, ConfigError> {
     };
     let live = std::env::var("TIDINGS_LIVE_PER_SECOND").ok().filter(|text| !text.is_empty());
     let live = live.map(|text| text.parse().map_err(|_| ConfigError::Live(text))).transpose()?;
+    let files = std::env::var("TIDINGS_FILES_MAX_BYTES").ok().filter(|text| !text.is_empty());
+    let files = files.map(|text| text.parse().map_err(|_| ConfigError::Files(text))).transpose()?;
     Ok(Settings {
+        files_max_bytes: files,
         listen: list("TIDINGS_LISTEN"),
         peers: list("TIDINGS_PEERS"),
         api: std::env::var("TIDINGS_API").ok().filter(|s| !s.is_empty()),
@@ -196,7 +212,7 @@ fn take<T: Default + PartialEq>(to: &mut T, from: T, source: Source, at: &mut So
 }
 
 /// The names of the settings, in the order in which they are shown.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "listen",
     "peers",
     "api",
@@ -208,8 +224,11 @@ const NAMES: [&str; 11] = [
     "names_trust",
     "names_at",
     "live_per_second",
+    "files_max_bytes",
 ];
 
+/// A few films, or thousands of documents.
+const FILES_MAX_BYTES_DEFAULT: u64 = 10 * 1024 * 1024 * 1024;
 /// Enough for a fast bot; what one author says faster is cheaper by sync.
 const LIVE_PER_SECOND_DEFAULT: u32 = 250;
 const LIVE_PER_SECOND: std::ops::RangeInclusive<u32> = 1..=100_000;

@@ -2,6 +2,7 @@
 
 use crate::api::types as api;
 use crate::command::{Answer, Command, Reply};
+use crate::files::FileError;
 use crate::local::{Intent, NewRoom};
 use crate::lookup::LookupError;
 use crate::network::{self, AddressError, PeerAddress};
@@ -73,6 +74,9 @@ pub enum NodeError {
     /// The store failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The bytes of a file.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The disk has no room; nothing was written.
     #[error("the disk is full: nothing was written")]
     DiskFull,
@@ -234,12 +238,13 @@ impl NodeHandle {
     }
 
     /// The message of an id and the first of its thread.
-    fn thread_of(&self, text: &str) -> Result<(EventId, EventId), NodeError> {
+    pub(crate) fn thread_of(&self, text: &str) -> Result<(EventId, EventId), NodeError> {
         let (_, target) = self.event(text)?;
         let event = self.manager.store.event_by_id(target)?;
         let root = match event.map(|e| (e.kind, e.body)) {
             Some((kind, tidings_protocol::event::Body::Kept(payload))) => match Content::decode(kind, &payload.bytes) {
                 Ok(Content::Reply { root, .. }) => root,
+                Ok(Content::File(file)) => file.reply.map_or(target, |(_, root)| root),
                 _ => target,
             },
             _ => target,

@@ -127,7 +127,7 @@ impl Desk<'_, '_> {
         if let Some(refusal) = self.check_target(&standing, content)? {
             return Ok(Err(refusal));
         }
-        if matches!(content, Content::Text(_) | Content::Reply { .. })
+        if matches!(content, Content::Text(_) | Content::Reply { .. } | Content::File(_))
             && let Some(refusal) = self.too_soon(room, &standing)?
         {
             return Ok(Err(refusal));
@@ -141,6 +141,7 @@ impl Desk<'_, '_> {
         let target = match content {
             Content::Edit { target, .. } | Content::Reaction { target, .. } | Content::Reply { target, .. } => *target,
             Content::Hide(hide) => hide.target,
+            Content::File(file) if file.reply.is_some() => file.reply.map_or(EventId::ZERO, |(target, _)| target),
             _ => return Ok(None),
         };
         let Some(event) = self.batch.store().event_by_id(target)?.filter(|e| e.room == standing.number) else {

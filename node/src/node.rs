@@ -7,6 +7,7 @@ use crate::clock::now_ms;
 use crate::command::Command;
 use crate::config::Settings;
 use crate::enrol::{self, Enrolment};
+use crate::files::{self, Files};
 use crate::handle::NodeHandle;
 use crate::home::{Home, HomeError};
 use crate::keys::{BIRTH_NOTE, Keys, random};
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use thiserror::Error;
+use tidings_storage::blobs::BlobError;
 use tidings_storage::{Durability, StorageError, Store, Writer};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::error::TrySendError;
@@ -64,6 +66,9 @@ pub enum StartError {
     /// Settings for asking domains.
     #[error(transparent)]
     Names(#[from] LookupSetupError),
+    /// The folder of files.
+    #[error(transparent)]
+    Files(#[from] BlobError),
     /// No thread could be started.
     #[error("no thread for the writer: {0}")]
     Thread(#[source] std::io::Error),
@@ -90,6 +95,7 @@ impl Node {
             listen,
             mdns: !settings.no_mdns,
         })?;
+        let files = Files::open(home.path().join("files"), settings.files_quota())?;
         let (commands, queue) = mpsc::channel(COMMANDS_MAX);
         let (stored, _) = broadcast::channel(NEWS_MAX);
         let (peers_changed, _) = broadcast::channel(NEWS_MAX);
@@ -124,6 +130,7 @@ impl Node {
             lookup,
             purging: tokio::sync::Mutex::default(),
             live: Live::new(settings.live_budget()),
+            files,
         });
         let handle = NodeHandle { manager: manager.clone(), started: Instant::now() };
         handle.enforce_kept_bans().await;
@@ -138,7 +145,9 @@ impl Node {
         let account = tokio::spawn(account::run(handle.clone(), wishes));
         let enrol = tokio::spawn(enrol::answer_all(handle.clone(), network.enrolments));
         let teams = tokio::spawn(teams::run(handle.clone()));
-        let tasks = vec![sync, care, speak, purge, account, enrol, teams];
+        let give = tokio::spawn(files::answer_all(handle.clone(), network.files));
+        let sweep = tokio::spawn(files::sweep_always(handle.clone()));
+        let tasks = vec![sync, care, speak, purge, account, enrol, teams, give, sweep];
         Ok(Node { handle, tasks, writer: Some(writer), failed })
     }
 

@@ -276,6 +276,13 @@ impl NodeHandle {
                 message.reply_to = Some(target.to_string());
                 message.thread = Some(root.to_string());
             }
+            Some(Content::File(file)) => {
+                message.kind = "file".to_owned();
+                message.file = Some(crate::files::shown(&self.manager, &file));
+                message.reply_to = file.reply.map(|(target, _)| target.to_string());
+                message.thread = file.reply.map(|(_, root)| root.to_string());
+                message.text = file.text.body;
+            }
             Some(Content::Imported(record)) => {
                 message.kind = "imported".to_owned();
                 message.text = record.text;
@@ -290,6 +297,7 @@ impl NodeHandle {
         }
         if message.hidden.is_some() {
             message.text.clear();
+            message.file = None;
         }
         self.name_readers(view, &mut message, (user, &mentions, answers))?;
         // Who adopts is not the one who hurries.

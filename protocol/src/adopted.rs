@@ -81,7 +81,7 @@ impl Adopted {
         let row = self.lowest()?;
         let RowBody::Kept(payload) = &row.body else { return None };
         match row.kind {
-            kind::TEXT | kind::REPLY => Content::decode(row.kind, &payload.bytes).ok(),
+            kind::TEXT | kind::REPLY | kind::FILE => Content::decode(row.kind, &payload.bytes).ok(),
             _ => None,
         }
     }

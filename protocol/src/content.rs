@@ -2,6 +2,7 @@
 
 use crate::adopted::Adopted;
 use crate::codec::{Canonical, CodecError, Reader, Writer, decode, encode};
+use crate::file::File;
 use crate::id::{EventId, RoomId, UserId};
 use crate::limits::{IMPORT_LABEL_LEN_MAX, MENTIONS_MAX, NAME_LEN_MAX, PAYLOAD_LEN_MAX, REACTION_LEN_MAX};
 use crate::moderation::Hide;
@@ -20,6 +21,8 @@ pub mod kind {
     pub const EDIT: u16 = 3;
     /// An emoji put to a message, or taken back.
     pub const REACTION: u16 = 4;
+    /// A message that brings a file.
+    pub const FILE: u16 = 5;
     /// A message from elsewhere, vouched for by who imported it.
     pub const IMPORTED: u16 = 6;
     /// What people should call the author in this room.
@@ -100,6 +103,8 @@ pub enum Content {
     Hide(Hide),
     /// A `moderation::Report`, sealed to those who moderate.
     Report(Sealed),
+    /// A message that brings a file.
+    File(Box<File>),
 }
 
 /// Text in the Markdown subset, and whom it mentions.
@@ -174,6 +179,7 @@ impl Content {
             Content::Unknown { kind } => *kind,
             Content::Hide(_) => kind::HIDE,
             Content::Report(_) => kind::REPORT,
+            Content::File(_) => kind::FILE,
         }
     }
 
@@ -188,6 +194,18 @@ impl Content {
             Content::Edit { target, .. } | Content::Reaction { target, .. } => Some(*target),
             Content::Adopted(adopted) => Some(adopted.message),
             Content::Hide(hide) => Some(hide.target),
+            _ => None,
+        }
+    }
+
+    /// The file that this brings, or that a message brings for which this stands.
+    pub fn file(&self) -> Option<File> {
+        match self {
+            Content::File(file) => Some((**file).clone()),
+            Content::Adopted(adopted) => match adopted.said()? {
+                Content::File(file) => Some(*file),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -224,6 +242,7 @@ impl Content {
             Content::Unknown { .. } => {}
             Content::Hide(hide) => hide.write(&mut w),
             Content::Report(sealed) => sealed.write(&mut w),
+            Content::File(file) => file.write(&mut w),
         }
         w.into_bytes()
     }
@@ -256,6 +275,7 @@ impl Content {
             kind::ADOPTED => decode(bytes, PAYLOAD_LEN_MAX).map(|adopted| Content::Adopted(Box::new(adopted))),
             kind::HIDE => decode(bytes, PAYLOAD_LEN_MAX).map(Content::Hide),
             kind::REPORT => decode(bytes, PAYLOAD_LEN_MAX).map(Content::Report),
+            kind::FILE => decode(bytes, PAYLOAD_LEN_MAX).map(|file| Content::File(Box::new(file))),
             kind if TeamWord::is_kind(kind) => TeamWord::decode(kind, bytes).map(Content::Team),
             kind => Ok(Content::Unknown { kind }),
         }
@@ -373,12 +393,22 @@ mod tests {
             occurrence: 0,
             text: String::new(),
         };
+        let file = |reply| File {
+            hash: crate::id::FileHash([6; 32]),
+            len: 1 << 20,
+            name: "../a\0b".into(),
+            media: "image/png".into(),
+            text: text.clone(),
+            reply,
+        };
         let place = crate::sealed::Place { room: RoomId([7; 32]), author: crate::id::DeviceId([8; 32]) };
         let to = [1u8, 2].map(|n| crate::sealed::SealingKey::from_seed(&[n; 32]).id());
         let sealed = Sealed::seal(b"records", &to, place, &mut || [9; 32]).unwrap();
         vec![
             Content::Text(text.clone()),
             Content::Reply { target: EventId([3; 32]), root: EventId([4; 32]), text: text.clone() },
+            Content::File(Box::new(file(None))),
+            Content::File(Box::new(file(Some((EventId([3; 32]), EventId([4; 32])))))),
             Content::Edit { target: EventId([3; 32]), text },
             Content::Reaction { target: EventId([3; 32]), emoji: "👍".into(), removed: true },
             Content::Imported(imported),

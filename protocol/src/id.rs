@@ -70,6 +70,10 @@ id!(
     RoomId, base32
 );
 id!(
+    /// A file: the BLAKE3 of its bytes.
+    FileHash, base32
+);
+id!(
     /// A person, organisation or bot: an ed25519 public key that certifies devices.
     UserId, did_key
 );

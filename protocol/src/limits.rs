@@ -209,3 +209,15 @@ pub const TEAM_ROOMS_MAX: usize = 64;
 /// Words about its rooms that are read of one team, the newest: an offer for each room after each removal, and a word for
 /// each removal. By moderators alone.
 pub const TEAM_WORDS_MAX: usize = 8192;
+
+/// One file: its outline is 2 MiB, which whoever fetches it holds in memory.
+pub const FILE_LEN_MAX: u64 = 16 * 1024 * 1024 * 1024;
+/// What is checked at a time, a subtree of BLAKE3's: small enough that a lie costs little, large enough that 32 bytes for
+/// each are next to nothing.
+pub const FILE_PIECE_LEN: usize = 256 * 1024;
+/// Pieces that one request asks for: 4 MiB keep a line of 80 MB/s busy over 50 ms.
+pub const FILE_RUN_MAX: u32 = 16;
+/// What a sender calls a file, as file systems bound names.
+pub const FILE_NAME_LEN_MAX: usize = 255;
+/// A media type, as RFC 6838 bounds each half.
+pub const FILE_MEDIA_LEN_MAX: usize = 127;

@@ -3,6 +3,7 @@
 use crate::batch::{Batch, NewEvent, Place};
 use crate::error::{Damage, StorageError};
 use crate::events::from_payload;
+use crate::files;
 use crate::key::{self, LogNumber, Position, RoomNumber};
 use crate::logs::LogRow;
 use crate::relation;
@@ -202,8 +203,12 @@ impl Batch<'_> {
         if let Some(payload) = kept {
             self.put(Family::Payload, &key::number(number), &from_payload(payload))?;
         }
+        let file = kept.and_then(|_| files::row(room, entry.content, number));
+        if let Some(place) = &file {
+            self.put(Family::File, place, &[])?;
+        }
         self.ids.entry(key::id(row.id)).or_default().push(number);
-        self.new_events.insert(row.id, NewEvent { number, class: header.class, row, remains, place });
+        self.new_events.insert(row.id, NewEvent { number, class: header.class, row, remains, place, file });
         self.put(Family::Log, &key::log(log.number, header.seq, number), &[])?;
         match header.class {
             Class::Control => self.put(Family::Control, &key::control(room, number), &[]),

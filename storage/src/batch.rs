@@ -2,7 +2,6 @@
 
 use crate::counters::Counters;
 use crate::error::{Damage, StorageError};
-use crate::events::to_payload;
 use crate::key::{self, LogNumber, Position, RoomNumber};
 use crate::logs::{Agreement, LogRow, NamedLog};
 use crate::rooms::{Profile, RoomRow};
@@ -102,6 +101,8 @@ pub(crate) struct NewEvent {
     pub(crate) remains: Remains,
     /// Where it stands in the timeline, if it does.
     pub(crate) place: Position,
+    /// The row by which it names a file.
+    pub(crate) file: Option<Vec<u8>>,
 }
 
 /// By key: neighbours go into a memtable faster.

@@ -34,14 +34,7 @@ impl Batch<'_> {
         if row.purged {
             return self.unlist_wordless(&mut row, number);
         }
-        let remains = match self.new_events.get(&target) {
-            Some(new) => {
-                let remains = new.remains;
-                self.forget_new_words(number);
-                remains
-            }
-            None => self.drop_words(number, row.kind)?,
-        };
+        let remains = self.take_words(target, &row, number)?;
         row.erased = Some(remains);
         self.put(Family::Event, &key::number(number), &row.to_bytes())?;
         self.delete(Family::Payload, &key::number(number))?;
@@ -67,12 +60,22 @@ impl Batch<'_> {
         Ok(Some((number, log.class, row)))
     }
 
-    /// Takes an event in the store off the rows of its words; what its payload leaves.
-    fn drop_words(&mut self, number: u64, kind: u16) -> Result<Remains, StorageError> {
+    /// What the payload of an event leaves that goes now. It is found by its words no more, and names no file.
+    fn take_words(&mut self, target: EventId, row: &EventRow, number: u64) -> Result<Remains, StorageError> {
+        if let Some(new) = self.new_events.get(&target) {
+            let (remains, file) = (new.remains, new.file.clone());
+            if let Some(place) = file {
+                self.delete(Family::File, &place)?;
+            }
+            self.forget_new_words(number);
+            return Ok(remains);
+        }
+        let (room, _) = self.store().log_of_number(row.log)?;
         let bytes = self.store().find(Family::Payload, &key::number(number))?.ok_or(Damage::Missing("a payload"))?;
         let payload = to_payload(&bytes)?;
         drop(bytes);
-        if let Ok(content) = Content::decode(kind, &payload.bytes) {
+        self.drop_file(room, (row.kind, &payload.bytes), number)?;
+        if let Ok(content) = Content::decode(row.kind, &payload.bytes) {
             self.forget_words(number, &content);
         }
         let len = u32::try_from(payload.bytes.len()).unwrap_or(u32::MAX);

@@ -3,7 +3,7 @@
 use crate::error::Damage;
 use tidings_protocol::codec::encode;
 use tidings_protocol::event::Class;
-use tidings_protocol::id::{DeviceId, EventId, RoomId, UserId};
+use tidings_protocol::id::{DeviceId, EventId, FileHash, RoomId, UserId};
 use tidings_protocol::log::Log;
 
 /// A room, interned.
@@ -197,6 +197,15 @@ pub(crate) fn reached(room: RoomNumber, device: DeviceId) -> Vec<u8> {
 
 pub(crate) fn reached_in(room: RoomNumber) -> Vec<u8> {
     [b"h".as_slice(), &room.0.to_be_bytes()].concat()
+}
+
+/// Rows of the `file` family: a file, a room, and the event there that names it.
+pub(crate) fn file(hash: FileHash, room: RoomNumber, number: u64) -> Vec<u8> {
+    [file_in(hash, room).as_slice(), &number.to_be_bytes()].concat()
+}
+
+pub(crate) fn file_in(hash: FileHash, room: RoomNumber) -> Vec<u8> {
+    [hash.as_bytes().as_slice(), &room.0.to_be_bytes()].concat()
 }
 
 /// Rows of the `meta` family.

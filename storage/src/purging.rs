@@ -4,6 +4,7 @@ use crate::append::Entry;
 use crate::batch::Batch;
 use crate::error::{Damage, StorageError};
 use crate::events::{from_payload, to_payload};
+use crate::files;
 use crate::key::{self, LogNumber, Position, RoomNumber};
 use crate::purge::{Part, PurgeRow, Purged, REFUSED, WANTED, of_wordless, to_key};
 use crate::row::{EventRow, Remains};
@@ -65,6 +66,7 @@ impl Batch<'_> {
         let len = u32::try_from(payload.bytes.len()).unwrap_or(u32::MAX);
         row.erased = Some(Remains { len, commit: payload.commit() });
         row.purged = true;
+        self.drop_file(room, (row.kind, &payload.bytes), number)?;
         if let Ok(content) = Content::decode(row.kind, &payload.bytes) {
             self.forget_words(number, &content);
             if let Some(target) = content.target() {
@@ -166,6 +168,9 @@ impl Batch<'_> {
         row.clock = (at.clock != row.hlc.0).then_some(at.clock);
         self.put(Family::Event, &key::number(number), &row.to_bytes())?;
         self.put(Family::Payload, &key::number(number), &from_payload(payload))?;
+        if let Some(place) = files::row(room, entry.content, number) {
+            self.put(Family::File, &place, &[])?;
+        }
         self.delete(Family::Room, &place)?;
         Ok(true)
     }
@@ -201,7 +206,7 @@ impl Batch<'_> {
                 let places = self.store().places_of_log(row.number, (0, 0), left)?;
                 let is_last = places.len() < left;
                 for (seq, event) in &places {
-                    self.drop_event((class, row.number), *seq, *event)?;
+                    self.drop_event(number, (class, row.number), *seq, *event)?;
                 }
                 left -= places.len();
                 if is_last {
@@ -214,8 +219,15 @@ impl Batch<'_> {
         Ok((max - left) as u64)
     }
 
-    fn drop_event(&mut self, (class, log): (Class, LogNumber), seq: u64, number: u64) -> Result<(), StorageError> {
+    fn drop_event(
+        &mut self,
+        room: RoomNumber,
+        (class, log): (Class, LogNumber),
+        seq: u64,
+        number: u64,
+    ) -> Result<(), StorageError> {
         if let Some(row) = self.store().event_row(number)? {
+            self.drop_file_of(room, &row, number)?;
             self.drop_id(row.id, number)?;
             self.delete(Family::Erased, row.id.as_bytes())?;
             let payload = self.store().find(Family::Payload, &key::number(number))?;

@@ -41,11 +41,13 @@ pub enum Family {
     Inbox,
     /// Words of messages -> the numbers at which they occur, and when those were said.
     Search,
+    /// File, room, local number: the events that name it.
+    File,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Family; 15] = [
+    pub const ALL: [Family; 16] = [
         Family::Meta,
         Family::Event,
         Family::Payload,
@@ -61,6 +63,7 @@ impl Family {
         Family::Beacon,
         Family::Inbox,
         Family::Search,
+        Family::File,
     ];
 
     /// The name on disk.
@@ -81,6 +84,7 @@ impl Family {
             Family::Beacon => "beacon",
             Family::Inbox => "inbox",
             Family::Search => "search",
+            Family::File => "file",
         }
     }
 }

@@ -174,6 +174,11 @@ impl Stranger {
         within(self.control.open_stream(node, StreamProtocol::new(protocol))).await.unwrap()
     }
 
+    /// Takes streams that nodes open to it.
+    pub fn accept(&mut self, protocol: &'static str) -> libp2p_stream::IncomingStreams {
+        self.control.accept(StreamProtocol::new(protocol)).unwrap()
+    }
+
     /// Connects to a node that opens a stream to us.
     pub async fn is_opened(&mut self, node: &str, protocol: &'static str) -> Stream {
         let mut incoming = self.control.accept(StreamProtocol::new(protocol)).unwrap();

@@ -23,7 +23,8 @@ use tidings_protocol::control::payload::{
 };
 use tidings_protocol::control::rank::Rank;
 use tidings_protocol::event::{Body, Class, Draft, Hlc, Payload, SignedEvent, VerifiedEvent};
-use tidings_protocol::id::{EventId, RoomId};
+use tidings_protocol::file::File;
+use tidings_protocol::id::{EventId, FileHash, RoomId};
 use tidings_protocol::identity::{DeviceKey, InviteSecret, RecoveryPhrase};
 use tidings_protocol::link::InviteLink;
 use tidings_protocol::log::Log;
@@ -208,7 +209,7 @@ impl Story {
         let first = self.say(carol, "text", Content::Text(mentioned.clone()), &[]);
         let reply = Content::Reply { target: first, root: first, text: "**yes**".into() };
         let second = self.say(carol, "reply", reply, &[]);
-        self.say(carol, "edit", Content::Edit { target: second, text: mentioned }, &[]);
+        self.say(carol, "edit", Content::Edit { target: second, text: mentioned.clone() }, &[]);
         for (label, removed) in [("reaction", false), ("reaction removed", true)] {
             self.say(carol, label, Content::Reaction { target: first, emoji: "👍".into(), removed }, &[]);
         }
@@ -225,6 +226,16 @@ impl Story {
         self.say(carol, "sealed", Content::Sealed(sealed_by_carol().0), &[]);
         let adopted = self.adopted(first);
         self.say(carol, "adopted", Content::Adopted(Box::new(adopted)), &[]);
+        let file = |reply| File {
+            hash: FileHash([0x0f; 32]),
+            len: 300_000,
+            name: "../Größe.png".into(),
+            media: "image/png".into(),
+            text: mentioned.clone(),
+            reply,
+        };
+        self.say(carol, "file", Content::File(Box::new(file(None))), &[]);
+        self.say(carol, "file that answers", Content::File(Box::new(file(Some((second, first))))), &[]);
         let eight: Vec<EventId> = self.verified.iter().take(8).map(VerifiedEvent::id).collect();
         self.say(carol, "empty text with 8 parents", Content::Text("".into()), &eight);
         let later = Said { kind: 999, payload: b"unread".to_vec(), fields: json!({}) };

@@ -8,7 +8,8 @@ use tidings_protocol::control::cut::Cut;
 use tidings_protocol::control::payload::{Control, OpenInvite, Revoke, RevokeDevice, Set};
 use tidings_protocol::control::rank::Rank;
 use tidings_protocol::event::{Class, Header, SignedEvent};
-use tidings_protocol::id::{DeviceId, EventId, RoomId, UserId};
+use tidings_protocol::file::File;
+use tidings_protocol::id::{DeviceId, EventId, FileHash, RoomId, UserId};
 use tidings_protocol::identity::InviteSecret;
 use tidings_protocol::log::Log;
 
@@ -67,6 +68,11 @@ fn malformed_payloads() -> Vec<Value> {
     let silent = Content::Reaction { target: EventId([1; 32]), emoji: String::new(), removed: false };
     let mut flag = Content::Reaction { target: EventId([1; 32]), emoji: "+".into(), removed: true }.encode();
     *flag.last_mut().unwrap() = 2;
+    let text = Text { body: String::new(), mentions: Vec::new() };
+    let (hash, name) = (FileHash([1; 32]), "x".to_owned());
+    let file = File { hash, len: 1 << 34, name, media: String::new(), text, reply: None };
+    let endless = Content::File(Box::new(File { len: (1 << 34) + 1, ..file.clone() }));
+    let named = Content::File(Box::new(File { name: "n".repeat(256), ..file }));
     let open = OpenInvite { key: InviteSecret::from_seed(INVITE).key(), rank: Rank::KEEPER };
     let mut rank = Control::OpenInvite(open).encode();
     *rank.last_mut().unwrap() = 100;
@@ -81,6 +87,8 @@ fn malformed_payloads() -> Vec<Value> {
         bad("content", 1, "a byte is left over", vec![0, 0, 0, 0, 0, 0, 0, 0, 0]),
         bad("content", 4, "no emoji", silent.encode()),
         bad("content", 4, "flag 2", flag),
+        bad("content", 5, "a file that is too long", endless.encode()),
+        bad("content", 5, "a name of 256 bytes", named.encode()),
         bad("content", 7, "a name of 65 bytes", long.encode()),
         bad("content", 32, "flag 2", [[1u8; 32].as_slice(), &[2]].concat()),
         bad("content", 33, "a report without a ciphertext", vec![0; 4]),

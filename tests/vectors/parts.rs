@@ -107,6 +107,17 @@ pub fn content_fields(content: &Content) -> Value {
         Content::Unknown { .. } => json!({}),
         Content::Hide(hide) => json!({ "target": hex(&hide.target.0), "hidden": u8::from(hide.hidden) }),
         Content::Report(sealed) => sealed_fields(&encode(sealed)),
+        Content::File(file) => {
+            let mut fields = json!({
+                "hash": hex(&file.hash.0), "len": file.len, "name": file.name, "media": file.media,
+                "text": file.text.body, "mentions": mentions(&file.text), "has_reply": 0,
+            });
+            if let Some((target, root)) = file.reply {
+                (fields["has_reply"], fields["target"]) = (json!(1), json!(hex(&target.0)));
+                fields["root"] = json!(hex(&root.0));
+            }
+            fields
+        }
     }
 }
 

@@ -30,6 +30,7 @@ CONTROL = {
 CONTENT = {
     1: "text:text≤49152 mentions:[32]*≤64", 2: "target:[32] root:[32] text:text≤49152 mentions:[32]*≤64",
     3: "target:[32] text:text≤49152 mentions:[32]*≤64", 4: "target:[32] emoji:filled≤64 removed:u8≤1",
+    5: "hash:[32] len:u64 name:text≤255 media:text≤127 text:text≤49152 mentions:[32]*≤64 has_reply:u8≤1 +target:[32] +root:[32]",
     6: "source:text≤128 author:text≤128 ms:u64 order:u32 occurrence:u32 text:text≤49152",
     7: "name:text≤64 has_home:u8≤1 +home:[32]", 8: "sealing:[32]",
     9: "recipients:(id:[32] sealed_key:[80])*≤64 ciphertext:bytes≤32784",
@@ -68,10 +69,11 @@ def read_control(kind, data):
 
 def read_content(kind, data):
     f = read(CONTENT[kind], data)
+    need(kind != 5 or f["len"] <= 2**34, "a file that is too long")
     if kind == 10:
         need([row["here"] for row in f["rows"]] == [1] + [0] * (len(f["rows"]) - 1), "words that nobody adopts")
         need([row["signed"] for row in f["rows"]] == [0] * (len(f["rows"]) - 1) + [1], "not signed at its top alone")
-        need(f["rows"][0]["kind"] in (1, 2), "neither a text nor a reply")
+        need(f["rows"][0]["kind"] in (1, 2, 5), "neither a text nor a reply nor a file")
         read_content(f["rows"][0]["kind"], f["rows"][0]["payload"])
     return f
 

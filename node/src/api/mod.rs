@@ -7,6 +7,8 @@
 pub mod client;
 mod device_types;
 mod devices;
+pub mod file_types;
+mod files;
 mod guard;
 pub mod inbox;
 mod moderation_routes;

@@ -1,6 +1,7 @@
 //! What went wrong, as RFC 9457 problem+json with stable codes.
 
 use super::types::Problem;
+use crate::files::FileError;
 use crate::handle::NodeError;
 use crate::lookup::LookupError;
 use crate::people::PeopleError;
@@ -8,6 +9,7 @@ use crate::refusal::Refusal;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use tidings_storage::blobs::BlobError;
 
 /// An answer that says what went wrong.
 pub struct Failed(pub Problem);
@@ -34,6 +36,7 @@ impl From<NodeError> for Failed {
                 (StatusCode::FORBIDDEN, "refused", "nothing was written")
             }
             NodeError::Ambiguous { .. } => (StatusCode::BAD_REQUEST, "ambiguous", "write more of it"),
+            NodeError::File(error) => file(error.root()),
             NodeError::People(error) => person(error),
             NodeError::Lookup(error) => lookup(error),
             NodeError::Usage(_) | NodeError::Address(_) => (StatusCode::BAD_REQUEST, "usage", ""),
@@ -49,6 +52,20 @@ impl From<NodeError> for Failed {
             NodeError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "failed", "start it again"),
         };
         Failed::new(status, code, title, detail)
+    }
+}
+
+fn file(error: &FileError) -> (StatusCode, &'static str, &'static str) {
+    match error {
+        FileError::Blob(BlobError::TooLong) => (StatusCode::PAYLOAD_TOO_LARGE, "usage", "nothing was sent"),
+        FileError::Blob(BlobError::DiskFull) => (StatusCode::INSUFFICIENT_STORAGE, "failed", "reading goes on"),
+        FileError::OverQuota { .. } => (StatusCode::FORBIDDEN, "refused", "nothing was fetched"),
+        FileError::Busy => (StatusCode::TOO_MANY_REQUESTS, "failed", "tidings file list shows what is here"),
+        FileError::NoSource { .. } => {
+            (StatusCode::GATEWAY_TIMEOUT, "unfinished", "run it again when they are: it goes on with what is here")
+        }
+        FileError::Gone | FileError::NotTaken(_) => (StatusCode::NOT_FOUND, "not_found", ""),
+        _ => (StatusCode::INTERNAL_SERVER_ERROR, "failed", ""),
     }
 }
 

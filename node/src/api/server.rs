@@ -1,6 +1,7 @@
 //! The routes, and where they are served: a Unix socket that only its owner may open, and TCP on loopback with a token.
 
 use super::devices;
+use super::files;
 use super::guard::{self, Guard};
 use super::inbox;
 use super::moderation_routes;
@@ -171,6 +172,7 @@ fn routes(node: NodeHandle, stop: watch::Sender<bool>) -> Router {
         .merge(purge::routes())
         .merge(inbox::routes())
         .merge(search::routes())
+        .merge(files::routes())
         .method_not_allowed_fallback(async || {
             Failed::new(StatusCode::METHOD_NOT_ALLOWED, "usage", "this route has other methods", "")
         })
@@ -370,7 +372,10 @@ async fn messages(State(node): Node, Path(room): Path<String>, Query(page): Quer
 }
 
 async fn send(State(node): Node, Path(room): Path<String>, Json(body): Json<api::SendMessage>) -> Answer<api::Sent> {
-    Ok(Json(node.send(&room, &body.text, body.reply_to.as_deref()).await?))
+    match &body.file {
+        Some(file) => Ok(Json(node.send_file(&room, &body, file).await?)),
+        None => Ok(Json(node.send(&room, &body.text, body.reply_to.as_deref()).await?)),
+    }
 }
 
 async fn edit(State(node): Node, Path(event): Path<String>, Json(body): Json<api::SendMessage>) -> Answer<api::Sent> {

@@ -2,6 +2,7 @@
 //! Ids are text; times are Unix milliseconds; text is raw and made safe by whoever shows it.
 
 pub use super::device_types::*;
+pub use super::file_types::{File, SendFile};
 pub use super::room_types::*;
 
 use serde::{Deserialize, Serialize};
@@ -93,6 +94,9 @@ pub struct SendMessage {
     /// The event answered.
     #[serde(default)]
     pub reply_to: Option<String>,
+    /// The file that it brings; then the text may be empty.
+    #[serde(default)]
+    pub file: Option<SendFile>,
 }
 
 /// `POST /v1/events/EVENT/react`.
@@ -164,7 +168,7 @@ pub struct Message {
     pub device: String,
     /// When, by its place on screen.
     pub ms: u64,
-    /// `text`, `reply`, `imported`, or `unknown`.
+    /// `text`, `reply`, `file`, `imported`, or `unknown`.
     pub kind: String,
     /// What it says now; empty when erased.
     pub text: String,
@@ -199,8 +203,8 @@ pub struct Message {
     pub imported: Option<Imported>,
     /// Emoji, and the users who put them.
     pub reactions: BTreeMap<String, Vec<String>>,
-    /// Nothing yet: files come later.
-    pub file: Option<String>,
+    /// The file that it brings; its text is what is said with it.
+    pub file: Option<File>,
     /// How far an own message got; none for those of others.
     pub delivery: Option<Delivery>,
     /// The users who say that they have read an own message; empty for those of others.

@@ -125,6 +125,12 @@ pub enum Command {
         #[arg(long)]
         remove: bool,
     },
+    /// Get files that messages brought, or list them.
+    File {
+        /// What to do.
+        #[command(subcommand)]
+        command: super::files::FileCommand,
+    },
     /// Bring history from elsewhere into a room.
     Import(ImportArgs),
     /// Write a room's history as a file that proves itself.
@@ -324,12 +330,12 @@ pub enum ConfigCommand {
 pub struct SendArgs {
     /// The room.
     pub room: String,
-    /// The text; read from standard input when left out.
+    /// The text; read from standard input when left out, unless a file is sent.
     pub text: Option<String>,
     /// The message answered.
     #[arg(long, value_name = "EVENT")]
     pub reply: Option<String>,
-    /// Not built yet.
+    /// A file to send; then the text may be left out.
     #[arg(long, value_name = "PATH")]
     pub file: Option<PathBuf>,
 }

@@ -94,6 +94,7 @@ impl From<ClientError> for Failure {
                     "usage" | "ambiguous" | "link" => 2,
                     "refused" => 4,
                     "not_found" => 5,
+                    "unfinished" => 6,
                     _ => 1,
                 };
                 Failure::new(code, problem.title, problem.detail)

@@ -13,16 +13,16 @@ use std::process::ExitCode;
 use tidings_protocol::limits::PAYLOAD_LEN_MAX;
 
 pub(super) async fn send(context: &Context, args: SendArgs) -> Result<ExitCode, Failure> {
-    if args.file.is_some() {
-        return Err(Failure::refused("sending files is not built yet"));
+    if let Some(path) = args.file.clone() {
+        return super::files::send(context, args, &path).await;
     }
-    let body = SendMessage { text: text(args.text)?, reply_to: args.reply };
+    let body = SendMessage { text: text_of(args.text)?, reply_to: args.reply, file: None };
     let path = format!("/v1/rooms/{}/messages", segment(&args.room));
     sent(context, context.client()?.post(&path, &body).await?)
 }
 
 pub(super) async fn edit(context: &Context, event: &str, new: Option<String>) -> Result<ExitCode, Failure> {
-    let body = SendMessage { text: text(new)?, reply_to: None };
+    let body = SendMessage { text: text_of(new)?, reply_to: None, file: None };
     sent(context, context.client()?.post(&format!("/v1/events/{}/edit", segment(event)), &body).await?)
 }
 
@@ -39,13 +39,13 @@ pub(super) async fn react(context: &Context, event: &str, emoji: &str, remove: b
     sent(context, context.client()?.post(&format!("/v1/events/{}/react", segment(event)), &body).await?)
 }
 
-fn sent(context: &Context, sent: Sent) -> Result<ExitCode, Failure> {
+pub(super) fn sent(context: &Context, sent: Sent) -> Result<ExitCode, Failure> {
     context.out.show(&sent, |s| s.id.clone());
     Ok(ExitCode::SUCCESS)
 }
 
 /// The text given, or all of standard input without its last newline.
-fn text(given: Option<String>) -> Result<String, Failure> {
+pub(super) fn text_of(given: Option<String>) -> Result<String, Failure> {
     let text = match given {
         Some(text) => text,
         None => {
@@ -148,6 +148,7 @@ impl Follow {
             }
             if message.hidden.is_some() && !self.folded {
                 message.text.clear();
+                message.file = None;
             }
         }
         context.out.timeline(&line);

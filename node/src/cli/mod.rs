@@ -7,6 +7,7 @@ pub mod args;
 mod devices;
 mod doctor;
 mod exit;
+pub mod files;
 mod history;
 mod identity;
 mod inbox;
@@ -138,6 +139,7 @@ async fn ask(context: &Context, command: Command) -> Result<ExitCode, Failure> {
         Command::Hide { event, undo } => moderation::hide(context, &event, undo).await,
         Command::Report { event, reason } => moderation::report(context, &event, reason).await,
         Command::React { event, emoji, remove } => messages::react(context, &event, &emoji, remove).await,
+        Command::File { command } => files::file(context, command).await,
         Command::Import(args) => history::import(context, args).await,
         Command::Export { room, output } => history::export(context, &room, output).await,
         Command::Purge { command } => purge::purge(context, command).await,

@@ -95,7 +95,7 @@ fn human_message(message: &Message) -> String {
         _ if message.purged => "(purged on this node)".to_owned(),
         _ if message.hidden.is_some() => folded(message),
         (_, "unknown") => "(a kind of message that needs a newer tidings)".to_owned(),
-        _ => set_in(&message.text),
+        _ => said(message),
     };
     let edited = if message.edited { " (edited)" } else { "" };
     let mut reactions = String::new();
@@ -109,6 +109,16 @@ fn human_message(message: &Message) -> String {
     format!("{} {id} {who}: {reply}{text}{edited}{reactions}{read}{void}", time(message.ms))
 }
 
+/// What a message says: its file, if it brings one, and its text.
+fn said(message: &Message) -> String {
+    let text = set_in(&message.text);
+    match &message.file {
+        None => text,
+        Some(file) if text.is_empty() => one_line(&file.line()),
+        Some(file) => format!("{} {text}", one_line(&file.line())),
+    }
+}
+
 /// Why a message is folded, and what it says where that was asked for.
 fn folded(message: &Message) -> String {
     let why = match (message.hidden.as_deref(), &message.hidden_by_name) {
@@ -119,9 +129,9 @@ fn folded(message: &Message) -> String {
         (Some(HIDDEN_BY_SLOW_MODE), _) => "too soon for slow mode".to_owned(),
         _ => return "(hidden: the device that wrote this was revoked by its user)".to_owned(),
     };
-    match message.text.is_empty() {
+    match message.text.is_empty() && message.file.is_none() {
         true => format!("({why}: --hidden shows it)"),
-        false => format!("({why}) {}", set_in(&message.text)),
+        false => format!("({why}) {}", said(message)),
     }
 }
 

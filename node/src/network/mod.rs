@@ -270,6 +270,8 @@ pub struct Network {
     pub incoming: mpsc::Receiver<(Peer, Box<dyn Duplex>)>,
     /// Streams by which new devices ask to be let in.
     pub enrolments: mpsc::Receiver<(Peer, Box<dyn Duplex>)>,
+    /// Streams by which peers ask for files.
+    pub files: mpsc::Receiver<(Peer, Box<dyn Duplex>)>,
     /// Opens streams to peers.
     pub opener: Opener,
 }
@@ -280,6 +282,7 @@ pub struct Opener {
     control: libp2p_stream::Control,
     protocol: StreamProtocol,
     enrol: StreamProtocol,
+    file: StreamProtocol,
 }
 
 impl Opener {
@@ -291,6 +294,11 @@ impl Opener {
     /// Opens a stream by which to ask another device of our user to let this one in.
     pub async fn open_enrolment(&self, peer: Peer) -> Option<Box<dyn Duplex>> {
         self.open_by(peer, self.enrol.clone()).await
+    }
+
+    /// Opens a stream by which to ask a peer for files.
+    pub async fn open_files(&self, peer: Peer) -> Option<Box<dyn Duplex>> {
+        self.open_by(peer, self.file.clone()).await
     }
 
     async fn open_by(&self, peer: Peer, protocol: StreamProtocol) -> Option<Box<dyn Duplex>> {
@@ -328,10 +336,13 @@ pub fn start(config: &NetworkConfig) -> Result<Network, NetworkError> {
     let incoming = accept(&mut control, &protocol)?;
     let enrol = swarm::enrol_protocol(&config.federation)?;
     let enrolments = accept(&mut control, &enrol)?;
+    let file = swarm::file_protocol(&config.federation)?;
+    let files = accept(&mut control, &file)?;
     let (commands, command_queue) = mpsc::channel(COMMANDS_MAX);
     let (event_queue, events) = mpsc::channel(EVENTS_MAX);
     tokio::spawn(run::run(swarm, command_queue, event_queue));
-    Ok(Network { peer, commands, events, incoming, enrolments, opener: Opener { control, protocol, enrol } })
+    let opener = Opener { control, protocol, enrol, file };
+    Ok(Network { peer, commands, events, incoming, enrolments, files, opener })
 }
 
 /// A stream, and who opened it.

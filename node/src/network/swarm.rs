@@ -83,6 +83,11 @@ pub(super) fn enrol_protocol(federation: &str) -> Result<StreamProtocol, Network
     stream_protocol(federation, "enrol")
 }
 
+/// `/tidings/file/1`.
+pub(super) fn file_protocol(federation: &str) -> Result<StreamProtocol, NetworkError> {
+    stream_protocol(federation, "file")
+}
+
 fn stream_protocol(federation: &str, name: &str) -> Result<StreamProtocol, NetworkError> {
     StreamProtocol::try_from_owned(protocol_name(federation, name)).map_err(|e| NetworkError::Setup(e.to_string()))
 }

@@ -112,6 +112,7 @@ impl NodeHandle {
         let store = self.manager.store.clone();
         let compacted = tokio::task::spawn_blocking(move || store.compact_purged(numbers)).await;
         compacted.map_err(|_| NodeError::Stopping)??;
+        self.sweep_files().await;
         self.write(|reply| Command::Purge(Order::Done(what, reply))).await?;
         Ok(events)
     }

@@ -11,6 +11,7 @@ use crate::beacons::{Beacons, Sharing};
 use crate::clock::now_ms;
 use crate::command::Command;
 use crate::enrol::Enrolment;
+use crate::files::Files;
 use crate::ingest::Verdict;
 use crate::keys::Keys;
 use crate::lookup::Lookup;
@@ -88,6 +89,8 @@ pub struct Manager {
     pub purging: tokio::sync::Mutex<()>,
     /// How many live events are taken at once.
     pub live: Live,
+    /// The files.
+    pub files: Files,
 }
 
 /// What is new of peers.

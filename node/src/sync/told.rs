@@ -104,6 +104,11 @@ impl Told {
         Some(rather).filter(shares).or_else(|| inner.peers.keys().copied().find(shares))
     }
 
+    /// Whether a peer shares a room with us now.
+    pub fn shares(&self, room: RoomId, peer: Peer) -> bool {
+        self.lock().peers.get(&peer).is_some_and(|p| p.rooms.contains(&room))
+    }
+
     /// The peers that share a room with us now.
     pub fn peers_sharing(&self, room: RoomId) -> Vec<Peer> {
         self.lock().peers.iter().filter(|(_, p)| p.rooms.contains(&room)).map(|(peer, _)| *peer).collect()

@@ -36,13 +36,17 @@ pub fn rows(message: &Message, look: Look<'_>) -> Vec<Vec<Span<'static>>> {
     if message.purged {
         return styled(PURGED, &[(0..PURGED.len(), dim)], look.cells);
     }
-    if message.hidden.is_some() && (!look.is_unfolded || message.text.is_empty()) {
-        let why =
-            format!("({}{})", why_hidden(message, look.hidden_by), if message.text.is_empty() { "" } else { UNFOLD });
+    let says_nothing = message.text.is_empty() && message.file.is_none();
+    if message.hidden.is_some() && (!look.is_unfolded || says_nothing) {
+        let why = format!("({}{})", why_hidden(message, look.hidden_by), if says_nothing { "" } else { UNFOLD });
         return styled(&why, &[(0..why.len(), dim)], look.cells);
     }
     let mut text = SafeText::block(&message.text).to_string();
     text.truncate(text.trim_end().len());
+    if let Some(file) = &message.file {
+        let line = SafeText::line(&file.line()).to_string();
+        text = if text.is_empty() { line } else { format!("{line}\n{text}") };
+    }
     let mut marks = marks(&text, look);
     if message.hidden.is_some() {
         let why = format!("({})\n", why_hidden(message, look.hidden_by));
@@ -79,6 +83,9 @@ pub fn excerpt(message: &Message) -> String {
     if message.hidden.is_some() {
         let by = message.hidden_by_name.as_deref().map(name_of_others).unwrap_or_default();
         return format!("({})", why_hidden(message, &by));
+    }
+    if let Some(file) = message.file.as_ref().filter(|_| message.text.trim().is_empty()) {
+        return SafeText::line(&file.line()).to_string();
     }
     let beginning: String = message.text.chars().take(EXCERPT_CHARS).collect();
     SafeText::line(beginning.trim()).to_string()

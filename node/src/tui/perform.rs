@@ -99,11 +99,11 @@ async fn post_in_order(client: Client, inputs: mpsc::Sender<Input>, mut queue: m
 async fn say(client: &Client, post: &Post) -> Result<crate::api::types::Sent, ClientError> {
     match &post.what {
         Posting::Message { text, reply_to } => {
-            let body = SendMessage { text: text.clone(), reply_to: reply_to.clone() };
+            let body = SendMessage { text: text.clone(), reply_to: reply_to.clone(), file: None };
             client.post(&format!("/v1/rooms/{}/messages", post.room), &body).await
         }
         Posting::Edit { event, text } => {
-            let body = SendMessage { text: text.clone(), reply_to: None };
+            let body = SendMessage { text: text.clone(), reply_to: None, file: None };
             client.post(&format!("/v1/events/{event}/edit"), &body).await
         }
         Posting::Erase { event } => client.post(&format!("/v1/events/{event}/erase"), &Empty {}).await,
