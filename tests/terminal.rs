@@ -187,9 +187,9 @@ fn two_people_chat_one_of_them_in_a_terminal() {
 
     // The key that the help names ends it, and with it the node.
     terminal.press(&["F1"]);
-    terminal.shows("help · Esc closes");
     let quits = |screen: &str| screen.lines().any(|l| l.contains("Ctrl-C, Ctrl-Q") && l.contains("quit"));
-    terminal.press_until(&["PageDown"], "the key that quits", quits);
+    terminal.until("the key that quits", |screen| screen.contains("help · Esc closes") && quits(screen));
+    terminal.press_until(&["PageDown"], "the last command", |screen| screen.contains("end the chat"));
     terminal.press(&["C-q"]);
     let screen = terminal.is_given_back();
     assert!(screen.contains("the node stops too") && screen.contains("tidings up"), "{screen}");

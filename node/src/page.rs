@@ -281,7 +281,8 @@ impl NodeHandle {
                 message.file = Some(crate::files::shown(&self.manager, &file));
                 message.reply_to = file.reply.map(|(target, _)| target.to_string());
                 message.thread = file.reply.map(|(_, root)| root.to_string());
-                message.text = file.text.body;
+                (message.text, mentions) = (file.text.body, file.text.mentions);
+                answers = file.reply.map(|(target, _)| target);
             }
             Some(Content::Imported(record)) => {
                 message.kind = "imported".to_owned();

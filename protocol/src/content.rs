@@ -188,6 +188,16 @@ impl Content {
         kind::is_message(self.kind())
     }
 
+    /// What a message of this user says in words, and what it answers: the message, and the first of its thread.
+    pub fn words(&self) -> Option<(&Text, Option<(EventId, EventId)>)> {
+        match self {
+            Content::Text(text) => Some((text, None)),
+            Content::Reply { target, root, text } => Some((text, Some((*target, *root)))),
+            Content::File(file) => Some((&file.text, file.reply)),
+            _ => None,
+        }
+    }
+
     /// The message whose looks this changes, or that it brings back.
     pub fn target(&self) -> Option<EventId> {
         match self {

@@ -25,6 +25,13 @@ pub struct File {
     pub reply: Option<(EventId, EventId)>,
 }
 
+impl File {
+    /// The words by which it is found: what is said with it, and its name.
+    pub fn words(&self) -> String {
+        format!("{} {}", self.text.body, self.name)
+    }
+}
+
 impl Canonical for File {
     fn write(&self, w: &mut Writer) {
         self.hash.write(w);

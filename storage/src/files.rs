@@ -5,11 +5,11 @@ use crate::batch::Batch;
 use crate::error::{Damage, StorageError};
 use crate::events::to_payload;
 use crate::key::{self, RoomNumber};
-use crate::row::{EventRow, Remains};
+use crate::row::EventRow;
 use crate::schema::Family;
 use crate::store::Store;
 use tidings_protocol::content::{Content, kind};
-use tidings_protocol::id::{EventId, FileHash};
+use tidings_protocol::id::FileHash;
 
 impl Store {
     /// The numbers of the events of a room that name a file, in order of arrival, at most so many.

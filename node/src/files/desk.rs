@@ -9,7 +9,7 @@ use crate::sync::Manager;
 use crate::text::typed;
 use std::sync::Arc;
 use std::time::Duration;
-use tidings_protocol::content::{Content, Text};
+use tidings_protocol::content::Content;
 use tidings_protocol::event::Hlc;
 use tidings_protocol::file::File;
 use tidings_protocol::file_name::safe;
@@ -60,14 +60,14 @@ impl NodeHandle {
     /// # Errors
     /// `NodeError`.
     pub async fn send_file(&self, room: &str, message: &SendMessage, file: &api::SendFile) -> Result<Sent, NodeError> {
-        let (room, _) = self.room_view(room)?;
+        let (room, view) = self.room_view(room)?;
         let hash: FileHash = file.hash.parse().map_err(|_| no_file(&file.hash))?;
         let len = self.manager.files.blobs.len(hash).ok_or(FileError::NotTaken(hash))?;
         let reply = message.reply_to.as_deref().map(|target| self.thread_of(target)).transpose()?;
         let media = &file.media[..file.media.floor_char_boundary(FILE_MEDIA_LEN_MAX)];
         let name = safe(&file.name);
         let name = name[..name.floor_char_boundary(FILE_NAME_LEN_MAX)].to_owned();
-        let text = Text { body: message.text.clone(), mentions: Vec::new() };
+        let text = self.text_in(&view, &message.text)?;
         let media = if typed(media) == media { media.to_owned() } else { String::new() };
         self.manager.files.pin(hash);
         let content = Content::File(Box::new(File { hash, len, name, media, text, reply }));

@@ -176,11 +176,9 @@ impl Shown<'_> {
             Some(Content::Adopted(adopted)) => adopted.said(),
             other => other,
         };
-        let (mut why, target, text) = match content {
-            Some(Content::Text(text)) => (Vec::new(), None, text),
-            Some(Content::Reply { target, text, .. }) => (Vec::new(), Some(target), text),
-            _ => (Vec::new(), None, Text::from("")),
-        };
+        let words = content.as_ref().and_then(Content::words);
+        let (text, answers) = words.map_or((Text::from(""), None), |(text, answers)| (text.clone(), answers));
+        let (mut why, target) = (Vec::new(), answers.map(|(target, _)| target));
         let text = self.edited(&said.event, said.user)?.unwrap_or(text);
         if text.mentions.binary_search(&self.user).is_ok() {
             why.push(Why::Mention);
@@ -266,10 +264,7 @@ pub fn lacks_nothing_since(store: &Store, view: &RoomView, since_ms: u64) -> Res
 
 /// Whether a reply names a root in whose thread it may be listed.
 pub fn root_of(content: Option<&Content>) -> Option<EventId> {
-    match content {
-        Some(Content::Reply { root, .. }) => Some(*root),
-        _ => None,
-    }
+    content?.words()?.1.map(|(_, root)| root)
 }
 
 /// Counting unread messages stops here.

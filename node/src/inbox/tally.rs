@@ -104,10 +104,14 @@ impl Tally {
         if let Some(root) = root_of(content) {
             self.reply(batch, room, root, new.at)?;
         }
+        if let Some((text, None)) = content.and_then(Content::words) {
+            found.for_the_user = self.names(text);
+        }
         match content {
-            Some(Content::Text(text)) => found.for_the_user = self.names(text),
-            Some(Content::Reply { target, text, .. }) => {
-                let answers = self.answers(batch, (room, state), *target, new.at)?;
+            Some(Content::Reply { .. } | Content::File(_))
+                if let Some((text, Some((target, _)))) = content.and_then(Content::words) =>
+            {
+                let answers = self.answers(batch, (room, state), target, new.at)?;
                 if answers && !is_own {
                     batch.put_mention(mention(room, new.at, Why::Reply))?;
                 }
@@ -248,8 +252,10 @@ impl Rooms {
             summary.stale |= found.changes;
             if is_message && !summary.stale {
                 let erased = state.erasure(&log, entry.event.header().seq, id).is_some();
-                let plain =
-                    matches!(entry.content, Some(Content::Text(_) | Content::Reply { .. } | Content::Imported(_)));
+                let plain = matches!(
+                    entry.content,
+                    Some(Content::Text(_) | Content::Reply { .. } | Content::Imported(_) | Content::File(_))
+                );
                 match right.filter(|user| plain && !erased && !self.tally.ended.contains(user)) {
                     Some(user) => self.tally.add(&mut summary, (user, placed, found.for_the_user), read_clock),
                     None => summary.stale = true,

@@ -295,6 +295,7 @@ fn text_of(content: Content) -> Option<String> {
     match content {
         Content::Text(text) | Content::Reply { text, .. } | Content::Edit { text, .. } => Some(text.body),
         Content::Imported(record) => Some(record.text),
+        Content::File(file) => Some(file.words()),
         Content::Adopted(adopted) => text_of(adopted.said()?),
         _ => None,
     }

@@ -197,6 +197,7 @@ fn boxed(theme: Theme, title: &str, width: u16, height: u16, screen: Rect, frame
 type Keys = &'static [(&'static str, &'static str)];
 
 const KEYS: &[(&str, Keys)] = &[
+    ("Chat", &[("F1", "this help"), ("Ctrl-C, Ctrl-Q", "quit"), ("Ctrl-L", "draw afresh")]),
     (
         "Writing",
         &[
@@ -253,7 +254,6 @@ const KEYS: &[(&str, Keys)] = &[
             ("⚠ name (did:key…)", "reads like somebody else's name and is another key"),
         ],
     ),
-    ("Chat", &[("F1", "this help"), ("Ctrl-L", "draw afresh"), ("Ctrl-C, Ctrl-Q", "quit")]),
 ];
 
 const KEY_CELLS: usize = 25;

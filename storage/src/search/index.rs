@@ -203,10 +203,12 @@ fn with_words<T>(content: &Content, read: impl FnOnce(Words<'_>) -> T) -> Option
         Content::Imported(record) => {
             Some(read(Words { whose: Whose::Imported, text: &record.text, name: Some(&record.author) }))
         }
+        Content::File(file) => Some(read(own(&file.words()))),
         Content::Adopted(adopted) => match adopted.said()? {
             Content::Text(text) | Content::Reply { text, .. } => {
                 Some(read(Words { whose: Whose::Quoted, text: &text.body, name: None }))
             }
+            Content::File(file) => Some(read(Words { whose: Whose::Quoted, text: &file.words(), name: None })),
             _ => None,
         },
         _ => None,

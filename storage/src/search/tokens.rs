@@ -100,7 +100,11 @@ fn each_part(text: &str, mut part: impl FnMut(Range<usize>, &str)) {
         }
         folded.clear();
         fold_into(&text[start..end], &mut folded);
-        each_folded(&folded, |piece| part(start..end, piece));
+        // Nothing but letters and digits, which is nearly everything, is one part.
+        match text[start..end].is_ascii() {
+            true => part(start..end, &folded),
+            false => each_folded(&folded, |piece| part(start..end, piece)),
+        }
     }
 }
 
@@ -120,12 +124,17 @@ fn each_folded(folded: &str, mut piece: impl FnMut(&str)) {
 
 fn fold_into(text: &str, folded: &mut String) {
     if text.is_ascii() {
-        folded.extend(text.bytes().map(|b| char::from(b.to_ascii_lowercase())));
+        let start = folded.len();
+        folded.push_str(text);
+        if let Some(added) = folded.get_mut(start..) {
+            added.make_ascii_lowercase();
+        }
         return;
     }
     let shown = text.chars().filter(|c| !is_inside(*c));
-    // Up and down again, because some letters have one case only: the German sharp s, the final sigma.
-    let without_case = shown.nfkc().flat_map(char::to_uppercase).flat_map(char::to_lowercase);
+    // Down, up and down again, because some letters have several of one case: the sharp s, the final sigma.
+    let without_case =
+        shown.nfkc().flat_map(char::to_lowercase).flat_map(char::to_uppercase).flat_map(char::to_lowercase);
     folded.extend(without_case.nfkc());
 }
 
