@@ -364,7 +364,7 @@ fn a_reader_beside_the_writer_sees_no_damage() {
         });
         for (event, part) in events.iter().zip(other.rchunks(1)) {
             let mut batch = store.writer.begin();
-            batch.erase(event.id(), EventId([1; 32]), 0).unwrap();
+            batch.erase((event.id(), None), EventId([1; 32]), 0).unwrap();
             batch.commit(Durability::Buffered).unwrap();
             store.append_with(part, Durability::Buffered, 0);
         }

@@ -289,7 +289,7 @@ fn a_moderators_erasure_hides_at_once_and_deletes_later() {
     assert_eq!(&body(&store), target.body());
     let mut batch = store.writer.begin();
     for _ in 0..2 {
-        batch.erase(target.id(), erase.id(), 0).unwrap();
+        batch.erase((target.id(), None), erase.id(), 0).unwrap();
     }
     batch.commit(Durability::Synced).unwrap();
     assert_eq!(body(&store.reopen()), Body::Erased);
@@ -304,7 +304,7 @@ fn an_erasure_of_a_control_event_leaves_the_room_readable() {
     let mut batch = store.writer.begin();
     crate::support::store::append_in(&mut batch, store.room, store.id, std::slice::from_ref(&topic), START_MS);
     for event in duo.control.iter().chain([&topic]) {
-        batch.erase(event.id(), EventId([1; 32]), 0).unwrap();
+        batch.erase((event.id(), None), EventId([1; 32]), 0).unwrap();
     }
     batch.commit(Durability::Synced).unwrap();
     walk(&store);

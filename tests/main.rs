@@ -19,6 +19,7 @@ mod devices;
 mod devices_lost;
 mod devices_people;
 mod domain_names;
+mod erasure;
 mod faults;
 mod files;
 mod files_hostile;

@@ -96,7 +96,7 @@ fn each_erasure_of_a_moderator_has_seven_days_of_its_own() {
     assert_eq!(erasure(&door, late.id()), Some((by_ada[1].id(), START_MS + 5 + day)), "from when its words came");
     // Who takes another's place begins anew.
     let mut batch = door.store.writer.begin();
-    batch.erase(words.id(), EventId([1; 32]), START_MS + 1).unwrap();
+    batch.erase((words.id(), None), EventId([1; 32]), START_MS + 1).unwrap();
     batch.commit(Durability::Synced).unwrap();
     door.due(&words, START_MS + 2);
     assert_eq!(erasure(&door, words.id()), Some((by_ada[0].id(), START_MS + 2 + day)));
@@ -106,7 +106,7 @@ fn each_erasure_of_a_moderator_has_seven_days_of_its_own() {
     // What no Erase in force names any more is spared.
     let mut batch = door.store.writer.begin();
     let other = duo.bob_says.text("nobody minds");
-    batch.erase(other.id(), EventId([1; 32]), START_MS + 1).unwrap();
+    batch.erase((other.id(), None), EventId([1; 32]), START_MS + 1).unwrap();
     batch.commit(Durability::Synced).unwrap();
     door.enter(std::slice::from_ref(&other), START_MS);
     door.due(&other, START_MS + 2);
@@ -121,7 +121,7 @@ fn a_message_without_words_and_without_reason_is_a_hole_and_what_lies_below_it_i
     theirs.append(&run);
     let mut batch = theirs.writer.begin();
     let silent = [&run[4], &run[7]];
-    silent.iter().for_each(|event| batch.erase(event.id(), EventId([1; 32]), 0).unwrap());
+    silent.iter().for_each(|event| batch.erase((event.id(), None), EventId([1; 32]), 0).unwrap());
     batch.commit(Durability::Synced).unwrap();
     let (log, top) = (duo.bob_says.log(), duo.bob_says.tip());
     let range = theirs.range(&log, top, 1, 1 << 20).unwrap();

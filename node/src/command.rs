@@ -9,7 +9,7 @@ use tidings_protocol::content::Imported;
 use tidings_protocol::event::VerifiedEvent;
 use tidings_protocol::id::{EventId, RoomId};
 use tidings_protocol::link::RoomLink;
-use tidings_storage::{Agreement, RoomRow};
+use tidings_storage::{Agreement, RoomRow, ToShred};
 use tokio::sync::oneshot;
 
 /// A command's answer, sent once it is committed.
@@ -101,6 +101,8 @@ pub enum Command {
     Told(Vec<u64>),
     /// Look for erasures whose time has come.
     Erasures,
+    /// What these events said is in no file any more.
+    Shredded(Vec<ToShred>, Reply<()>),
     /// Take something off this node for good.
     Purge(crate::purge::Order),
     /// Put everything committed so far on disk.

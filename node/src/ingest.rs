@@ -153,8 +153,8 @@ fn append_contents<'e>(
     for (event, content) in run {
         let header = event.header();
         let erasure = state.erasure(&event.log(), header.seq, event.id());
-        erasures.extend(erasure.map(|erasure| (event.id(), erasure)));
         let (user, erased) = (state.speaker(header.author, header.grant), erasure.is_some_and(|e| e.own));
+        erasures.extend(erasure.map(|erasure| ((event.id(), user), erasure)));
         let purged = purges.refuses_event(user, event.id()) || purges.refuses_edit(content.as_ref());
         entries.push(Entry { event, content: content.as_ref().filter(|_| !purged), user, erased, purged });
     }
@@ -173,9 +173,9 @@ fn append_contents<'e>(
     if entries.last().is_some_and(|entry| entry.purged) && matches!(admitted.verdict, Verdict::Known) {
         admitted.verdict = Verdict::Purged;
     }
-    for (id, erasure) in erasures {
+    for ((id, user), erasure) in erasures {
         if let Some(due_ms) = due_ms(batch.store().erasure(id)?, erasure, now_ms) {
-            batch.erase(id, erasure.by, due_ms)?;
+            batch.erase((id, user), erasure.by, due_ms)?;
         }
     }
     Ok(())
@@ -326,7 +326,8 @@ pub fn apply_erasures<'a>(
         match state.erasure(&log, place.seq, place.id) {
             Some(erasure) => {
                 let Some(due_ms) = due_ms(known, erasure, now_ms) else { continue };
-                batch.erase(place.id, erasure.by, due_ms)?;
+                let user = state.speaker(place.author, place.grant);
+                batch.erase((place.id, user), erasure.by, due_ms)?;
             }
             // What is gone is gone.
             None if known.is_some_and(|(_, due_ms)| due_ms > 0) => batch.spare(place.id)?,

@@ -4,7 +4,7 @@ use crate::keys::random;
 use crate::moderation::hide_refusal;
 use crate::refusal::{Refusal, refusal};
 use crate::writer::{Desk, Origin};
-use tidings_protocol::content::{Content, Imported};
+use tidings_protocol::content::{Content, Imported, kind};
 use tidings_protocol::control::payload::{Control, ControlEvent, Erase, RoomKind};
 use tidings_protocol::control::rank::{Rank, Role};
 use tidings_protocol::control::state::{RoomState, Void};
@@ -66,7 +66,7 @@ impl Desk<'_, '_> {
         room: RoomId,
         intent: Intent,
     ) -> Result<Result<Vec<EventId>, Refusal>, StorageError> {
-        if self.is_self_room(room)? && !is_said_in_self_rooms(&intent) {
+        if self.is_self_room(room)? && !self.is_said_in_self_rooms(&intent)? {
             return Ok(Err(Refusal::SelfRoom));
         }
         match intent {
@@ -84,6 +84,16 @@ impl Desk<'_, '_> {
     fn is_self_room(&self, room: RoomId) -> Result<bool, StorageError> {
         let Some(number) = self.rooms.find(room).map(|live| live.number) else { return Ok(false) };
         Ok(self.batch.room(number)?.home_of.is_some())
+    }
+
+    /// What a user's devices say to one another, and that one is called something no more. Everything else has no place in a
+    /// self-room: a Leave there would end them all.
+    fn is_said_in_self_rooms(&self, intent: &Intent) -> Result<bool, StorageError> {
+        Ok(match intent {
+            Intent::Say(Content::Profile { .. } | Content::Device { .. } | Content::Sealed(_)) => true,
+            Intent::Erase(id) => self.batch.store().event_by_id(*id)?.is_some_and(|event| event.kind == kind::PROFILE),
+            _ => false,
+        })
     }
 
     pub(crate) fn standing(&self, room: RoomId) -> Result<Result<Standing, Refusal>, StorageError> {
@@ -220,8 +230,22 @@ impl Desk<'_, '_> {
             let needs = if theirs < Rank::MODERATOR { theirs.role() } else { Role::Moderator };
             return Ok(Err(Refusal::NeedsRole { needs, are: standing.rank.role() }));
         }
-        let erase = Erase { author: event.log.author, grant: event.log.grant, seq: event.seq, id: target };
-        self.rule_under(room, &standing, &Control::Erase(erase))
+        let mut ids = Vec::new();
+        let user = standing.state.speaker(event.log.author, event.log.grant);
+        // What its author put in its place later would be all that is left of it.
+        for event in self.batch.store().relations(standing.number, target, usize::MAX)?.iter().chain([&event]) {
+            let is_edit = matches!(event.content(), Some(Content::Edit { target: of, .. }) if of == target);
+            let is_theirs = standing.state.speaker(event.log.author, event.log.grant) == user;
+            if event.id != target && !(is_edit && is_theirs) {
+                continue;
+            }
+            let erase = Erase { author: event.log.author, grant: event.log.grant, seq: event.seq, id: event.id };
+            match self.rule_under(room, &standing, &Control::Erase(erase))? {
+                Ok(more) => ids.extend(more),
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
+        Ok(Ok(ids))
     }
 
     pub(crate) fn leave(&mut self, room: RoomId) -> Result<Result<Vec<EventId>, Refusal>, StorageError> {
@@ -387,11 +411,6 @@ impl Desk<'_, '_> {
         }
         Ok(Ok(event.id()))
     }
-}
-
-/// What a user's devices say to one another. Everything else has no place in a self-room: a Leave there would end them all.
-fn is_said_in_self_rooms(intent: &Intent) -> bool {
-    matches!(intent, Intent::Say(Content::Profile { .. } | Content::Device { .. } | Content::Sealed(_)))
 }
 
 /// Under what we speak in a room.

@@ -7,6 +7,7 @@ use crate::clock::now_ms;
 use crate::command::Command;
 use crate::config::Settings;
 use crate::enrol::{self, Enrolment};
+use crate::erasing;
 use crate::files::{self, Files};
 use crate::handle::NodeHandle;
 use crate::home::{Home, HomeError};
@@ -147,7 +148,8 @@ impl Node {
         let teams = tokio::spawn(teams::run(handle.clone()));
         let give = tokio::spawn(files::answer_all(handle.clone(), network.files));
         let sweep = tokio::spawn(files::sweep_always(handle.clone()));
-        let tasks = vec![sync, care, speak, purge, account, enrol, teams, give, sweep];
+        let shred = tokio::spawn(erasing::shred_always(handle.clone()));
+        let tasks = vec![sync, care, speak, purge, account, enrol, teams, give, sweep, shred];
         Ok(Node { handle, tasks, writer: Some(writer), failed })
     }
 

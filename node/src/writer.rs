@@ -386,6 +386,7 @@ impl Desk<'_, '_> {
                 }
             }
             Command::Erasures => self.round.due = true,
+            Command::Shredded(gone, reply) => self.shredded(&gone, reply)?,
             Command::Sync(reply) => self.synced(reply, Ok(())),
             Command::Stop(stopped) => self.round.stop = Some(stopped),
         }

@@ -57,6 +57,9 @@ pub enum Signal {
         content: [u8; 32],
         /// Everything below these heads is on its disk, too.
         durable: bool,
+        /// What these control events erase is in no file of it any more, but for what waits: of what moderators erase, that
+        /// of which the Erase has this clock or a greater one. Zero says nothing.
+        erased: Hlc,
     },
     /// A kind of a later version: kept and passed on, and means nothing here.
     Unknown,
@@ -98,10 +101,11 @@ impl Signal {
                 w.length(addresses.len());
                 addresses.iter().for_each(|address| w.text(address));
             }
-            Signal::Holds { control, content, durable } => {
+            Signal::Holds { control, content, durable, erased } => {
                 w.array(control);
                 w.array(content);
                 w.u8(u8::from(*durable));
+                w.u64(erased.0);
             }
             Signal::Unknown => {}
         }
@@ -123,7 +127,10 @@ impl Signal {
             kind::PRESENCE if flag(&mut r)? => Signal::Presence(Presence::Online),
             kind::PRESENCE => Signal::Presence(Presence::Away),
             kind::ADDRESSES => Signal::Addresses(addresses(&mut r)?),
-            kind::HOLDS => Signal::Holds { control: r.array()?, content: r.array()?, durable: flag(&mut r)? },
+            kind::HOLDS => {
+                let (control, content) = (r.array()?, r.array()?);
+                Signal::Holds { control, content, durable: flag(&mut r)?, erased: Hlc(r.u64()?) }
+            }
             _ => return Ok(Signal::Unknown),
         };
         r.end()?;

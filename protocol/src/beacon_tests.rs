@@ -15,7 +15,7 @@ fn signals() -> Vec<Signal> {
         Signal::Presence(Presence::Online),
         Signal::Addresses(vec!["/ip4/203.0.113.7/tcp/4001/p2p/12D3KooWExample".into(), String::new()]),
         Signal::Addresses(Vec::new()),
-        Signal::Holds { control: [1; 32], content: [2; 32], durable: true },
+        Signal::Holds { control: [1; 32], content: [2; 32], durable: true, erased: Hlc(3) },
     ]
 }
 

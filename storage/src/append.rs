@@ -208,7 +208,7 @@ impl Batch<'_> {
             self.put(Family::File, place, &[])?;
         }
         self.ids.entry(key::id(row.id)).or_default().push(number);
-        self.new_events.insert(row.id, NewEvent { number, class: header.class, row, remains, place, file });
+        self.new_events.insert(row.id, NewEvent { number, room, class: header.class, row, remains, place, file });
         self.put(Family::Log, &key::log(log.number, header.seq, number), &[])?;
         match header.class {
             Class::Control => self.put(Family::Control, &key::control(room, number), &[]),
@@ -232,7 +232,7 @@ impl Batch<'_> {
                 self.put_place(key::claimed(room, claimed_position(record)), number, log)?;
             }
             Some(Content::Profile { name, home }) => {
-                if let Some(user) = entry.user {
+                if let Some(user) = entry.user.filter(|_| is_kept(entry)) {
                     // By a clock that is far ahead nobody could be called anything else later: it counts as said when it came.
                     let profile = Profile::new(place.clock, name, *home, self.now_ms);
                     self.put_profile(room, user, profile)?;

@@ -53,6 +53,7 @@ impl Writer {
             logs: BTreeMap::new(),
             rooms: BTreeMap::new(),
             search: Pending::default(),
+            shreds: false,
         }
     }
 
@@ -90,11 +91,14 @@ pub struct Batch<'w> {
     logs: BTreeMap<(RoomNumber, Log), LogRow>,
     pub(crate) rooms: BTreeMap<RoomNumber, RoomRow>,
     pub(crate) search: Pending,
+    /// It deletes what is to go from the files.
+    pub(crate) shreds: bool,
 }
 
 /// An event that a batch writes, as it will be read back.
 pub(crate) struct NewEvent {
     pub(crate) number: u64,
+    pub(crate) room: RoomNumber,
     pub(crate) class: Class,
     pub(crate) row: EventRow,
     /// What its payload leaves when it is erased.
@@ -305,6 +309,9 @@ impl Batch<'_> {
         let rows = std::mem::take(&mut self.rows);
         self.writer.store.db().write_opt(rows, &options)?;
         self.writer.store.count_profiles(&self.renamed);
+        if self.shreds {
+            self.writer.store.note_to_shred();
+        }
         self.writer.counters = self.counters;
         Ok(())
     }
@@ -317,10 +324,7 @@ impl Batch<'_> {
 
     pub(crate) fn put_profile(&mut self, room: RoomNumber, user: UserId, profile: Profile) -> Result<(), StorageError> {
         let place = key::profile(room, user);
-        let held = match self.profiles.remove(&place) {
-            Some(held) => Some(held),
-            None => self.store().find_row(Family::Room, &place, "profile")?,
-        };
+        let held = self.profile(room, user)?;
         let newest = match held {
             Some(held) => held.or_newer(profile),
             None => profile,
@@ -328,6 +332,15 @@ impl Batch<'_> {
         self.profiles.insert(place, newest);
         self.renamed.insert(room);
         Ok(())
+    }
+
+    /// What somebody is called in a room, as this batch leaves it.
+    pub(crate) fn profile(&self, room: RoomNumber, user: UserId) -> Result<Option<Profile>, StorageError> {
+        let place = key::profile(room, user);
+        match self.profiles.get(&place) {
+            Some(profile) => Ok(Some(profile.clone())),
+            None => self.store().find_row(Family::Room, &place, "profile"),
+        }
     }
 
     /// The rooms' rows, and those of their aliases: every old one goes before a new one comes, so that rooms may swap.

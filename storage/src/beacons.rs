@@ -7,8 +7,34 @@ use crate::key::{self, RoomNumber};
 use crate::schema::Family;
 use crate::store::Store;
 use tidings_protocol::beacon::{SignedBeacon, VerifiedBeacon, kind};
-use tidings_protocol::codec::encode;
+use tidings_protocol::codec::{Canonical, CodecError, Reader, Writer, decode, encode};
+use tidings_protocol::event::Hlc;
 use tidings_protocol::id::{DeviceId, RoomId};
+
+/// How far a device is with us, by its own word, as local numbers of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reached {
+    /// It has our events up to this one on its disk.
+    pub held: u64,
+    /// What Erases up to this one name is in no file of its.
+    pub erased: u64,
+    /// By its newest word on that: up to which Erase, and the clock of the first that waits there.
+    pub waits: (u64, Hlc),
+}
+
+impl Default for Reached {
+    fn default() -> Self {
+        Reached { held: 0, erased: 0, waits: (0, Hlc(0)) }
+    }
+}
+
+impl Reached {
+    /// Whether what an Erase names is gone there: of the author's own words, or by a moderator.
+    pub fn has_erased(&self, erase: u64, hlc: Hlc, own: bool) -> bool {
+        let (up_to, waits) = self.waits;
+        erase <= self.erased || (erase <= up_to && (own || hlc < waits))
+    }
+}
 
 impl Store {
     /// The beacons kept of a room.
@@ -24,18 +50,18 @@ impl Store {
         Ok(out)
     }
 
-    /// Up to which local number each device has the events of a room that are ours, by its own word.
+    /// How far each device of a room is.
     ///
     /// # Errors
     /// `Rocks`, `Damaged`.
-    pub fn reached(&self, number: RoomNumber) -> Result<Vec<(DeviceId, u64)>, StorageError> {
+    pub fn reached(&self, number: RoomNumber) -> Result<Vec<(DeviceId, Reached)>, StorageError> {
         let prefix = key::reached_in(number);
         let mut out = Vec::new();
         for row in self.scan(Family::Beacon, &prefix, &prefix)? {
             let (key_bytes, value) = row?;
             let device = key_bytes.get(prefix.len()..).and_then(|bytes| bytes.try_into().ok());
             let device = DeviceId(device.ok_or(Damage::Length("beacon key"))?);
-            out.push((device, key::to_number(&value, "reached")?));
+            out.push((device, decode(&value, value.len()).map_err(|source| Damage::Row { what: "reached", source })?));
         }
         Ok(out)
     }
@@ -67,14 +93,23 @@ impl Batch<'_> {
     ///
     /// # Errors
     /// `Rocks`.
-    pub fn put_reached(&mut self, room: RoomNumber, device: DeviceId, number: u64) -> Result<(), StorageError> {
-        self.put(Family::Beacon, &key::reached(room, device), &key::number(number))
+    pub fn put_reached(&mut self, room: RoomNumber, device: DeviceId, reached: Reached) -> Result<(), StorageError> {
+        self.put(Family::Beacon, &key::reached(room, device), &encode(&reached))
+    }
+}
+
+impl Canonical for Reached {
+    fn write(&self, w: &mut Writer) {
+        [self.held, self.erased, self.waits.0, self.waits.1.0].into_iter().for_each(|n| w.u64(n));
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(Reached { held: r.u64()?, erased: r.u64()?, waits: (r.u64()?, Hlc(r.u64()?)) })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::{Durability, RoomRow, Store};
+    use crate::{Durability, Reached, RoomRow, Store};
     use tidings_protocol::beacon::{Draft, Presence, Signal};
     use tidings_protocol::control::payload::RoomKind;
     use tidings_protocol::event::Hlc;
@@ -95,13 +130,15 @@ mod tests {
         for (hlc, signal) in [read(2), read(1)].into_iter().chain(moment.map(|signal| (Hlc::at_ms(5), signal))) {
             let mut batch = writer.begin();
             batch.put_beacon(room, say((hlc, signal)).signed()).unwrap();
-            batch.put_reached(room, key.device(), hlc.ms()).unwrap();
+            let reached = Reached { held: hlc.ms(), erased: 7, waits: (8, hlc) };
+            batch.put_reached(room, key.device(), reached).unwrap();
             batch.commit(Durability::Buffered).unwrap();
         }
         drop((store, writer));
         let (store, mut writer) = Store::open(folder.path()).unwrap();
         assert_eq!(store.beacons(room, ROOM).unwrap(), [say(read(2))]);
-        assert_eq!(store.reached(room).unwrap(), [(key.device(), 5)]);
+        let [(device, reached)] = store.reached(room).unwrap().try_into().unwrap();
+        assert_eq!((device, reached.held, reached.erased, reached.waits.0), (key.device(), 5, 7, 8));
         let mut batch = writer.begin();
         batch.drop_beacon(room, key.device(), tidings_protocol::beacon::kind::READ).unwrap();
         batch.commit(Durability::Synced).unwrap();

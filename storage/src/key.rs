@@ -211,6 +211,14 @@ pub(crate) fn file_in(hash: FileHash, room: RoomNumber) -> Vec<u8> {
 /// Rows of the `meta` family.
 pub(crate) const META_SCHEMA: &[u8] = b"schema";
 pub(crate) const META_NEXT: &[u8] = b"next";
+/// Events whose deleted payloads still lie in files: behind it a local number.
+pub(crate) const META_SHRED: &[u8] = b"g";
+/// Written to have the MANIFEST written anew.
+pub(crate) const META_RENEWED: &[u8] = b"renewed";
+
+pub(crate) fn to_shred(number: u64) -> Vec<u8> {
+    [META_SHRED, &number.to_be_bytes()].concat()
+}
 
 pub(crate) fn log_by_number(log: LogNumber) -> Vec<u8> {
     [b"l".as_slice(), &log.0.to_be_bytes()].concat()

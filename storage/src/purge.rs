@@ -8,7 +8,6 @@ use crate::key::{self, LogNumber, RoomNumber};
 use crate::logs::LogRow;
 use crate::row::Prev;
 use crate::schema::Family;
-use crate::search::buckets;
 use crate::store::Store;
 use tidings_protocol::codec::{Canonical, CodecError, Reader, Writer, decode};
 use tidings_protocol::id::{EventId, RoomId, UserId};
@@ -202,36 +201,6 @@ impl Store {
             }
         }
         Ok(false)
-    }
-
-    /// Puts on disk and rewrites what rows that went were part of, so that their bytes go from the files: in the ranges
-    /// given, or everywhere. The write-ahead log of before goes with it.
-    ///
-    /// # Errors
-    /// `DiskFull`, `Rocks`.
-    pub fn compact_purged(&self, numbers: Option<(u64, u64)>) -> Result<(), StorageError> {
-        for family in Family::ALL {
-            self.db().flush_cf(self.family(family)?)?;
-        }
-        let mut options = rocksdb::CompactOptions::default();
-        options.set_bottommost_level_compaction(rocksdb::BottommostLevelCompaction::ForceOptimized);
-        let range = |family| match (family, numbers) {
-            (Family::Payload | Family::Event, Some((first, last))) => {
-                Some((key::number(first).to_vec(), key::number(last.saturating_add(1)).to_vec()))
-            }
-            (Family::Search, Some((first, last))) => Some(buckets(first, last)),
-            _ => None,
-        };
-        for family in Family::ALL {
-            let range = range(family);
-            let (from, to) = (range.as_ref().map(|range| &range.0), range.as_ref().map(|range| &range.1));
-            // Of what events said nothing but the payload, its words and who is called how lies anywhere.
-            if numbers.is_none() || matches!(family, Family::Payload | Family::Room | Family::Relation | Family::Search)
-            {
-                self.db().compact_range_cf_opt(self.family(family)?, from, to, &options);
-            }
-        }
-        Ok(())
     }
 }
 

@@ -99,7 +99,7 @@ fn of_a_room_nothing_is_left_but_the_word_that_it_is_refused() {
     let mut batch = writer.begin();
     batch.put_outbox(store.number_of(all[0].id()).unwrap().unwrap()).unwrap();
     assert!(batch.purge_event(store.number_of(all[1].id()).unwrap().unwrap()).unwrap());
-    batch.erase(all[3].id(), GRANT, 0).unwrap();
+    batch.erase((all[3].id(), None), GRANT, 0).unwrap();
     batch.commit(Durability::Synced).unwrap();
     assert!(store.log(two, &log).unwrap().is_some() && rows(&store).len() > before.len() + 200);
 
@@ -120,6 +120,9 @@ fn of_a_room_nothing_is_left_but_the_word_that_it_is_refused() {
         }
     }
     assert_eq!(gone, 70);
+    let mut batch = writer.begin();
+    batch.shredded(&store.to_shred(9).unwrap()).unwrap();
+    batch.commit(Durability::Synced).unwrap();
     let mut after = rows(&store);
     assert_eq!(store.purges().unwrap(), [(what, PurgeRow { since_ms: 1, done: false, room: Some(two) })]);
     assert!(after.remove(&(Family::Room.name(), to_key(what))));
@@ -180,7 +183,7 @@ fn what_was_purged_and_is_erased_by_who_may_is_as_any_other_that_was() {
     assert!(batch.purge_event(store.number_of(all[1].id()).unwrap().unwrap()).unwrap());
     batch.commit(Durability::Synced).unwrap();
     let mut batch = writer.begin();
-    batch.erase(all[1].id(), GRANT, 0).unwrap();
+    batch.erase((all[1].id(), None), GRANT, 0).unwrap();
     batch.commit(Durability::Synced).unwrap();
     let event = store.event_by_id(all[1].id()).unwrap().unwrap();
     assert!(!event.purged && event.body == Body::Erased && !store.lacks_words(room).unwrap());

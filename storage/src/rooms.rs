@@ -175,6 +175,7 @@ impl Store {
 }
 
 /// The newest name and self-room that a user gave in a room.
+#[derive(Clone)]
 pub(crate) struct Profile {
     pub(crate) hlc: Hlc,
     pub(crate) name: String,

@@ -90,8 +90,14 @@ impl Family {
 }
 
 /// Options of the database as a whole.
-pub fn database_options() -> Options {
-    let mut options = Options::default();
+///
+/// # Errors
+/// `Rocks`: this RocksDB does not know one of them.
+pub fn database_options() -> Result<Options, rocksdb::Error> {
+    // Each edit begins a new MANIFEST: it names keys between which tables lie, and words are keys (`shredding.rs`). It has
+    // some 100 bytes for each table.
+    let mut options = Options::default().get_options_from_string("max_manifest_space_amp_pct=0")?;
+    options.set_max_manifest_file_size(1);
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
@@ -105,7 +111,7 @@ pub fn database_options() -> Options {
     options.set_keep_log_file_num(4);
     options.set_max_log_file_size(1 << 20);
     options.set_stats_dump_period_sec(0);
-    options
+    Ok(options)
 }
 
 /// Every family with its options; they share one cache.
@@ -149,7 +155,9 @@ fn family_options(family: Family, cache: &Cache) -> Options {
             table.set_bloom_filter(10.0, false);
             options.set_memtable_prefix_bloom_ratio(0.1);
         }
+        Family::Payload => options.set_target_file_size_base(REWRITTEN_LEN),
         Family::Search => {
+            options.set_target_file_size_base(REWRITTEN_LEN);
             // A rare word is in few buckets, and must not be looked for in the files of the others.
             table.set_bloom_filter(10.0, false);
             options.set_merge_operator_associative("search", crate::search::merge);
@@ -168,6 +176,8 @@ const FAMILY_BUFFER_LEN_MAX: usize = 8 << 20;
 const BLOCK_CACHE_LEN_MAX: usize = 16 << 20;
 /// The write-ahead log, before what it protects is flushed: it counts as disk, and is read whole at the next start.
 const WAL_LEN_MAX: u64 = 8 << 20;
+/// A table of what can be erased: one erasure rewrites one of them.
+const REWRITTEN_LEN: u64 = 16 << 20;
 /// Table files kept open.
 const OPEN_FILES_MAX: i32 = 256;
 /// Parts of the table of open files: with the default 64 each would hold a few, and files would be opened again and again.

@@ -26,6 +26,8 @@ pub struct Store {
     profile_changes: Arc<RwLock<HashMap<RoomNumber, u64>>>,
     /// Whether words that were purged may come back.
     wants_again: Arc<AtomicBool>,
+    /// Something was deleted that is to go from the files: true at the start, as an earlier run may have left it.
+    shreds: Arc<AtomicBool>,
     /// Rows read since it was opened.
     rows_read: Arc<AtomicU64>,
 }
@@ -38,7 +40,7 @@ impl Store {
     /// # Errors
     /// `Held` while another process has it, `NewerSchema`, `DiskFull`, `Rocks`.
     pub fn open(path: &Path) -> Result<(Store, Writer), StorageError> {
-        let db = DB::open_cf_descriptors(&database_options(), path, families())
+        let db = DB::open_cf_descriptors(&database_options()?, path, families())
             .map_err(|error| newer_schema(path, &error).unwrap_or_else(|| error.into()))?;
         let store = Store {
             db: Arc::new(db),
@@ -47,6 +49,7 @@ impl Store {
             kept: Arc::default(),
             profile_changes: Arc::default(),
             wants_again: Arc::default(),
+            shreds: Arc::new(AtomicBool::new(true)),
             rows_read: Arc::default(),
         };
         match store.find(Family::Meta, key::META_SCHEMA)? {
@@ -139,6 +142,14 @@ impl Store {
 
     fn count_rows(&self, rows: usize) {
         self.rows_read.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_to_shred(&self) {
+        self.shreds.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn shreds(&self) -> &AtomicBool {
+        &self.shreds
     }
 
     pub(crate) fn wants_any_again(&self) -> bool {

@@ -18,6 +18,7 @@ pub mod random_room;
 pub mod revoking;
 pub mod room_causes;
 pub mod room_verdict;
+pub mod scan;
 pub mod scene;
 pub mod seeded;
 pub mod store;

@@ -181,7 +181,7 @@ pub fn append_in(
     let out = entries.chunk_by(follows).flat_map(|run| batch.append(room, run, now_ms).unwrap()).collect();
     for (target, erasure) in erasures(&state).into_iter().filter(|new| !before.contains(new)) {
         let due_ms = if erasure.own { 0 } else { now_ms + MODERATED_ERASE_AFTER_MS };
-        batch.erase(target, erasure.by, due_ms).unwrap();
+        batch.erase((target, None), erasure.by, due_ms).unwrap();
     }
     out
 }

@@ -14,7 +14,10 @@ use tidings_protocol::slots::Slots;
 pub fn beacons(room: RoomId, read: EventId) -> Vec<Value> {
     let at = |n: u64| Hlc((START_MS + n) << 16);
     let addresses = ["/ip4/203.0.113.7/udp/4001/quic-v1/p2p/12D3KooWExample", ""].map(str::to_owned);
-    let holds = |n| Signal::Holds { control: [n; 32], content: [0xc0; 32], durable: n != 0 };
+    let holds = |n: u8| {
+        let erased = if n == 1 { at(5) } else { Hlc(u64::MAX) };
+        Signal::Holds { control: [n; 32], content: [0xc0; 32], durable: n != 0, erased }
+    };
     let said = [
         ("read", CAROL_DEVICE, at(1), Signal::Read { event: read, at: Hlc((START_MS << 16) + 7) }),
         ("typing", CAROL_DEVICE, at(2), Signal::Typing { until_ms: START_MS + 2 + 10_000 }),
@@ -42,9 +45,10 @@ pub fn fields(signal: &Signal) -> Value {
         Signal::Typing { until_ms } => json!({ "until_ms": until_ms }),
         Signal::Presence(presence) => json!({ "online": u8::from(*presence == Presence::Online) }),
         Signal::Addresses(addresses) => json!({ "addresses": addresses }),
-        Signal::Holds { control, content, durable } => {
-            json!({ "control": hex(control), "content": hex(content), "durable": u8::from(*durable) })
-        }
+        Signal::Holds { control, content, durable, erased } => json!({
+            "control": hex(control), "content": hex(content), "durable": u8::from(*durable),
+            "erased": format!("{:016x}", erased.0),
+        }),
         Signal::Unknown => json!({}),
     }
 }
@@ -86,7 +90,7 @@ pub fn malformed() -> Vec<Value> {
         bad("beacon", kind::PRESENCE, "a byte is left over", [beacon(kind::PRESENCE, away), vec![0]].concat()),
         bad("beacon", kind::ADDRESSES, "9 addresses", beacon(kind::ADDRESSES, many)),
         bad("beacon", kind::ADDRESSES, "an address of 257 bytes", beacon(kind::ADDRESSES, long)),
-        bad("beacon", kind::HOLDS, "flag 2", beacon(kind::HOLDS, vec![2; 65])),
+        bad("beacon", kind::HOLDS, "flag 2", beacon(kind::HOLDS, vec![2; 73])),
         bad("beacon", 999, "a payload of 1,025 bytes", beacon(999, vec![0; 1025])),
     ]
 }

@@ -42,7 +42,7 @@ CONTENT[33] = CONTENT[9]
 BEACON = "device:[32] kind:u16 hlc:u64 payload:bytes≤1024 signature:[64]"
 SIGNAL = {
     1: "event:[32] at:u64", 2: "until_ms:u64", 3: "online:u8≤1", 4: "addresses:(address:text≤256)*≤8",
-    5: "control:[32] content:[32] durable:u8≤1"}
+    5: "control:[32] content:[32] durable:u8≤1 erased:u64"}
 ZERO = "00" * 32
 
 def read_header(data):
@@ -225,8 +225,8 @@ def beacon(v, file):
     claim = v["room"] + v["beacon"][:-128]
     need(b["device"] == device, "a beacon of another device")
     check_signature(b["signature"], device, "beacon", claim)
-    if "at" in f:
-        f["at"] = f"{f['at']:016x}"
+    for clock in {"at", "erased"} & set(f):
+        f[clock] = f"{f[clock]:016x}"
     if "addresses" in f:
         f["addresses"] = [a["address"] for a in f["addresses"]]
     key = (device, b["kind"])

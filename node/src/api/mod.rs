@@ -1,12 +1,12 @@
 //! The HTTP API: the only place that names axum. Our own screens use it as anybody would.
 //!
-//! `types`, `people`, `purge`, `inbox` and `search` are the shapes, `server` the routes, `guard` decides who may ask, `problem`
-//! says what went wrong, `client` is
-//! what our commands and chat use.
+//! `types`, `people`, `purge`, `inbox`, `erasures` and `search` are the shapes, `server` the routes, `guard` decides who may
+//! ask, `problem` says what went wrong, `client` is what our commands and chat use.
 
 pub mod client;
 mod device_types;
 mod devices;
+pub mod erasures;
 pub mod file_types;
 mod files;
 mod guard;

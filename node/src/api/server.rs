@@ -1,6 +1,7 @@
 //! The routes, and where they are served: a Unix socket that only its owner may open, and TCP on loopback with a token.
 
 use super::devices;
+use super::erasures;
 use super::files;
 use super::guard::{self, Guard};
 use super::inbox;
@@ -171,6 +172,7 @@ fn routes(node: NodeHandle, stop: watch::Sender<bool>) -> Router {
         .merge(moderation_routes::routes())
         .merge(purge::routes())
         .merge(inbox::routes())
+        .merge(erasures::routes())
         .merge(search::routes())
         .merge(files::routes())
         .method_not_allowed_fallback(async || {

@@ -8,6 +8,7 @@ use tidings_protocol::beacon::{Presence, Signal, kind};
 use tidings_protocol::event::Hlc;
 use tidings_protocol::id::{DeviceId, EventId, RoomId, UserId};
 use tidings_protocol::limits::{PRESENCE_MS_MAX, TYPING_MS_MAX};
+use tidings_storage::Reached;
 
 /// Whether somebody is there, and when they last said something about it, Unix milliseconds by their clock.
 pub type Seen = (Presence, u64);
@@ -66,11 +67,21 @@ impl Beacons {
     /// The devices that say they have our events of a room up to this local number on disk, without ourselves.
     pub fn holders(&self, view: &RoomView, number: u64, us: DeviceId) -> Vec<(DeviceId, UserId)> {
         let reached: Vec<DeviceId> = match self.lock().get(&view.row.room) {
-            Some(room) => room.receipts.reached.iter().filter(|(_, n)| **n >= number).map(|(d, _)| *d).collect(),
+            Some(room) => {
+                room.receipts.reached.iter().filter(|(_, reached)| reached.held >= number).map(|(d, _)| *d).collect()
+            }
             None => Vec::new(),
         };
         let others = reached.into_iter().filter(|device| *device != us);
         others.filter_map(|device| Some((device, view.state.user_of(device)?))).collect()
+    }
+
+    /// How far a device is with us, and when it last said so, Unix milliseconds.
+    pub fn reached(&self, room: RoomId, device: DeviceId) -> (Reached, Option<u64>) {
+        let rooms = self.lock();
+        let Some(of_room) = rooms.get(&room) else { return (Reached::default(), None) };
+        let said = of_room.slots.find(device, kind::HOLDS).map(|held| held.signed().hlc.ms());
+        (of_room.receipts.reached.get(&device).copied().unwrap_or_default(), said)
     }
 
     /// What each device says by one kind of beacon, and when it said so.

@@ -9,6 +9,7 @@ mod say;
 
 pub(crate) use hints::{may_dial, own_addresses};
 pub use receipts::Change;
+pub(crate) use receipts::NOTHING_WAITS;
 pub use say::{Sharing, run};
 
 use crate::clock::now_ms;
@@ -20,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidings_protocol::beacon::{BeaconError, Signal, SignedBeacon, VerifiedBeacon, kind};
 use tidings_protocol::id::{DeviceId, RoomId, UserId};
 use tidings_protocol::slots::{SlotKey, Slots, Taken, Weighed};
-use tidings_storage::{RoomNumber, StorageError, Store};
+use tidings_storage::{Reached, RoomNumber, StorageError, Store};
 use tokio::sync::{broadcast, mpsc};
 
 /// The beacons of all rooms. Cloning shares them.
@@ -236,7 +237,7 @@ struct Judged {
     new: BTreeSet<SlotKey>,
     put: Vec<SignedBeacon>,
     gone: Vec<SlotKey>,
-    reached: Vec<(DeviceId, u64)>,
+    reached: Vec<(DeviceId, Reached)>,
 }
 
 /// Which devices are members', for a few questions or for many.

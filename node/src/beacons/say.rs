@@ -2,9 +2,10 @@
 //! changes, and again before it is forgotten; never more often than the room can bear.
 
 use super::receipts::held_now;
-use super::{Beacons, Change, News, hints};
+use super::{Beacons, Change, NOTHING_WAITS, News, hints};
 use crate::clock::now_ms;
 use crate::command::Command;
+use crate::erasing;
 use crate::handle::{NodeError, NodeHandle};
 use crate::rooms::RoomView;
 use crate::sync::holdings::NodeHoldings;
@@ -20,6 +21,7 @@ use tidings_protocol::event::{Class, Hlc};
 use tidings_protocol::id::{DeviceId, EventId, RoomId};
 use tidings_protocol::limits::{CLOCK_AHEAD_MAX_MS, TYPING_MS_MAX};
 use tidings_protocol::sync::Digests;
+use tidings_storage::Reached;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
 
@@ -223,7 +225,7 @@ impl Speaker {
     async fn digest(&mut self, view: &RoomView) -> Option<Digests> {
         let room = view.row.room;
         let (digests, number) = tokio::task::block_in_place(|| held_now(&self.held, room))?;
-        let reached = self.manager.beacons.hold(room, digests.content, number);
+        let reached = self.manager.beacons.hold(room, &digests, number);
         for (device, _) in &reached {
             self.reached(view, *device);
         }
@@ -361,11 +363,14 @@ impl Speaker {
         let durable = matches!(tokio::task::block_in_place(|| self.node.lacks_nothing_since(view, since_ms)), Ok(true));
         // What was said before something was purged here is true no more, and has to be taken back.
         let takes_back = matches!(self.manager.store.lacks_words(view.number), Ok(true)) && self.said_durable(room);
-        if !durable && !takes_back {
+        // Whoever has erased something waits for our word on that, whatever is missing here.
+        let erases = !view.state.erased.is_empty();
+        if !durable && !takes_back && !erases {
             return;
         }
         let Some(digests) = self.digest(view).await else { return };
-        let signal = Signal::Holds { control: digests.control, content: digests.content, durable };
+        let erased = if erases { self.erased(view) } else { NOTHING_WAITS };
+        let signal = Signal::Holds { control: digests.control, content: digests.content, durable, erased };
         if !self.is_to_be_said(view, &signal) {
             return;
         }
@@ -377,6 +382,15 @@ impl Speaker {
             return self.move_room(room);
         }
         say(&self.manager, view, signal).await;
+    }
+
+    /// What is in no file here any more of what this room's control events erase, as Holds says it.
+    fn erased(&self, view: &RoomView) -> Hlc {
+        let waits = tokio::task::block_in_place(|| erasing::first_waiting(&self.held.store, view));
+        waits.unwrap_or_else(|error| {
+            tracing::warn!(%error, "what is erased cannot be read");
+            Hlc(0)
+        })
     }
 
     /// Whether this device's word stands that it holds all.
@@ -426,10 +440,10 @@ impl Speaker {
 }
 
 impl Beacons {
-    fn hold(&self, room: RoomId, content: [u8; 32], number: u64) -> Vec<(DeviceId, u64)> {
+    fn hold(&self, room: RoomId, ours: &Digests, number: u64) -> Vec<(DeviceId, Reached)> {
         let mut rooms = self.lock();
         let of_room = rooms.entry(room).or_default();
-        of_room.receipts.hold(content, number, &of_room.slots)
+        of_room.receipts.hold(ours, number, &of_room.slots)
     }
 
     fn said_here(&self, room: RoomId, number: u64, id: EventId) {
@@ -441,7 +455,7 @@ impl Beacons {
     }
 
     fn reached_by(&self, room: RoomId, device: DeviceId) -> Option<u64> {
-        self.lock().get(&room)?.receipts.reached.get(&device).copied()
+        self.lock().get(&room)?.receipts.reached.get(&device).map(|reached| reached.held)
     }
 }
 

@@ -92,6 +92,17 @@ pub enum Command {
     Erase {
         /// The message.
         event: String,
+        /// Wait so long for everybody's word that it is gone from their disks: 30s, 10m.
+        #[arg(long)]
+        wait: Option<String>,
+    },
+    /// Show from whose disks an erased message is gone, by their word, and who has said nothing yet.
+    Erased {
+        /// The message.
+        event: String,
+        /// Wait so long for everybody's word.
+        #[arg(long)]
+        wait: Option<String>,
     },
     /// Stand for a message that a removal took away: it is shown again, with its author's name and mine.
     Adopt {
@@ -192,6 +203,9 @@ pub enum IdCommand {
     Name {
         /// The name.
         name: String,
+        /// Erase what I was called before, on every node.
+        #[arg(long)]
+        erase_former: bool,
     },
     /// Show the recovery words.
     Words,

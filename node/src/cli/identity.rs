@@ -3,6 +3,7 @@
 use super::Context;
 use super::args::IdCommand;
 use super::devices;
+use super::erasures;
 use super::exit::Failure;
 use super::output::is_terminal;
 use crate::api::types::{Identity, SetName};
@@ -14,9 +15,13 @@ use std::process::ExitCode;
 pub(super) async fn id(context: &Context, command: Option<IdCommand>) -> Result<ExitCode, Failure> {
     match command {
         None => show(context).await,
-        Some(IdCommand::Name { name }) => {
+        Some(IdCommand::Name { name, erase_former }) => {
             let identity: Identity = context.client()?.post("/v1/id/name", &SetName { name }).await?;
-            context.out.show(&identity, |id| format!("people see you as {}", id.name));
+            let erased = if erase_former { erasures::former_names(context).await? } else { 0 };
+            context.out.show(&identity, |id| match erased {
+                0 => format!("people see you as {}", id.name),
+                n => format!("people see you as {}; {n} former names are erased", id.name),
+            });
             Ok(ExitCode::SUCCESS)
         }
         Some(IdCommand::Words) => words(context),

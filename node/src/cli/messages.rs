@@ -26,10 +26,6 @@ pub(super) async fn edit(context: &Context, event: &str, new: Option<String>) ->
     sent(context, context.client()?.post(&format!("/v1/events/{}/edit", segment(event)), &body).await?)
 }
 
-pub(super) async fn erase(context: &Context, event: &str) -> Result<ExitCode, Failure> {
-    sent(context, context.client()?.post(&format!("/v1/events/{}/erase", segment(event)), &Value::Null).await?)
-}
-
 pub(super) async fn adopt(context: &Context, event: &str) -> Result<ExitCode, Failure> {
     sent(context, context.client()?.post(&format!("/v1/events/{}/adopt", segment(event)), &Value::Null).await?)
 }

@@ -6,6 +6,7 @@
 pub mod args;
 mod devices;
 mod doctor;
+mod erasures;
 mod exit;
 pub mod files;
 mod history;
@@ -135,7 +136,8 @@ async fn ask(context: &Context, command: Command) -> Result<ExitCode, Failure> {
         Command::Read(args) => messages::read(context, args).await,
         Command::Edit { event, text } => messages::edit(context, &event, text).await,
         Command::Adopt { event } => messages::adopt(context, &event).await,
-        Command::Erase { event } => messages::erase(context, &event).await,
+        Command::Erase { event, wait } => erasures::erase(context, &event, wait.as_deref()).await,
+        Command::Erased { event, wait } => erasures::erased(context, &event, wait.as_deref()).await,
         Command::Hide { event, undo } => moderation::hide(context, &event, undo).await,
         Command::Report { event, reason } => moderation::report(context, &event, reason).await,
         Command::React { event, emoji, remove } => messages::react(context, &event, &emoji, remove).await,

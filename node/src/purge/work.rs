@@ -9,9 +9,9 @@ use crate::refusal::Refusal;
 use std::sync::PoisonError;
 use tidings_protocol::event::Class;
 use tidings_protocol::gossip::topic;
-use tidings_protocol::id::{EventId, RoomId, UserId};
+use tidings_protocol::id::{RoomId, UserId};
 use tidings_protocol::log::Log;
-use tidings_storage::{Part, PurgeRow, Purged};
+use tidings_storage::{Part, PurgeRow, Purged, ToShred};
 
 impl NodeHandle {
     /// Takes a room, a user's words or an event off this node for good; returns when no file of the store has it any more.
@@ -104,14 +104,12 @@ impl NodeHandle {
             Purged::User(user) => self.purge_user(user).await?,
             Purged::Event(id) => self.part(Work::Event(id)).await?.gone,
         };
-        let numbers = match what {
+        let event = match what {
             // Its edits, and what went before this was cut short, lie elsewhere.
-            Purged::Event(id) if events == 1 => self.number_of(id)?.map(|number| (number, number)),
+            Purged::Event(id) if events == 1 => self.manager.store.event_by_id(id)?,
             _ => None,
         };
-        let store = self.manager.store.clone();
-        let compacted = tokio::task::spawn_blocking(move || store.compact_purged(numbers)).await;
-        compacted.map_err(|_| NodeError::Stopping)??;
+        self.shred_purged(event.map(|event| ToShred { number: event.number, room: event.room })).await?;
         self.sweep_files().await;
         self.write(|reply| Command::Purge(Order::Done(what, reply))).await?;
         Ok(events)
@@ -177,10 +175,6 @@ impl NodeHandle {
 
     async fn part(&self, work: Work) -> Result<Part, NodeError> {
         self.write(|reply| Command::Purge(Order::Part(work, reply))).await
-    }
-
-    fn number_of(&self, id: EventId) -> Result<Option<u64>, NodeError> {
-        Ok(self.manager.store.number_of(id)?)
     }
 }
 

@@ -28,7 +28,7 @@ fn read(n: u8) -> Signal {
 }
 
 fn holds() -> Signal {
-    Signal::Holds { control: [1; 32], content: [2; 32], durable: true }
+    Signal::Holds { control: [1; 32], content: [2; 32], durable: true, erased: Hlc(0) }
 }
 
 fn two(world: &World) -> [Node; 2] {
