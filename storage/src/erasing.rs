@@ -61,7 +61,8 @@ impl Batch<'_> {
             return Ok(());
         }
         self.put(Family::Erased, target.as_bytes(), &encode(&ErasedRow { by, due_ms }))?;
-        let Some((number, (room, _), mut row)) = held.filter(|(_, _, row)| due_ms == 0 && (row.erased.is_none() || row.purged))
+        let Some((number, (room, _), mut row)) =
+            held.filter(|(_, _, row)| due_ms == 0 && (row.erased.is_none() || row.purged))
         else {
             return Ok(());
         };

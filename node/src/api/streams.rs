@@ -71,8 +71,8 @@ pub(super) async fn import(
 type ImportProgressOrProblem = Result<ImportProgress, Failed>;
 
 async fn run_import(mut import: Import, body: Body, progress: mpsc::Sender<ImportProgressOrProblem>) {
+    let mut chunks = body.into_data_stream();
     let result = async {
-        let mut chunks = body.into_data_stream();
         let mut rest: Vec<u8> = Vec::new();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|e| NodeError::Usage(format!("the file broke off: {e}")))?;
@@ -101,6 +101,9 @@ async fn run_import(mut import: Import, body: Body, progress: mpsc::Sender<Impor
     };
     let last = result.await.map_err(Failed::from);
     drop(progress.send(last).await);
+    // The answer ends when the request has: closing a connection on which the other side still writes takes from it what
+    // it has not read yet. Who has read the last line need not go on.
+    while let Some(Ok(_)) = chunks.next().await {}
 }
 
 /// `GET /v1/rooms/ROOM/export`: the room's history as a file that proves itself.
