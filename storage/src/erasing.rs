@@ -15,6 +15,11 @@ use tidings_protocol::event::Class;
 use tidings_protocol::id::{EventId, UserId};
 use tidings_protocol::log::Log;
 
+/// An event's place in its log: seq, local number.
+type LogPlace = (u64, u64);
+/// An event that is held: its local number, in which room and of which class it is, its row.
+type Held = (u64, (RoomNumber, Class), EventRow);
+
 impl Store {
     /// Of a log's events from a place (seq, local number) on those of a kind that have their payloads, of `max` that are
     /// looked at; and where the next of them begins.
@@ -26,9 +31,9 @@ impl Store {
         room: RoomNumber,
         log: &Log,
         kind: u16,
-        from: (u64, u64),
+        from: LogPlace,
         max: usize,
-    ) -> Result<(Vec<StoredEvent>, Option<(u64, u64)>), StorageError> {
+    ) -> Result<(Vec<StoredEvent>, Option<LogPlace>), StorageError> {
         let Some(row) = self.log(room, log)? else { return Ok((Vec::new(), None)) };
         let places = self.places_of_log(row.number, from, max + 1)?;
         let mut found = Vec::new();
@@ -89,7 +94,7 @@ impl Batch<'_> {
     }
 
     /// An event in the store.
-    fn held_event(&self, id: EventId) -> Result<Option<(u64, (RoomNumber, Class), EventRow)>, StorageError> {
+    fn held_event(&self, id: EventId) -> Result<Option<Held>, StorageError> {
         let Some(number) = self.store().number_of(id)? else { return Ok(None) };
         let Some(row) = self.store().event_row(number)? else { return Ok(None) };
         let (room, log) = self.store().log_of_number(row.log)?;
