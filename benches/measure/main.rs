@@ -2,11 +2,13 @@
 //!
 //! make measure            all of it, about five minutes
 //! measure [--data FILE] [PART...]   parts: authority history latency authors strangers crash healing
+//! TIDINGS_MINUTES=30 measure flat   memory over half an hour; never part of all
 
 mod authority;
 mod authors;
 mod data;
 mod faults;
+mod flat;
 mod floor;
 mod history;
 mod latency;
@@ -59,8 +61,11 @@ fn main() -> Result<()> {
     if wanted("healing") {
         faults::healing(&mut report, &folder.path().join("healing"));
     }
+    if parts.iter().any(|part| part == "flat") {
+        flat::run(&mut report, &data, &folder.path().join("flat"))?;
+    }
     report.end();
     Ok(())
 }
 
-const PARTS: [&str; 7] = ["authority", "history", "latency", "authors", "strangers", "crash", "healing"];
+const PARTS: [&str; 8] = ["authority", "history", "latency", "authors", "strangers", "crash", "healing", "flat"];

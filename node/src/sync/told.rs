@@ -14,6 +14,8 @@ pub struct Told(Arc<Mutex<Inner>>);
 struct Inner {
     events: HashMap<EventId, (RoomId, BTreeSet<Peer>)>,
     order: VecDeque<EventId>,
+    /// The latest that peers were sent and nobody follows, or not yet: an event goes out before who said it hears of it.
+    early: VecDeque<(EventId, Peer)>,
     peers: BTreeMap<Peer, PeerStats>,
 }
 
@@ -32,7 +34,11 @@ impl Told {
     /// Begins to follow an own event.
     pub fn follow(&self, event: EventId, room: RoomId) {
         let mut inner = self.lock();
-        inner.events.insert(event, (room, BTreeSet::new()));
+        let mut told = BTreeSet::new();
+        for (_, peer) in inner.early.iter().filter(|(id, _)| *id == event) {
+            note(&mut told, *peer);
+        }
+        inner.events.insert(event, (room, told));
         inner.order.push_back(event);
         if inner.order.len() > FOLLOWED_MAX
             && let Some(oldest) = inner.order.pop_front()
@@ -43,7 +49,15 @@ impl Told {
 
     /// A peer was sent an event; whether that is news of an own one.
     pub fn sent(&self, event: EventId, peer: Peer) -> bool {
-        self.lock().events.get_mut(&event).is_some_and(|(_, peers)| note(peers, peer))
+        let mut inner = self.lock();
+        if let Some((_, peers)) = inner.events.get_mut(&event) {
+            return note(peers, peer);
+        }
+        if inner.early.len() >= EARLY_MAX {
+            inner.early.pop_front();
+        }
+        inner.early.push_back((event, peer));
+        false
     }
 
     /// A peer holds all that we hold of a room; returns the own events for which that is news.
@@ -131,6 +145,8 @@ fn note(peers: &mut BTreeSet<Peer>, peer: Peer) -> bool {
 
 /// Peers that are remembered to have an own event: whoever makes up a new one each second must not fill our memory.
 const PEERS_SHOWN_MAX: usize = 64;
+/// Sent events that are remembered until somebody follows them: so many go out between a commit and its answer.
+const EARLY_MAX: usize = 256;
 /// Own events that are followed.
 const FOLLOWED_MAX: usize = 10_000;
 
@@ -141,6 +157,17 @@ mod tests {
     fn peer(n: u16) -> Peer {
         let [high, low] = n.to_be_bytes();
         Peer::from_bytes(&[&[0x12, 0x20, high, low][..], &[7; 30]].concat()).unwrap()
+    }
+
+    #[test]
+    fn what_went_out_before_it_is_followed_was_told() {
+        let (told, room, id) = (Told::default(), RoomId([1; 32]), EventId([2; 32]));
+        assert!(!told.sent(id, peer(1)) && !told.sent(id, peer(2)));
+        told.follow(id, room);
+        assert_eq!(told.peers_of(id).unwrap().len(), 2);
+        assert!(!told.sent(id, peer(1)) && told.sent(id, peer(3)));
+        (0..10_000).for_each(|n| assert!(!told.sent(EventId([3; 32]), peer(n))));
+        assert_eq!(told.lock().early.len(), EARLY_MAX);
     }
 
     #[test]
