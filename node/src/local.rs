@@ -233,10 +233,10 @@ impl Desk<'_, '_> {
         let mut ids = Vec::new();
         let user = standing.state.speaker(event.log.author, event.log.grant);
         // What its author put in its place later would be all that is left of it.
-        for event in self.batch.store().relations(standing.number, target, usize::MAX)?.iter().chain([&event]) {
-            let is_edit = matches!(event.content(), Some(Content::Edit { target: of, .. }) if of == target);
+        for event in self.batch.store().edits_of(standing.number, target)?.iter().chain([&event]) {
             let is_theirs = standing.state.speaker(event.log.author, event.log.grant) == user;
-            if event.id != target && !(is_edit && is_theirs) {
+            // What has no words any more needs nobody to take them.
+            if event.id != target && !(is_theirs && event.content().is_some()) {
                 continue;
             }
             let erase = Erase { author: event.log.author, grant: event.log.grant, seq: event.seq, id: event.id };

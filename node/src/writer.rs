@@ -75,6 +75,8 @@ pub struct WriteLoop {
     unsynced: Unsynced,
     /// The last write found no room: reading goes on, and every command tries again.
     is_full: bool,
+    /// Rooms whose counting takes long, and until when it waits.
+    pub(crate) rests: HashMap<RoomId, Instant>,
 }
 
 /// What was committed and is not on disk yet: told once it is.
@@ -132,6 +134,7 @@ impl WriteLoop {
             stored,
             unsynced: Unsynced::default(),
             is_full: false,
+            rests: HashMap::new(),
         })
     }
 
@@ -143,7 +146,8 @@ impl WriteLoop {
         self.all_erasures()?;
         loop {
             while self.is_idle() && self.recount_some()? {}
-            let wait = self.unsynced.since.map(|since| SYNC_EVERY.saturating_sub(since.elapsed()));
+            let until_sync = self.unsynced.since.map(|since| SYNC_EVERY.saturating_sub(since.elapsed()));
+            let wait = until_sync.into_iter().chain(self.until_recount()).min();
             let first = runtime.block_on(async {
                 match wait {
                     Some(wait) => tokio::time::timeout(wait, self.commands.recv()).await.ok(),

@@ -10,7 +10,7 @@ use crate::schema::Family;
 use crate::shredding::ToShred;
 use crate::store::Store;
 use tidings_protocol::codec::encode;
-use tidings_protocol::content::Content;
+use tidings_protocol::content::{Content, kind};
 use tidings_protocol::event::Class;
 use tidings_protocol::id::{EventId, UserId};
 use tidings_protocol::log::Log;
@@ -21,6 +21,26 @@ type LogPlace = (u64, u64);
 type Held = (u64, (RoomNumber, Class), EventRow);
 
 impl Store {
+    /// The events that put other words to a message, whoever says so: all, however many reactions came after them.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn edits_of(&self, room: RoomNumber, target: EventId) -> Result<Vec<StoredEvent>, StorageError> {
+        let prefix = key::relation_prefix(room, target.as_bytes());
+        let mut found = Vec::new();
+        for entry in self.scan(Family::Relation, &prefix, &prefix)? {
+            let (place, _) = entry?;
+            let number = key::to_number(place.get(prefix.len()..).unwrap_or_default(), "relation key")?;
+            let Some(row) = self.event_row(number)?.filter(|row| row.kind == kind::EDIT) else { continue };
+            let event = self.with_body(number, row)?;
+            // The key has half of the id.
+            if event.content().is_none_or(|content| content.target() == Some(target)) {
+                found.push(event);
+            }
+        }
+        Ok(found)
+    }
+
     /// Of a log's events from a place (seq, local number) on those of a kind that have their payloads, of `max` that are
     /// looked at; and where the next of them begins.
     ///

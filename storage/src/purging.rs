@@ -10,7 +10,7 @@ use crate::purge::{Part, PurgeRow, Purged, REFUSED, WANTED, of_wordless, to_key}
 use crate::row::{EventRow, Remains};
 use crate::schema::Family;
 use tidings_protocol::codec::encode;
-use tidings_protocol::content::{Content, kind};
+use tidings_protocol::content::Content;
 use tidings_protocol::event::{Body, Class};
 use tidings_protocol::id::{EventId, UserId};
 use tidings_protocol::log::Log;
@@ -35,10 +35,8 @@ impl Batch<'_> {
     pub fn purge_with_edits(&mut self, room: RoomNumber, id: EventId) -> Result<u64, StorageError> {
         let Some(number) = self.store().number_of(id)? else { return Ok(0) };
         let mut gone = u64::from(self.purge_event(number)?);
-        for event in self.store().relations(room, id, usize::MAX)? {
-            if event.kind == kind::EDIT {
-                gone += u64::from(self.purge_event(event.number)?);
-            }
+        for event in self.store().edits_of(room, id)? {
+            gone += u64::from(self.purge_event(event.number)?);
         }
         Ok(gone)
     }

@@ -66,9 +66,11 @@ impl Store {
             let end = key::after_prefix(&names);
             stretches.push((Family::Room, names, end));
         }
-        let notes = key::note("");
-        let end = key::after_prefix(&notes);
-        stretches.push((Family::Meta, notes, end));
+        // And the rows that said so the last time.
+        for prefix in [key::note(""), key::META_SHRED.to_vec()] {
+            let end = key::after_prefix(&prefix);
+            stretches.push((Family::Meta, prefix, end));
+        }
         self.rewrite(&stretches)
     }
 

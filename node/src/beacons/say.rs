@@ -2,7 +2,7 @@
 //! changes, and again before it is forgotten; never more often than the room can bear.
 
 use super::receipts::held_now;
-use super::{Beacons, Change, NOTHING_WAITS, News, hints};
+use super::{Beacons, Change, News, hints};
 use crate::clock::now_ms;
 use crate::command::Command;
 use crate::erasing;
@@ -166,6 +166,8 @@ struct Spoken {
     /// Something changed of what we hold: since when, and when it last did.
     moved: Option<(Instant, Instant)>,
     holds: Option<Instant>,
+    /// When we last looked at what we hold.
+    digest: Option<Instant>,
     read: Option<Instant>,
     /// Up to which number each device had our events when we last told of it.
     reached: HashMap<DeviceId, u64>,
@@ -211,7 +213,10 @@ impl Speaker {
                 }
             }
         }
-        if !matches!(told.origin, Origin::Bulk(_)) && self.is_small(&view) {
+        // Where more comes than that, no word of another's names what we held between two messages.
+        let spoken = self.rooms.entry(told.room).or_default();
+        let is_due = spoken.digest.is_none_or(|at| at.elapsed() >= DIGEST_EVERY);
+        if !matches!(told.origin, Origin::Bulk(_)) && is_due && self.is_small(&view) {
             self.digest(&view).await;
         }
     }
@@ -224,7 +229,11 @@ impl Speaker {
     /// Notes what we hold now, and who holds the same.
     async fn digest(&mut self, view: &RoomView) -> Option<Digests> {
         let room = view.row.room;
-        let (digests, number) = tokio::task::block_in_place(|| held_now(&self.held, room))?;
+        let (digests, number) = match self.is_small(view) {
+            true => held_now(&self.held, room)?,
+            false => tokio::task::block_in_place(|| held_now(&self.held, room))?,
+        };
+        self.rooms.entry(room).or_default().digest = Some(Instant::now());
         let reached = self.manager.beacons.hold(room, &digests, number);
         for (device, _) in &reached {
             self.reached(view, *device);
@@ -364,12 +373,11 @@ impl Speaker {
         // What was said before something was purged here is true no more, and has to be taken back.
         let takes_back = matches!(self.manager.store.lacks_words(view.number), Ok(true)) && self.said_durable(room);
         // Whoever has erased something waits for our word on that, whatever is missing here.
-        let erases = !view.state.erased.is_empty();
-        if !durable && !takes_back && !erases {
+        if !durable && !takes_back && view.state.erased.is_empty() {
             return;
         }
         let Some(digests) = self.digest(view).await else { return };
-        let erased = if erases { self.erased(view) } else { NOTHING_WAITS };
+        let erased = erasing::told(&self.held.store, view);
         let signal = Signal::Holds { control: digests.control, content: digests.content, durable, erased };
         if !self.is_to_be_said(view, &signal) {
             return;
@@ -382,15 +390,6 @@ impl Speaker {
             return self.move_room(room);
         }
         say(&self.manager, view, signal).await;
-    }
-
-    /// What is in no file here any more of what this room's control events erase, as Holds says it.
-    fn erased(&self, view: &RoomView) -> Hlc {
-        let waits = tokio::task::block_in_place(|| erasing::first_waiting(&self.held.store, view));
-        waits.unwrap_or_else(|error| {
-            tracing::warn!(%error, "what is erased cannot be read");
-            Hlc(0)
-        })
     }
 
     /// Whether this device's word stands that it holds all.
@@ -475,6 +474,8 @@ const GAP_COUNTS_MS: u64 = 60 * 60 * 1000;
 const TICK: Duration = Duration::from_millis(250);
 /// All rooms are looked at so often, also when nothing has moved.
 const PASS_EVERY: Duration = Duration::from_secs(5);
+/// What we hold is looked at so often at most while messages come.
+const DIGEST_EVERY: Duration = Duration::from_millis(20);
 /// What we hold is said when nothing has moved for so long.
 const QUIET: Duration = Duration::from_millis(500);
 /// At most so often, and in larger rooms less often.

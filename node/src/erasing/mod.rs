@@ -14,12 +14,20 @@ use tidings_protocol::event::Hlc;
 use tidings_protocol::id::UserId;
 use tidings_storage::{StorageError, Store, StoredEvent};
 
-/// The clock of the first moderator's Erase of a room of which the payload is still to go, as Holds says it; zero while
-/// anything that was deleted still lies in files.
-///
-/// # Errors
-/// `StorageError`.
-pub(crate) fn first_waiting(store: &Store, view: &RoomView) -> Result<Hlc, StorageError> {
+/// What is in no file here any more of what a room's control events erase, as Holds says it.
+pub(crate) fn told(store: &Store, view: &RoomView) -> Hlc {
+    if view.state.erased.is_empty() {
+        return NOTHING_WAITS;
+    }
+    tokio::task::block_in_place(|| first_waiting(store, view)).unwrap_or_else(|error| {
+        tracing::warn!(%error, "what is erased cannot be read");
+        Hlc(0)
+    })
+}
+
+/// The clock of the first moderator's Erase of which the payload is still to go; zero while anything that was deleted
+/// still lies in files.
+fn first_waiting(store: &Store, view: &RoomView) -> Result<Hlc, StorageError> {
     let left = store.to_shred(LEFT_LOOKED_AT)?;
     if left.len() >= LEFT_LOOKED_AT || left.iter().any(|left| left.room == view.number) {
         return Ok(Hlc(0));

@@ -444,7 +444,7 @@ async fn admit_gossip(manager: &Manager, from: Peer, name: &str, data: &[u8]) ->
         return tips::judge(manager, from, name, data);
     }
     let Ok(signed) = SignedEvent::decode(data) else { return GossipVerdict::Reject };
-    let Ok(event) = tokio::task::block_in_place(|| signed.verify()) else { return GossipVerdict::Reject };
+    let Ok(event) = signed.verify() else { return GossipVerdict::Reject };
     let room = event.room();
     if topic(room) != name {
         return GossipVerdict::Reject;

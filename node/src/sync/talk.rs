@@ -196,14 +196,18 @@ impl Talk<'_> {
     }
 
     async fn input(&mut self, input: Input) -> Result<(), Ended> {
-        // Reads the store: short, but not to be done where others wait.
-        tokio::task::block_in_place(|| self.conversation.handle(input, &self.held, now_ms()))?;
+        // One event more is no work. All else reads the store: short, but not to be done where others wait.
+        if matches!(input, Input::Push { .. } | Input::Moved { .. } | Input::Frame(Frame::Push { .. })) {
+            self.conversation.handle(input, &self.held, now_ms())?;
+        } else {
+            tokio::task::block_in_place(|| self.conversation.handle(input, &self.held, now_ms()))?;
+        }
         self.perform().await
     }
 
     /// Does what the conversation wants, until it wants no more or the stream is full.
     async fn perform(&mut self) -> Result<(), Ended> {
-        while let Some(output) = tokio::task::block_in_place(|| self.conversation.next_output(&self.held))? {
+        while let Some(output) = self.next_output()? {
             match output {
                 Output::Send(frame) | Output::Farewell(frame) => {
                     self.pushes += u64::from(matches!(frame, Frame::Push { .. }));
@@ -250,6 +254,13 @@ impl Talk<'_> {
             }
         }
         Ok(())
+    }
+
+    fn next_output(&mut self) -> Result<Option<Output>, Ended> {
+        if self.conversation.is_serving() {
+            return Ok(tokio::task::block_in_place(|| self.conversation.next_output(&self.held))?);
+        }
+        Ok(self.conversation.next_output(&self.held)?)
     }
 
     async fn send(&mut self, frame: Frame) -> Result<(), Ended> {

@@ -160,6 +160,11 @@ impl Conversation {
         Ok(Some(Output::Send(frame)))
     }
 
+    /// Whether the next output may be a piece of history, which takes long to make.
+    pub fn is_serving(&self) -> bool {
+        self.server.is_busy()
+    }
+
     /// Whether this would tell a peer of a room that it may no longer see.
     fn is_overtaken(&self, output: &Output, held: &dyn Holdings) -> Result<bool, Failure> {
         let Output::Send(frame) = output else { return Ok(false) };

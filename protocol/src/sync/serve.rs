@@ -42,6 +42,11 @@ impl Server {
         Ok(())
     }
 
+    /// Whether a chunk would be made if the next was asked for.
+    pub(super) fn is_busy(&self) -> bool {
+        self.credit > 0 && !self.wanted.is_empty()
+    }
+
     /// Drops the wants of a room; what answers them.
     pub(super) fn forget(&mut self, room: RoomId) -> Vec<Frame> {
         let unanswered = self.wanted.iter().filter(|w| w.room == room).map(|w| not_held(w.request)).collect();
