@@ -33,6 +33,20 @@ pub fn disk(folder: &Path) -> u64 {
     entries.map(of).sum()
 }
 
+/// Bytes that one file takes on disk.
+pub fn file(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).map_or(0, |meta| meta.blocks() * 512)
+}
+
+/// The machine's memory.
+pub fn total_memory() -> String {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kb =
+        text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse::<f64>().ok());
+    kb.map_or("memory unknown".to_owned(), |kb| format!("{:.0} GB", kb * 1024.0 / 1e9))
+}
+
 /// The load of the machine in the last minute.
 pub fn load() -> String {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();

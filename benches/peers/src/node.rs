@@ -1,6 +1,6 @@
 //! tidings as people run it: the program with a home of its own, on loopback, spoken to over its socket.
 
-use crate::{Result, machine};
+use crate::{Result, WAIT_MAX, machine};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 /// A running node.
 pub struct Node {
@@ -19,12 +21,16 @@ pub struct Node {
 
 impl Node {
     pub async fn start(program: &Path, home: &Path) -> Result<Node> {
+        Node::start_with(program, home, &[]).await
+    }
+
+    pub async fn start_with(program: &Path, home: &Path, arguments: &[&str]) -> Result<Node> {
         let mut command = Command::new(program);
         command.args(["--json", "--home"]).arg(home);
-        command.args(["up", "--no-mdns", "--listen", "/ip4/127.0.0.1/tcp/0"]);
+        command.args(["up", "--no-mdns", "--listen", "/ip4/127.0.0.1/tcp/0"]).args(arguments);
         let mut process = command.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
         let mut lines = BufReader::new(process.stdout.take().ok_or("no output")?).lines();
-        lines.next_line().await?.ok_or("the node did not start")?;
+        timeout(WAIT_MAX, lines.next_line()).await??.ok_or("the node did not start")?;
         let running: Value = serde_json::from_slice(&std::fs::read(home.join("node.json"))?)?;
         let socket = running["socket"].as_str().ok_or("node.json names no socket")?.into();
         Ok(Node { program: program.to_owned(), home: home.to_owned(), process, socket })
@@ -41,14 +47,15 @@ impl Node {
     /// Ends as `tidings down` does.
     pub async fn stop(mut self) -> Result<()> {
         self.run(&["down"]).await?;
-        self.process.wait().await?;
+        timeout(WAIT_MAX, self.process.wait()).await??;
         Ok(())
     }
 
     /// Runs a command in this home; what it prints as JSON.
     pub async fn run(&self, arguments: &[&str]) -> Result<Value> {
-        let output =
-            Command::new(&self.program).args(["--json", "--home"]).arg(&self.home).args(arguments).output().await?;
+        let mut command = Command::new(&self.program);
+        command.args(["--json", "--home"]).arg(&self.home).args(arguments).kill_on_drop(true);
+        let output = timeout(ALL_MAX, command.output()).await.map_err(|_| format!("tidings {arguments:?} hangs"))??;
         if !output.status.success() {
             return Err(format!("tidings {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr)).into());
         }
@@ -59,65 +66,139 @@ impl Node {
         Connection::open(&self.socket).await?.ask("GET", path, "").await
     }
 
-    /// Says these in a room over several connections at once; returns once all are on disk here.
-    pub async fn say(&self, room: &str, texts: &[String]) -> Result<()> {
-        let path = format!("/v1/rooms/{room}/messages");
-        let parts: Vec<Vec<String>> =
-            (0..SENDERS).map(|n| texts.iter().skip(n).step_by(SENDERS).cloned().collect()).collect();
-        let mut tasks = Vec::new();
-        for part in parts {
-            let (path, socket) = (path.clone(), self.socket.clone());
-            tasks.push(tokio::spawn(async move {
-                let mut connection = Connection::open(&socket).await.map_err(|e| e.to_string())?;
-                for text in part {
-                    let body = json!({"text": text}).to_string();
-                    connection.ask("POST", &path, &body).await.map_err(|e| e.to_string())?;
-                }
-                Ok::<(), String>(())
-            }));
-        }
-        for task in tasks {
-            task.await??;
-        }
-        Ok(())
+    /// A connection of its own to this node's API.
+    pub async fn connection(&self) -> Result<Connection> {
+        Connection::open(&self.socket).await
     }
 
-    /// Waits until this node's screens have been told of so many messages; when that was.
-    pub async fn hears(&self, count: usize) -> Result<tokio::task::JoinHandle<Option<Instant>>> {
+    /// A link into a room.
+    pub async fn link(&self, room: &str) -> Result<String> {
+        let link = self.run(&["room", "invite", room]).await?;
+        Ok(link["link"].as_str().ok_or("no link")?.to_owned())
+    }
+
+    pub async fn join(&self, link: &str) -> Result<()> {
+        self.run(&["room", "join", link, "--wait", "30s"]).await.map(drop)
+    }
+
+    /// Events held.
+    pub async fn events(&self) -> Result<u64> {
+        Ok(self.get("/v1/status").await?["events"].as_u64().unwrap_or(0))
+    }
+
+    /// Says these in a room over several connections at once, none before it is due; when each was on disk here.
+    pub async fn say(
+        &self,
+        room: &str,
+        texts: &[String],
+        due: impl Fn(usize) -> Instant + Send + Sync + Clone + 'static,
+    ) -> Result<Vec<Instant>> {
+        let rooms = [room.to_owned()];
+        self.say_in(&rooms, texts, due).await
+    }
+
+    /// As `say`, message by message in the next of several rooms.
+    pub async fn say_in(
+        &self,
+        rooms: &[String],
+        texts: &[String],
+        due: impl Fn(usize) -> Instant + Send + Sync + Clone + 'static,
+    ) -> Result<Vec<Instant>> {
+        let mut tasks = Vec::new();
+        for sender in 0..SENDERS {
+            let part: Vec<(usize, String, String)> = (sender..texts.len())
+                .step_by(SENDERS)
+                .map(|n| (n, rooms[n % rooms.len()].clone(), texts[n].clone()))
+                .collect();
+            let (socket, due) = (self.socket.clone(), due.clone());
+            tasks.push(tokio::spawn(async move {
+                let mut connection = Connection::open(&socket).await?;
+                let mut acked = Vec::with_capacity(part.len());
+                for (n, room, text) in part {
+                    tokio::time::sleep_until(due(n).into()).await;
+                    let body = json!({"text": text}).to_string();
+                    connection.ask("POST", &format!("/v1/rooms/{room}/messages"), &body).await?;
+                    acked.push((n, Instant::now()));
+                }
+                Result::Ok(acked)
+            }));
+        }
+        let mut out = vec![Instant::now(); texts.len()];
+        for task in tasks {
+            task.await??.into_iter().for_each(|(n, at)| out[n] = at);
+        }
+        Ok(out)
+    }
+
+    /// Waits until this node's screens have been told of so many messages; when that was of each, by the number that it begins
+    /// with.
+    pub async fn hears(&self, count: usize) -> Result<JoinHandle<Option<Vec<Instant>>>> {
         let mut stream = BufReader::new(UnixStream::connect(&self.socket).await?);
         // Of this version the answer is not cut into chunks.
         stream.get_mut().write_all(b"GET /v1/events HTTP/1.0\r\nhost: localhost\r\n\r\n").await?;
         let mut line = String::new();
-        while stream.read_line(&mut line).await? > 2 {
+        while timeout(WAIT_MAX, stream.read_line(&mut line)).await?? > 2 {
             line.clear();
         }
         Ok(tokio::spawn(async move {
-            let mut heard = std::collections::HashSet::new();
-            while heard.len() < count {
-                let mut line = String::new();
-                if tokio::time::timeout(HEAR_MAX, stream.read_line(&mut line)).await.ok()?.ok()? == 0 {
-                    return None;
-                }
-                let Some(text) = line.strip_prefix("data: ") else { continue };
-                let notice: Value = serde_json::from_str(text).ok()?;
-                if notice["type"] == "message" {
-                    heard.insert(notice["message"]["id"].as_str()?.to_owned());
-                }
+            let mut heard = vec![None; count];
+            // What keeps the stream alive must not keep this waiting.
+            if timeout(HEAR_MAX, hear(&mut stream, &mut heard)).await.is_err() {
+                let missing = heard.iter().filter(|at| at.is_none()).count();
+                eprintln!("a listener was not told {missing} of {count} messages in {} s", HEAR_MAX.as_secs());
             }
-            Some(Instant::now())
+            heard.into_iter().collect()
         }))
     }
 }
 
+/// Notes when each message came, until all have or the stream ends.
+async fn hear(stream: &mut BufReader<UnixStream>, heard: &mut [Option<Instant>]) -> Option<()> {
+    let mut left = heard.len();
+    while left > 0 {
+        let mut line = String::new();
+        if stream.read_line(&mut line).await.ok()? == 0 {
+            return None;
+        }
+        let Some(text) = line.strip_prefix("data: ") else { continue };
+        let notice: Value = serde_json::from_str(text).ok()?;
+        let number = notice["message"]["text"].as_str().and_then(number);
+        if notice["type"] == "message"
+            && let Some(at) = number.and_then(|n| heard.get_mut(n)).filter(|at| at.is_none())
+        {
+            *at = Some(Instant::now());
+            left -= 1;
+        }
+    }
+    Some(())
+}
+
+/// So many texts that are not empty, each with its number before it: who hears it knows which it was.
+pub fn numbered<'a>(texts: impl Iterator<Item = &'a str>, count: usize) -> Vec<String> {
+    let texts = texts.map(str::trim).filter(|text| !text.is_empty() && !text.starts_with('/'));
+    // Line by line, as the frames of others are.
+    texts.take(count).enumerate().map(|(n, text)| format!("{n} {}", text.replace(['\r', '\n'], " "))).collect()
+}
+
+/// The number that a text begins with.
+pub fn number(text: &str) -> Option<usize> {
+    text.split(' ').next()?.parse().ok()
+}
+
 /// A connection over which one question follows another.
-struct Connection(BufReader<UnixStream>);
+pub struct Connection(BufReader<UnixStream>);
 
 impl Connection {
-    async fn open(socket: &Path) -> Result<Self> {
+    pub async fn open(socket: &Path) -> Result<Self> {
         Ok(Connection(BufReader::new(UnixStream::connect(socket).await?)))
     }
 
-    async fn ask(&mut self, method: &str, path: &str, body: &str) -> Result<Value> {
+    /// Asks one question; the answer as JSON.
+    pub async fn ask(&mut self, method: &str, path: &str, body: &str) -> Result<Value> {
+        timeout(WAIT_MAX, self.exchange(method, path, body)).await.map_err(|_| format!("{path}: no answer"))?
+    }
+
+    async fn exchange(&mut self, method: &str, path: &str, body: &str) -> Result<Value> {
         let head = format!(
             "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
@@ -149,4 +230,20 @@ impl Connection {
 
 /// Connections over which is said at once, one message under way on each.
 const SENDERS: usize = 64;
-const HEAR_MAX: Duration = Duration::from_secs(120);
+/// Importing a million on a slow disk.
+const ALL_MAX: Duration = Duration::from_secs(600);
+/// Until the last message is heard, counted from before the first: half a minute on a quiet machine.
+const HEAR_MAX: Duration = Duration::from_secs(180);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_numbered_and_numbers_found() {
+        let texts = numbered(["", "one\ntwo", "/me goes", " three "].into_iter(), 9);
+        assert_eq!(texts, ["0 one two", "1 three"]);
+        assert_eq!(texts.iter().map(|t| number(t)).collect::<Vec<_>>(), [Some(0), Some(1)]);
+        assert_eq!(number("hello"), None);
+    }
+}

@@ -1,19 +1,24 @@
 //! The signed relay: nostr-relay-builder over nostr-lmdb, in a process of its own. Events are signed by their authors, checked
 //! one by one, and in LMDB (synced) before they are acknowledged. Driven by bare frames, so that the driver costs little.
 
-use crate::{Result, machine};
+use crate::node::number;
+use crate::{Result, WAIT_MAX, machine};
 use futures_util::{SinkExt, StreamExt};
 use nostr::{EventBuilder, JsonUtil, Keys, Timestamp};
 use nostr_lmdb::NostrLMDB;
 use nostr_relay_builder::LocalRelay;
 use nostr_relay_builder::builder::{RateLimit, RelayBuilder};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
@@ -44,7 +49,7 @@ impl Relay {
         command.args(["relay".as_ref(), folder.as_os_str()]).stdout(Stdio::piped()).kill_on_drop(true);
         let mut process = command.spawn()?;
         let mut lines = BufReader::new(process.stdout.take().ok_or("no output")?).lines();
-        let url = lines.next_line().await?.ok_or("the relay did not start")?;
+        let url = timeout(WAIT_MAX, lines.next_line()).await??.ok_or("the relay did not start")?;
         Ok(Relay { process, url })
     }
 
@@ -56,49 +61,53 @@ impl Relay {
         Ok(tokio_tungstenite::connect_async(self.url.trim_end_matches('/')).await?.0)
     }
 
-    /// Subscribers that wait for so many events, each then says when it had them all.
-    pub async fn subscribers(
-        &self,
-        count: usize,
-        events: usize,
-    ) -> Result<Vec<tokio::task::JoinHandle<Option<Instant>>>> {
+    /// Subscribers that wait for so many events, each then says when it had each, by the number that its text begins with.
+    pub async fn subscribers(&self, count: usize, events: usize) -> Result<Vec<JoinHandle<Option<Vec<Instant>>>>> {
         let mut out = Vec::new();
         for _ in 0..count {
             let mut socket = self.connect().await?;
             socket.send(Message::text(format!(r#"["REQ","s",{{"kinds":[1],"since":{}}}]"#, LIVE_SINCE))).await?;
             until(&mut socket, |text| text.starts_with(r#"["EOSE""#)).await?;
             out.push(tokio::spawn(async move {
+                let mut heard = vec![Instant::now(); events];
                 for _ in 0..events {
-                    until(&mut socket, |text| text.starts_with(r#"["EVENT""#)).await.ok()?;
+                    let text = until(&mut socket, |text| text.starts_with(r#"["EVENT""#)).await.ok()?;
+                    *heard.get_mut(number(between(&text, r#""content":""#, '"')?)?)? = Instant::now();
                 }
-                Some(Instant::now())
+                Some(heard)
             }));
         }
         Ok(out)
     }
 
-    /// Publishes signed events with so many under way; returns once all are acknowledged.
-    pub async fn publish(&self, events: &[String]) -> Result<()> {
+    /// Publishes signed events with so many under way, none before it is due; when each was acknowledged.
+    pub async fn publish(&self, events: &[String], due: impl Fn(usize) -> Instant) -> Result<Vec<Instant>> {
         let (mut sink, mut stream) = self.connect().await?.split();
-        let (permits, acks) = (std::sync::Arc::new(tokio::sync::Semaphore::new(WINDOW)), events.len());
+        let permits = Arc::new(Semaphore::new(WINDOW));
         let freed = permits.clone();
+        let id = |(n, event): (usize, &String)| Some((between(event, r#""id":""#, '"')?.to_owned(), n));
+        let mut waiting: HashMap<String, usize> = events.iter().enumerate().filter_map(id).collect();
+        let mut acked = vec![Instant::now(); events.len()];
         let reader = tokio::spawn(async move {
-            let mut accepted = 0;
-            while accepted < acks {
-                let Some(Ok(message)) = stream.next().await else { return accepted };
-                if message.to_text().is_ok_and(|text| text.starts_with(r#"["OK""#) && text.contains(",true,")) {
-                    accepted += 1;
+            while !waiting.is_empty() {
+                let Some(Ok(message)) = stream.next().await else { return None };
+                let Ok(text) = message.to_text() else { continue };
+                if let Some(id) = text.strip_prefix(r#"["OK",""#).and_then(|t| t.split('"').next())
+                    && text.contains(",true,")
+                    && let Some(n) = waiting.remove(id)
+                {
+                    acked[n] = Instant::now();
                     freed.add_permits(1);
                 }
             }
-            accepted
+            Some(acked)
         });
-        for event in events {
-            permits.acquire().await?.forget();
+        for (n, event) in events.iter().enumerate() {
+            tokio::time::sleep_until(due(n).into()).await;
+            timeout(WAIT_MAX, permits.acquire()).await.map_err(|_| "the relay does not acknowledge")??.forget();
             sink.send(Message::text(format!(r#"["EVENT",{event}]"#))).await?;
         }
-        let accepted = tokio::time::timeout(ALL_MAX, reader).await??;
-        if accepted < acks { Err(format!("the relay took {accepted} of {acks}").into()) } else { Ok(()) }
+        Ok(timeout(WAIT_MAX, reader).await??.ok_or("the relay hung up")?)
     }
 
     /// Fetches all events, as one who was not there; how many came.
@@ -127,18 +136,29 @@ impl Relay {
     pub fn cpu_seconds(&self) -> f64 {
         machine::cpu_seconds(self.pid())
     }
+
+    /// Ends it and waits until it has ended.
+    pub async fn stop(mut self) -> Result<()> {
+        self.process.start_kill()?;
+        timeout(WAIT_MAX, self.process.wait()).await??;
+        Ok(())
+    }
 }
 
 async fn until(socket: &mut Socket, is_it: impl Fn(&str) -> bool) -> Result<String> {
     loop {
-        let message =
-            tokio::time::timeout(Duration::from_secs(120), socket.next()).await?.ok_or("the relay hung up")??;
+        let message = timeout(WAIT_MAX, socket.next()).await?.ok_or("the relay hung up")??;
         if let Message::Text(text) = message
             && is_it(text.as_str())
         {
             return Ok(text.as_str().to_owned());
         }
     }
+}
+
+/// What stands between a beginning and the next of these.
+fn between<'t>(text: &'t str, begin: &str, end: char) -> Option<&'t str> {
+    text.split_once(begin)?.1.split(end).next()
 }
 
 /// Signs messages as their authors would. In the past, so that a subscriber to what is new is told none of these.
@@ -159,6 +179,18 @@ pub fn sign<'a>(messages: impl Iterator<Item = (&'a str, &'a str, u64)>, live: b
 
 /// Events under way to the relay.
 const WINDOW: usize = 256;
-const ALL_MAX: Duration = Duration::from_secs(600);
 /// Later than the history of before.
 const LIVE_SINCE: u64 = 1_750_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_and_numbers_are_found_in_events() {
+        let events = sign([("ann", "17 hello \"there\"", 5)].into_iter(), false).unwrap();
+        assert_eq!(between(&events[0], r#""id":""#, '"').map(str::len), Some(64));
+        assert_eq!(between(&events[0], r#""content":""#, '"').and_then(number), Some(17));
+        assert_eq!(between("{}", r#""id":""#, '"'), None);
+    }
+}
