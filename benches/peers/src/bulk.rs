@@ -186,7 +186,7 @@ async fn little_home(bench: &Bench, home: &Path) -> Result<()> {
 async fn compact(node: &Node) -> Result<()> {
     let made = node.run(&["room", "create", "scratch"]).await?;
     let room = made["room"].as_str().ok_or("no room was made")?;
-    node.run(&["purge", "room", room]).await.map(drop)
+    node.run(&["purge", "room", room, "--yes"]).await.map(drop)
 }
 
 /// Bytes of the conversation with the only peer, both ways, once nothing more moves.

@@ -154,7 +154,8 @@ fn figures(out: &mut Vec<Figure>, messages: usize, taken: &Taken, peers: &Peers)
             let figure = |target| Figure::alone("P5", &text, "ms", of(TIDINGS).unwrap_or_default(), target);
             out.push(figure(if name == "p99" { what.target() } else { Target::STATED }));
             for (who, full, ratio) in &peers.names {
-                let target = if what == What::Words { Target::ratio_at_most(*ratio) } else { Target::STATED };
+                let promised = what == What::Words && name == "p99";
+                let target = if promised { Target::ratio_at_most(*ratio) } else { Target::STATED };
                 if let Some(theirs) = of(*who) {
                     out.push(figure(target).beside(full, theirs));
                 }

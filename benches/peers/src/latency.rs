@@ -62,6 +62,7 @@ async fn of_nodes(bench: &Bench, folder: &Path, texts: &[String]) -> Result<Vec<
     alice.run(&["room", "create", "talk"]).await?;
     bob.join(&alice.link("talk").await?).await?;
     let hearing = bob.hears(texts.len()).await?;
+    alice.settled(1).await?;
     let due = pace();
     let acked = alice.say("talk", texts, due.clone()).await?;
     let heard = hearing.await?.ok_or("Bob did not hear everything")?;

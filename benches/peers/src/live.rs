@@ -74,6 +74,7 @@ async fn of_nodes(bench: &Bench, folder: &Path, texts: &[String], listeners: usi
         hearing.push(other.hears(texts.len()).await?);
         nodes.push(other);
     }
+    nodes[0].settled(listeners as u64).await?;
     let cpu = |nodes: &[Node]| nodes.iter().map(Node::cpu_seconds).sum::<f64>();
     let (before, began) = (cpu(&nodes), Instant::now());
     nodes[0].say("talk", texts, move |_| began).await?;

@@ -31,6 +31,7 @@ use serde_json::json;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use table::Figure;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
@@ -143,7 +144,17 @@ async fn main() -> Result<()> {
     let before = machine::load();
     println!("{version} on {cpus} processors, {}, load {before} before", machine::total_memory());
     println!("{} messages, {rounds} rounds in turns, medians; {PEERS}", bench.messages.len());
-    parts(&wanted, &mut bench).await;
+    let mut ends = signal(SignalKind::terminate())?;
+    // What is dropped here ends its processes and takes its folders away.
+    let ended = tokio::select! {
+        () = parts(&wanted, &mut bench) => false,
+        _ = ends.recv() => true,
+        _ = tokio::signal::ctrl_c() => true,
+    };
+    if ended {
+        bench.folder.close()?;
+        return Err("stopped".into());
+    }
     table::print(&bench.figures, &bench.notes);
     let (after, took) = (machine::load(), bench.began.elapsed().as_secs());
     println!("load {after} after {took} s");

@@ -4,7 +4,7 @@ use crate::node::Node;
 use crate::relay::Relay;
 use crate::table::{Figure, Target};
 use crate::{Bench, Result, machine};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub async fn run(bench: &mut Bench) -> Result<()> {
     let folder = bench.folder.path().join("memory");
@@ -23,13 +23,7 @@ pub async fn run(bench: &mut Bench) -> Result<()> {
         let arguments = ["--peer", address.as_str()];
         peers.push(Node::start_with(&bench.program, &folder.join(format!("peer-{n}")), &arguments).await?);
     }
-    let began = Instant::now();
-    while hub.get("/v1/status").await?["peers"].as_u64().unwrap_or(0) < count as u64 {
-        if began.elapsed() > crate::WAIT_MAX {
-            return Err("the peers did not connect".into());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    hub.settled(count as u64).await?;
     tokio::time::sleep(rests / 2).await;
     let each = (machine::memory(hub.pid()).0 - alone) * 1e6 / 1024.0 / count as f64;
     for node in peers.into_iter().chain([hub]) {

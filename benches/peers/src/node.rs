@@ -81,6 +81,19 @@ impl Node {
         self.run(&["room", "join", link, "--wait", "30s"]).await.map(drop)
     }
 
+    /// Waits until so many peers are connected, and for two more heartbeats of the mesh between them.
+    pub async fn settled(&self, peers: u64) -> Result<()> {
+        let began = Instant::now();
+        while self.get("/v1/status").await?["peers"].as_u64().unwrap_or(0) < peers {
+            if began.elapsed() > WAIT_MAX {
+                return Err("the peers did not connect".into());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        tokio::time::sleep(SETTLES).await;
+        Ok(())
+    }
+
     /// Events held.
     pub async fn events(&self) -> Result<u64> {
         Ok(self.get("/v1/status").await?["events"].as_u64().unwrap_or(0))
@@ -136,14 +149,14 @@ impl Node {
         let mut stream = BufReader::new(UnixStream::connect(&self.socket).await?);
         // Of this version the answer is not cut into chunks.
         stream.get_mut().write_all(b"GET /v1/events HTTP/1.0\r\nhost: localhost\r\n\r\n").await?;
-        let mut line = String::new();
+        let (mut line, socket) = (String::new(), self.socket.clone());
         while timeout(WAIT_MAX, stream.read_line(&mut line)).await?? > 2 {
             line.clear();
         }
         Ok(tokio::spawn(async move {
             let mut heard = vec![None; count];
             // What keeps the stream alive must not keep this waiting.
-            if timeout(HEAR_MAX, hear(&mut stream, &mut heard)).await.is_err() {
+            if timeout(HEAR_MAX, hear(&mut stream, &socket, &mut heard)).await.is_err() {
                 let missing = heard.iter().filter(|at| at.is_none()).count();
                 eprintln!("a listener was not told {missing} of {count} messages in {} s", HEAR_MAX.as_secs());
             }
@@ -153,24 +166,45 @@ impl Node {
 }
 
 /// Notes when each message came, until all have or the stream ends.
-async fn hear(stream: &mut BufReader<UnixStream>, heard: &mut [Option<Instant>]) -> Option<()> {
-    let mut left = heard.len();
-    while left > 0 {
+async fn hear(stream: &mut BufReader<UnixStream>, socket: &Path, heard: &mut [Option<Instant>]) -> Result<()> {
+    while heard.iter().any(Option::is_none) {
         let mut line = String::new();
-        if stream.read_line(&mut line).await.ok()? == 0 {
-            return None;
+        if stream.read_line(&mut line).await? == 0 {
+            return Err("the node hung up".into());
         }
         let Some(text) = line.strip_prefix("data: ") else { continue };
-        let notice: Value = serde_json::from_str(text).ok()?;
-        let number = notice["message"]["text"].as_str().and_then(number);
-        if notice["type"] == "message"
-            && let Some(at) = number.and_then(|n| heard.get_mut(n)).filter(|at| at.is_none())
-        {
-            *at = Some(Instant::now());
-            left -= 1;
+        let notice: Value = serde_json::from_str(text)?;
+        match notice["type"].as_str() {
+            Some("message") => note(&notice["message"], heard),
+            // Several came at once: whoever shows the room reads its pages.
+            Some("backfill") => read_pages(socket, notice["room"].as_str().unwrap_or_default(), heard).await?,
+            _ => {}
         }
     }
-    Some(())
+    Ok(())
+}
+
+/// Reads back until a page has nothing that was not heard before.
+async fn read_pages(socket: &Path, room: &str, heard: &mut [Option<Instant>]) -> Result<()> {
+    let (mut connection, mut before) = (Connection::open(socket).await?, String::new());
+    loop {
+        let left = heard.iter().filter(|at| at.is_none()).count();
+        let page = connection.ask("GET", &format!("/v1/rooms/{room}/messages?limit=200{before}"), "").await?;
+        let lines = page.as_array().map(Vec::as_slice).unwrap_or_default();
+        lines.iter().for_each(|message| note(message, heard));
+        let Some(first) = lines.iter().find_map(|line| line["id"].as_str()) else { return Ok(()) };
+        if heard.iter().filter(|at| at.is_none()).count() == left {
+            return Ok(());
+        }
+        before = format!("&before={first}");
+    }
+}
+
+fn note(message: &Value, heard: &mut [Option<Instant>]) {
+    let number = message["text"].as_str().and_then(number);
+    if let Some(at) = number.and_then(|n| heard.get_mut(n)).filter(|at| at.is_none()) {
+        *at = Some(Instant::now());
+    }
 }
 
 /// So many texts that are not empty, each with its number before it: who hears it knows which it was.
@@ -232,6 +266,8 @@ impl Connection {
 const SENDERS: usize = 64;
 /// Importing a million on a slow disk.
 const ALL_MAX: Duration = Duration::from_secs(600);
+/// Until a message takes the shortest way: before, what is said comes with the history.
+const SETTLES: Duration = Duration::from_secs(2);
 /// Until the last message is heard, counted from before the first: half a minute on a quiet machine.
 const HEAR_MAX: Duration = Duration::from_secs(180);
 

@@ -56,7 +56,7 @@ impl Prosody {
                 format!(
                     "<presence to='{ROOM}/{name}'><x xmlns='http://jabber.org/protocol/muc'><history maxstanzas='0'/></x></presence>"
                 ),
-                "</subject>",
+                "<subject",
             ),
         ];
         for (say, until) in steps {
