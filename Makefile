@@ -5,8 +5,10 @@ TARGET  = $(shell $(CARGO) metadata --format-version 1 --no-deps 2>/dev/null | s
 TIDINGS = $(TARGET)/release/tidings
 SETUP  := . .ci/libclang
 DATA   ?= ../shared/data/irc-2017-2020.jsonl.gz
+# Where the peers of `make bench` are built: nothing of theirs is built with tidings.
+PEERS  ?= $(TARGET)/peers
 
-.PHONY: build chat test examples install demo measure bench lint soak
+.PHONY: build chat test examples install demo measure bench bench-short lint soak
 
 build:
 	@[ -x "$(TIDINGS)" ] || echo "First build: about 20 minutes on 2 cores, once. Kept in $(TARGET). cargo counts as it goes."
@@ -42,10 +44,20 @@ demo: build
 measure: build
 	@$(SETUP) && $(CARGO) build $(FLAGS) --examples && $(TARGET)/release/examples/measure --data $(DATA)
 
-# tidings beside its peers, each built and run here, as a table of ratios. The first build of the peers takes ten minutes.
+# tidings beside its peers, each built and run here, as a table of ratios: half an hour on a quiet machine. The first build of
+# the peers takes ten minutes. PARTS="P1 P5" runs some of it, ROUNDS=1 is a first look.
 bench: build
-	@CARGO_TARGET_DIR=$(TARGET)/peers $(CARGO) build --release --locked --manifest-path benches/peers/Cargo.toml
-	@$(TARGET)/peers/release/tidings-bench --tidings $(TIDINGS) --data $(DATA) --json $(TARGET)/bench.json
+	@for peer in nats-server prosody; do command -v $$peer >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && echo "installing $$peer with apt-get" && apt-get install -y -qq $$peer >/dev/null 2>&1; } || \
+		echo "no $$peer here, so it is skipped; get it with: apt-get install $$peer"; done
+	@CARGO_TARGET_DIR=$(PEERS) $(CARGO) build --release --locked --manifest-path benches/peers/Cargo.toml
+	@$(PEERS)/release/tidings-bench --tidings $(TIDINGS) --data $(DATA) --json $(TARGET)/bench.json \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(PARTS)
+
+# Only shows that the program above runs: few messages, once, with the peers that are here and cheap to build.
+bench-short: build
+	@CARGO_TARGET_DIR=$(PEERS) $(CARGO) build --release --locked --no-default-features --manifest-path benches/peers/Cargo.toml
+	@$(PEERS)/release/tidings-bench --short --tidings $(TIDINGS) --data $(DATA) --json $(TARGET)/bench-short.json
 
 lint:
 	@$(CARGO) fmt --all --check

@@ -1,6 +1,7 @@
 //! Real chat: a line of JSON a message, and the same again under other authors' names where it must be more.
 
 use crate::Result;
+use crate::stats::Choices;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::path::Path;
@@ -21,6 +22,21 @@ pub fn read(file: &Path) -> Result<Vec<Message>> {
         std::fs::File::open(file).map_err(|e| format!("{}: {e}: give chat with --data FILE", file.display()))?;
     flate2::read::GzDecoder::new(opened).read_to_string(&mut text)?;
     Ok(text.lines().filter_map(parse).collect())
+}
+
+/// Talk that nobody said: where there is no log, it shows that everything runs, and no more.
+pub fn made_up(count: usize) -> Vec<Message> {
+    let mut choices = Choices(1);
+    let words: Vec<&str> = WORDS.split(' ').collect();
+    let mut message = |n: usize| {
+        let text: Vec<&str> = (0..4 + choices.below(20)).map(|_| words[choices.below(words.len())]).collect();
+        Message {
+            author: format!("author{}", choices.below(200)),
+            text: text.join(" "),
+            ts: 1_500_000_000_000 + n as u64 * 60_000,
+        }
+    };
+    (0..count).map(&mut message).collect()
 }
 
 fn parse(line: &str) -> Option<Message> {
@@ -60,11 +76,14 @@ pub fn zstd_len(messages: &[Message]) -> Result<f64> {
     let mut encoder = zstd::Encoder::new(Vec::new(), 3)?;
     let mut last = 0;
     for m in messages {
-        write!(encoder, "{}\t{}\t{}\n", m.ts as i128 - i128::from(last), m.author, m.text)?;
+        writeln!(encoder, "{}\t{}\t{}", m.ts as i128 - i128::from(last), m.author, m.text)?;
         last = m.ts;
     }
     Ok(encoder.finish()?.len() as f64)
 }
+
+const WORDS: &str = "the tide comes in and goes out again while we sit here on the old wall and talk of ships that \
+    left before anybody knew how far it was or what they would find when one of them came back";
 
 #[cfg(test)]
 mod tests {
@@ -89,6 +108,12 @@ mod tests {
         let text = std::fs::read_to_string(file.path()).unwrap();
         assert_eq!(text.lines().filter_map(parse).collect::<Vec<_>>(), [message("ann", 5)]);
         assert_eq!(parse("{}"), None);
+    }
+
+    #[test]
+    fn what_is_made_up_is_the_same_each_time() {
+        assert_eq!(made_up(50), made_up(50));
+        assert!(made_up(50).iter().all(|m| !m.text.is_empty()));
     }
 
     #[test]

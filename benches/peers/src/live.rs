@@ -20,6 +20,10 @@ struct Taken {
 pub async fn run(bench: &mut Bench) -> Result<()> {
     let count = bench.size(20_000, 200);
     let texts = numbered(bench.messages.iter().map(|m| m.text.as_str()), count);
+    bench.note(
+        "P2, P9: nodes with live_per_second at its most, so that each message comes, is checked and synced live"
+            .to_owned(),
+    );
     for listeners in [1, 10] {
         let mut peers = line_up(bench, "P2", &[Kind::Relay, Kind::Nats, Kind::Prosody]).await;
         let mut ours: Vec<Taken> = Vec::new();
@@ -64,12 +68,12 @@ fn taken(count: usize, began: Instant, last: Instant, cpu_seconds: f64, memory: 
 }
 
 async fn of_nodes(bench: &Bench, folder: &Path, texts: &[String], listeners: usize) -> Result<Taken> {
-    let mut nodes = vec![Node::start(&bench.program, &folder.join("alice")).await?];
+    let mut nodes = vec![Node::start_without_budget(&bench.program, &folder.join("alice")).await?];
     nodes[0].run(&["room", "create", "talk", "--public"]).await?;
     let link = nodes[0].link("talk").await?;
     let mut hearing = Vec::new();
     for n in 0..listeners {
-        let other = Node::start(&bench.program, &folder.join(format!("listener-{n}"))).await?;
+        let other = Node::start_without_budget(&bench.program, &folder.join(format!("listener-{n}"))).await?;
         other.join(&link).await?;
         hearing.push(other.hears(texts.len()).await?);
         nodes.push(other);

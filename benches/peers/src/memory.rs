@@ -21,7 +21,7 @@ pub async fn run(bench: &mut Bench) -> Result<()> {
     let mut peers = Vec::new();
     for n in 0..count {
         let arguments = ["--peer", address.as_str()];
-        peers.push(Node::start_with(&bench.program, &folder.join(format!("peer-{n}")), &arguments).await?);
+        peers.push(Node::start_with(&bench.program, &folder.join(format!("peer-{n}")), &arguments, &[]).await?);
     }
     hub.settled(count as u64).await?;
     tokio::time::sleep(rests / 2).await;

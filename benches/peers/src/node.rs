@@ -20,13 +20,24 @@ pub struct Node {
 }
 
 impl Node {
+    /// As it comes, on a port that is free.
     pub async fn start(program: &Path, home: &Path) -> Result<Node> {
-        Node::start_with(program, home, &[]).await
+        Node::start_with(program, home, &[], &[]).await
     }
 
-    pub async fn start_with(program: &Path, home: &Path, arguments: &[&str]) -> Result<Node> {
+    /// Takes all that is said live, however fast it comes: as it comes, more than 250 a second are left to sync, in large pieces.
+    pub async fn start_without_budget(program: &Path, home: &Path) -> Result<Node> {
+        Node::start_with(program, home, &[], &[("TIDINGS_LIVE_PER_SECOND", "100000")]).await
+    }
+
+    pub async fn start_with(
+        program: &Path,
+        home: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Node> {
         let mut command = Command::new(program);
-        command.args(["--json", "--home"]).arg(home);
+        command.args(["--json", "--home"]).arg(home).envs(environment.iter().copied());
         command.args(["up", "--no-mdns", "--listen", "/ip4/127.0.0.1/tcp/0"]).args(arguments);
         let mut process = command.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
         let mut lines = BufReader::new(process.stdout.take().ok_or("no output")?).lines();

@@ -71,12 +71,12 @@ async fn in_rooms(bench: &Bench, folder: &Path, texts: &[String], rooms: usize) 
 
 /// Processor time of a message at each of the nodes that have it, the speaker's among them.
 async fn to_peers(bench: &Bench, folder: &Path, texts: &[String], listeners: usize) -> Result<f64> {
-    let mut nodes = vec![Node::start(&bench.program, &folder.join("alice")).await?];
+    let mut nodes = vec![Node::start_without_budget(&bench.program, &folder.join("alice")).await?];
     nodes[0].run(&["room", "create", "talk"]).await?;
     let link = nodes[0].link("talk").await?;
     let mut hearing = Vec::new();
     for n in 0..listeners {
-        let other = Node::start(&bench.program, &folder.join(format!("listener-{n}"))).await?;
+        let other = Node::start_without_budget(&bench.program, &folder.join(format!("listener-{n}"))).await?;
         other.join(&link).await?;
         hearing.push(other.hears(texts.len()).await?);
         nodes.push(other);
