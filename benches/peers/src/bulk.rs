@@ -230,7 +230,7 @@ async fn of_relay(messages: Vec<&Message>, folder: PathBuf) -> Result<Relayed> {
 }
 
 /// The relay is given a part of the history: all of it would take minutes, and its cost an event does not fall.
-const RELAY_EVENTS: usize = 50_000;
+const RELAY_EVENTS: usize = 20_000;
 /// Makes a million of the log.
 pub const COPIES: usize = 4;
 const SYNC_MAX: Duration = Duration::from_secs(300);
