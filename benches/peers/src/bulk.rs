@@ -77,7 +77,7 @@ pub async fn run(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-fn history(bench: &Bench, copies: usize) -> Result<History> {
+fn history(bench: &Bench, copies: u64) -> Result<History> {
     let messages = data::copies(&bench.messages, copies);
     let file = bench.folder.path().join(format!("history-{copies}.jsonl"));
     data::write(&messages, &file)?;
@@ -232,7 +232,7 @@ async fn of_relay(messages: Vec<&Message>, folder: PathBuf) -> Result<Relayed> {
 /// The relay is given a part of the history: all of it would take minutes, and its cost an event does not fall.
 const RELAY_EVENTS: usize = 20_000;
 /// Makes a million of the log.
-pub const COPIES: usize = 4;
+pub const COPIES: u64 = 4;
 const SYNC_MAX: Duration = Duration::from_secs(300);
 /// How long after the last event memory is looked at.
 const RESTS: Duration = Duration::from_secs(60);

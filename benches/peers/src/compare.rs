@@ -12,10 +12,12 @@ use tidings_protocol::control::payload::RoomKind;
 use tidings_protocol::sync::{Agreed, Conversation, Input, Offer, Output, Settings, Side};
 use tidings_protocol::wire::Frame;
 
-/// What a comparison took: bytes both ways that are no events, round trips, milliseconds in process.
+/// What a comparison took: bytes both ways, those that ask for what was found to be missing, round trips, milliseconds in
+/// process, with the fetching.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Cost {
     bytes: f64,
+    asked: f64,
     trips: f64,
     ms: f64,
 }
@@ -33,7 +35,7 @@ pub async fn run(bench: &mut Bench) -> Result<()> {
     };
     let figures = tokio::task::spawn_blocking(work).await??;
     bench.figures.extend(figures);
-    bench.note("P3: in process, once, as bytes do not vary; a = 20 logs, the busiest; differences are the newest events of these logs; bytes of the requests counted, those of the events not".to_owned());
+    bench.note("P3: in process, once, as bytes do not vary; a = 20 logs, the busiest; differences are the newest events of these logs; what asks for events is counted apart, the events are not".to_owned());
     Ok(())
 }
 
@@ -54,6 +56,7 @@ fn of_size(messages: &[Message], size: usize, each: &[u64], out: &mut Vec<Figure
             figure(format!("{what}, agreed before"), "B", agreed.bytes, Target::at_most(most))
                 .beside(name, vec![theirs.bytes]),
         );
+        out.push(figure(format!("{what}, asking for them"), "B", agreed.asked, Target::STATED));
         out.push(
             figure(format!("{what}, strangers"), "B", strangers.bytes, Target::STATED).beside(name, vec![theirs.bytes]),
         );
@@ -154,7 +157,7 @@ fn talk(held: [&mut Held; 2]) -> Result<(Cost, [Option<Agreed>; 2])> {
             Settings { side, network: String::new(), nonce: [us; 16], us: vec![us; 38], them: vec![them; 38] };
         Conversation::new(settings, vec![offer.clone()])
     });
-    let (mut bytes, mut ways, mut ways_to_agree, mut agreed) = (0, 0_u32, 0, [None, None]);
+    let (mut bytes, mut asked, mut ways, mut ways_to_agree, mut agreed) = (0, 0, 0_u32, 0, [None, None]);
     let mut inboxes: [Vec<Frame>; 2] = [Vec::new(), Vec::new()];
     loop {
         let mut sent: [Vec<Frame>; 2] = [Vec::new(), Vec::new()];
@@ -166,7 +169,11 @@ fn talk(held: [&mut Held; 2]) -> Result<(Cost, [Option<Agreed>; 2])> {
                 match output {
                     Output::Send(frame) | Output::Farewell(frame) => {
                         let len = frame.to_bytes().len() + FRAME_PREFIX_LEN;
-                        bytes += if matches!(frame, Frame::Events { .. }) { 0 } else { len };
+                        match frame {
+                            Frame::Events { .. } => {}
+                            Frame::Want { .. } | Frame::Credit(_) => asked += len,
+                            _ => bytes += len,
+                        }
                         sent[1 - side].push(frame);
                     }
                     Output::Deliver { request, room, log, top, vouched, range, bytes, .. } => {
@@ -190,7 +197,7 @@ fn talk(held: [&mut Held; 2]) -> Result<(Cost, [Option<Agreed>; 2])> {
         return Err("the two did not come to hold the same".into());
     }
     let ms = began.elapsed().as_secs_f64() * 1000.0;
-    Ok((Cost { bytes: bytes as f64, trips: f64::from(ways_to_agree) / 2.0, ms }, agreed))
+    Ok((Cost { bytes: bytes as f64, asked: asked as f64, trips: f64::from(ways_to_agree) / 2.0, ms }, agreed))
 }
 
 /// The negentropy crate over all events: one side lacks the last `each` of the busiest logs.
@@ -241,7 +248,7 @@ fn reconcile(initiator: &[(u64, [u8; 32])], responder: &[(u64, [u8; 32])]) -> Re
         (bytes, trips) = (bytes + ask.len() + answer.len(), trips + 1);
         message = client.reconcile_with_ids(&answer, &mut have, &mut need)?;
     }
-    Ok(Cost { bytes: bytes as f64, trips: f64::from(trips), ms: began.elapsed().as_secs_f64() * 1000.0 })
+    Ok(Cost { bytes: bytes as f64, asked: 0.0, trips: f64::from(trips), ms: began.elapsed().as_secs_f64() * 1000.0 })
 }
 
 /// The logs that differ.

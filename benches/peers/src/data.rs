@@ -45,14 +45,17 @@ fn parse(line: &str) -> Option<Message> {
     Some(Message { author: text_of("author")?, text: text_of("text")?, ts: value.get("ts")?.as_u64()? })
 }
 
-/// The log so many times, each under other authors' names, in the order of time.
-pub fn copies(messages: &[Message], copies: usize) -> Vec<Message> {
-    let mut out = Vec::with_capacity(messages.len() * copies);
-    for message in messages {
-        for copy in 0..copies {
-            let author = if copy == 0 { message.author.clone() } else { format!("{}~{copy}", message.author) };
-            out.push(Message { author, text: message.text.clone(), ts: message.ts });
-        }
+/// The log so many times, each under other authors' names and in years before those of the last: what lies side by side is
+/// not the same text, or it would be compressed as no real text is.
+pub fn copies(messages: &[Message], copies: u64) -> Vec<Message> {
+    let times = || messages.iter().map(|m| m.ts);
+    let span = times().max().unwrap_or(0) - times().min().unwrap_or(0) + 1;
+    let mut out = Vec::new();
+    for before in (0..copies).rev() {
+        out.extend(messages.iter().map(|m| {
+            let author = if before == 0 { m.author.clone() } else { format!("{}~{before}", m.author) };
+            Message { author, text: m.text.clone(), ts: m.ts.saturating_sub(span * before) }
+        }));
     }
     out
 }
@@ -95,9 +98,9 @@ mod tests {
 
     #[test]
     fn copies_keep_the_order_of_time_and_differ_by_author() {
-        let twice = copies(&[message("ann", 1), message("bob", 2)], 2);
+        let twice = copies(&[message("ann", 11), message("bob", 12)], 2);
         let names: Vec<&str> = twice.iter().map(|m| m.author.as_str()).collect();
-        assert_eq!(names, ["ann", "ann~1", "bob", "bob~1"]);
+        assert_eq!(names, ["ann~1", "bob~1", "ann", "bob"]);
         assert!(twice.is_sorted_by_key(|m| m.ts));
     }
 

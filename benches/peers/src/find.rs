@@ -39,7 +39,7 @@ impl What {
 }
 
 pub async fn run(bench: &mut Bench) -> Result<()> {
-    let messages = data::copies(&bench.messages, bench.size(COPIES, 1));
+    let messages = data::copies(&bench.messages, if bench.is_short { 1 } else { COPIES });
     let folder = bench.folder.path().join("find");
     std::fs::create_dir_all(&folder)?;
     let node = node(bench, &messages, &folder).await?;

@@ -65,7 +65,7 @@ async fn of_nodes(bench: &Bench, folder: &Path, texts: &[String]) -> Result<Vec<
     alice.settled(1).await?;
     let due = pace();
     let acked = alice.say("talk", texts, due.clone()).await?;
-    let heard = hearing.await?.ok_or("Bob did not hear everything")?;
+    let heard = hearing.await??;
     alice.stop().await?;
     bob.stop().await?;
     Ok(taken(due, &acked, &heard))

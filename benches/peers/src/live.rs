@@ -84,7 +84,7 @@ async fn of_nodes(bench: &Bench, folder: &Path, texts: &[String], listeners: usi
     nodes[0].say("talk", texts, move |_| began).await?;
     let mut last = began;
     for task in hearing {
-        last = task.await?.ok_or("a listener did not hear everything")?.into_iter().max().unwrap_or(last).max(last);
+        last = task.await??.into_iter().max().unwrap_or(last).max(last);
     }
     let seconds = cpu(&nodes) - before;
     let memory = nodes.iter().map(|n| machine::memory(n.pid()).1).sum();

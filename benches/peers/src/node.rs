@@ -156,7 +156,7 @@ impl Node {
 
     /// Waits until this node's screens have been told of so many messages; when that was of each, by the number that it begins
     /// with.
-    pub async fn hears(&self, count: usize) -> Result<JoinHandle<Option<Vec<Instant>>>> {
+    pub async fn hears(&self, count: usize) -> Result<JoinHandle<Result<Vec<Instant>>>> {
         let mut stream = BufReader::new(UnixStream::connect(&self.socket).await?);
         // Of this version the answer is not cut into chunks.
         stream.get_mut().write_all(b"GET /v1/events HTTP/1.0\r\nhost: localhost\r\n\r\n").await?;
@@ -167,11 +167,15 @@ impl Node {
         Ok(tokio::spawn(async move {
             let mut heard = vec![None; count];
             // What keeps the stream alive must not keep this waiting.
-            if timeout(HEAR_MAX, hear(&mut stream, &socket, &mut heard)).await.is_err() {
-                let missing = heard.iter().filter(|at| at.is_none()).count();
-                eprintln!("a listener was not told {missing} of {count} messages in {} s", HEAR_MAX.as_secs());
-            }
-            heard.into_iter().collect()
+            let ended = timeout(HEAR_MAX, hear(&mut stream, &socket, &mut heard)).await;
+            let missing = heard.iter().filter(|at| at.is_none()).count();
+            let problem = match ended {
+                Ok(Ok(())) => String::new(),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("{} s passed", HEAR_MAX.as_secs()),
+            };
+            let all: Option<Vec<Instant>> = heard.into_iter().collect();
+            all.ok_or_else(|| format!("a listener was not told {missing} of {count} messages: {problem}").into())
         }))
     }
 }
