@@ -18,13 +18,13 @@ struct Taken {
 }
 
 pub async fn run(bench: &mut Bench) -> Result<()> {
-    let count = bench.size(20_000, 200);
-    let texts = numbered(bench.messages.iter().map(|m| m.text.as_str()), count);
     bench.note(
         "P2, P9: nodes with live_per_second at its most, so that each message comes, is checked and synced live"
             .to_owned(),
     );
-    for listeners in [1, 10] {
+    for (listeners, full) in [(1, 20_000), (10, 10_000)] {
+        let count = bench.size(full, 200);
+        let texts = numbered(bench.messages.iter().map(|m| m.text.as_str()), count);
         let mut peers = line_up(bench, "P2", &[Kind::Relay, Kind::Nats, Kind::Prosody]).await;
         let mut ours: Vec<Taken> = Vec::new();
         for round in 0..bench.rounds {

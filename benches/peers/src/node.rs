@@ -39,9 +39,14 @@ impl Node {
         let mut command = Command::new(program);
         command.args(["--json", "--home"]).arg(home).envs(environment.iter().copied());
         command.args(["up", "--no-mdns", "--listen", "/ip4/127.0.0.1/tcp/0"]).args(arguments);
-        let mut process = command.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+        if let Some(folder) = home.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let log = std::fs::File::create(home.with_extension("log"))?;
+        let mut process = command.stdout(Stdio::piped()).stderr(log).kill_on_drop(true).spawn()?;
         let mut lines = BufReader::new(process.stdout.take().ok_or("no output")?).lines();
-        timeout(WAIT_MAX, lines.next_line()).await??.ok_or("the node did not start")?;
+        let began = timeout(WAIT_MAX, lines.next_line()).await??;
+        began.ok_or_else(|| std::fs::read_to_string(home.with_extension("log")).unwrap_or_default())?;
         let running: Value = serde_json::from_slice(&std::fs::read(home.join("node.json"))?)?;
         let socket = running["socket"].as_str().ok_or("node.json names no socket")?.into();
         Ok(Node { program: program.to_owned(), home: home.to_owned(), process, socket })
@@ -154,7 +159,7 @@ impl Node {
         Ok(out)
     }
 
-    /// Waits until this node's screens have been told of so many messages; when that was of each, by the number that it begins
+    /// Waits until this node's screens have been told of so many messages of the room `talk`; when that was of each, by the number that it begins
     /// with.
     pub async fn hears(&self, count: usize) -> Result<JoinHandle<Result<Vec<Instant>>>> {
         let mut stream = BufReader::new(UnixStream::connect(&self.socket).await?);
@@ -182,37 +187,50 @@ impl Node {
 
 /// Notes when each message came, until all have or the stream ends.
 async fn hear(stream: &mut BufReader<UnixStream>, socket: &Path, heard: &mut [Option<Instant>]) -> Result<()> {
+    let (mut line, mut came) = (Vec::new(), false);
     while heard.iter().any(Option::is_none) {
-        let mut line = String::new();
-        if stream.read_line(&mut line).await? == 0 {
-            return Err("the node hung up".into());
+        // What is read of a line stays in it when the time is over.
+        match timeout(QUIET, stream.read_until(b'\n', &mut line)).await {
+            Ok(Ok(0)) => return Err("the node hung up".into()),
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(error.into()),
+            // Nothing more comes: what came with others lies further back.
+            Err(_) => {
+                if std::mem::take(&mut came) {
+                    read_pages(socket, heard).await?;
+                }
+                continue;
+            }
         }
-        let Some(text) = line.strip_prefix("data: ") else { continue };
-        let notice: Value = serde_json::from_str(text)?;
+        let text = std::mem::take(&mut line);
+        let Some(text) = text.strip_prefix(b"data: ") else { continue };
+        let notice: Value = serde_json::from_slice(text)?;
         match notice["type"].as_str() {
             Some("message") => note(&notice["message"], heard),
-            // Several came at once: whoever shows the room reads its pages.
-            Some("backfill") => read_pages(socket, notice["room"].as_str().unwrap_or_default(), heard).await?,
-            _ => {}
+            // Several came at once: whoever shows the room reads its newest page.
+            Some("backfill") => drop(read_page(&mut Connection::open(socket).await?, heard, "").await?),
+            _ => continue,
         }
+        came = true;
     }
     Ok(())
 }
 
-/// Reads back until a page has nothing that was not heard before.
-async fn read_pages(socket: &Path, room: &str, heard: &mut [Option<Instant>]) -> Result<()> {
+/// Reads all of a room's pages.
+async fn read_pages(socket: &Path, heard: &mut [Option<Instant>]) -> Result<()> {
     let (mut connection, mut before) = (Connection::open(socket).await?, String::new());
-    loop {
-        let left = heard.iter().filter(|at| at.is_none()).count();
-        let page = connection.ask("GET", &format!("/v1/rooms/{room}/messages?limit=200{before}"), "").await?;
-        let lines = page.as_array().map(Vec::as_slice).unwrap_or_default();
-        lines.iter().for_each(|message| note(message, heard));
-        let Some(first) = lines.iter().find_map(|line| line["id"].as_str()) else { return Ok(()) };
-        if heard.iter().filter(|at| at.is_none()).count() == left {
-            return Ok(());
-        }
+    while let Some(first) = read_page(&mut connection, heard, &before).await? {
         before = format!("&before={first}");
     }
+    Ok(())
+}
+
+/// Reads a page; the id of its first message, none where it is empty.
+async fn read_page(connection: &mut Connection, heard: &mut [Option<Instant>], before: &str) -> Result<Option<String>> {
+    let page = connection.ask("GET", &format!("/v1/rooms/talk/messages?limit=1000{before}"), "").await?;
+    let lines = page.as_array().map(Vec::as_slice).unwrap_or_default();
+    lines.iter().for_each(|message| note(message, heard));
+    Ok(lines.iter().find_map(|line| line["id"].as_str()).map(str::to_owned))
 }
 
 fn note(message: &Value, heard: &mut [Option<Instant>]) {
@@ -281,10 +299,12 @@ impl Connection {
 const SENDERS: usize = 64;
 /// Importing a million on a slow disk.
 const ALL_MAX: Duration = Duration::from_secs(600);
+/// When nothing has come for so long, what is missing is looked for.
+const QUIET: Duration = Duration::from_millis(500);
 /// Until a message takes the shortest way: before, what is said comes with the history.
 const SETTLES: Duration = Duration::from_secs(2);
 /// Until the last message is heard, counted from before the first: half a minute on a quiet machine.
-const HEAR_MAX: Duration = Duration::from_secs(180);
+const HEAR_MAX: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests {
