@@ -28,7 +28,7 @@ mod table;
 
 use data::Message;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use table::Figure;
 use tokio::signal::unix::{SignalKind, signal};
@@ -156,7 +156,7 @@ async fn main() -> Result<()> {
         _ = tokio::signal::ctrl_c() => true,
     };
     if ended {
-        bench.folder.close()?;
+        leave(bench.folder.path()).await;
         return Err("stopped".into());
     }
     table::print(&bench.figures, &bench.notes);
@@ -169,6 +169,17 @@ async fn main() -> Result<()> {
     }
     let failed = bench.notes.iter().any(|note| note.starts_with(FAILED));
     if failed { Err("a part failed: see above".into()) } else { Ok(()) }
+}
+
+/// Takes the folder away, and again while processes that are about to end write to it.
+async fn leave(folder: &Path) {
+    for _ in 0..50 {
+        drop(std::fs::remove_dir_all(folder));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if !folder.exists() {
+            return;
+        }
+    }
 }
 
 /// Runs what is wanted.
