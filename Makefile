@@ -48,7 +48,7 @@ measure: build
 # the peers takes ten minutes. PARTS="P1 P5" runs some of it, ROUNDS=1 is a first look.
 bench: build
 	@for peer in nats-server prosody; do command -v $$peer >/dev/null || \
-		{ [ "$$(id -u)" = 0 ] && echo "installing $$peer with apt-get" && apt-get install -y -qq $$peer >/dev/null 2>&1; } || \
+		{ [ "$$(id -u)" = 0 ] && echo "installing $$peer with apt-get" && (apt-get update -qq; apt-get install -y -qq $$peer) >/dev/null 2>&1; } || \
 		echo "no $$peer here, so it is skipped; get it with: apt-get install $$peer"; done
 	@CARGO_TARGET_DIR=$(PEERS) $(CARGO) build --release --locked --manifest-path benches/peers/Cargo.toml
 	@$(PEERS)/release/tidings-bench --tidings $(TIDINGS) --data $(DATA) --json $(TARGET)/bench.json \
