@@ -12,12 +12,14 @@ use tidings_storage::Store;
 /// # Errors
 /// `NodeError::NotFound`, `NodeError::Ambiguous`.
 pub fn room(views: &Views, text: &str) -> Result<(RoomId, Arc<RoomView>), NodeError> {
-    let all = views.all();
-    if let Some(found) = all.iter().find(|(_, v)| v.row.alias == text && !text.is_empty()) {
-        return Ok(found.clone());
+    if let Some(found) = views.of_alias(text) {
+        return Ok(found);
     }
-    let begins: Vec<&(RoomId, Arc<RoomView>)> =
-        all.iter().filter(|(id, _)| text.len() >= PREFIX_LEN_MIN && id.to_string().starts_with(text)).collect();
+    if let Some(found) = text.parse().ok().and_then(|id| Some((id, views.find(id)?))) {
+        return Ok(found);
+    }
+    let all = if text.len() >= PREFIX_LEN_MIN { views.all() } else { Vec::new() };
+    let begins: Vec<&(RoomId, Arc<RoomView>)> = all.iter().filter(|(id, _)| id.to_string().starts_with(text)).collect();
     match begins.as_slice() {
         [one] => Ok((*one).clone()),
         [] => Err(NodeError::NotFound(format!(

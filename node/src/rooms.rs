@@ -3,8 +3,8 @@
 
 use crate::inbox::tally::Tally;
 use crate::purge::Purges;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tidings_protocol::control::decide::Settled;
 use tidings_protocol::control::payload::ControlEvent;
 use tidings_protocol::control::set::ControlSet;
@@ -34,23 +34,63 @@ pub struct RoomView {
 
 /// The views of all rooms.
 #[derive(Debug, Clone, Default)]
-pub struct Views(Arc<RwLock<HashMap<RoomId, Arc<RoomView>>>>);
+pub struct Views(Arc<RwLock<Shelf>>);
+
+/// The views, and what they are looked for by: a message must cost the same whatever the number of rooms.
+#[derive(Debug, Default)]
+struct Shelf {
+    rooms: HashMap<RoomId, Arc<RoomView>>,
+    aliases: HashMap<String, RoomId>,
+    /// Rooms that are said to be a user's self-room.
+    homes: BTreeSet<(UserId, RoomId)>,
+}
+
+impl Shelf {
+    fn take(&mut self, room: RoomId) {
+        let Some(view) = self.rooms.remove(&room) else { return };
+        // Rooms may swap their names: it may be another's by now.
+        if self.aliases.get(&view.row.alias) == Some(&room) {
+            self.aliases.remove(&view.row.alias);
+        }
+        if let Some(user) = view.row.home_of {
+            self.homes.remove(&(user, room));
+        }
+    }
+
+    fn put(&mut self, room: RoomId, view: RoomView) {
+        self.take(room);
+        if !view.row.alias.is_empty() {
+            self.aliases.insert(view.row.alias.clone(), room);
+        }
+        self.homes.extend(view.row.home_of.map(|user| (user, room)));
+        self.rooms.insert(room, Arc::new(view));
+    }
+}
 
 impl Views {
     /// A room's view.
     pub fn find(&self, room: RoomId) -> Option<Arc<RoomView>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&room).cloned()
+        self.read().rooms.get(&room).cloned()
+    }
+
+    /// The room that this node calls so.
+    pub fn of_alias(&self, alias: &str) -> Option<(RoomId, Arc<RoomView>)> {
+        let shelf = self.read();
+        let room = shelf.aliases.get(alias)?;
+        Some((*room, shelf.rooms.get(room)?.clone()))
     }
 
     /// The self-room of a user, where it is held: nobody but its Genesis says whose it is.
     pub fn home_of(&self, user: UserId) -> Option<Arc<RoomView>> {
-        let views = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        views.values().find(|view| view.row.home_of == Some(user) && view.has_genesis).cloned()
+        let shelf = self.read();
+        let said = shelf.homes.range((user, RoomId([0; 32]))..=(user, RoomId([0xff; 32])));
+        let mut views = said.filter_map(|(_, room)| shelf.rooms.get(room));
+        views.find(|view| view.has_genesis).cloned()
     }
 
     /// How many rooms there are.
     pub fn len(&self) -> usize {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.read().rooms.len()
     }
 
     /// Whether there is none.
@@ -60,17 +100,25 @@ impl Views {
 
     /// Every room's view, by id.
     pub fn all(&self) -> Vec<(RoomId, Arc<RoomView>)> {
-        let views = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let sorted: BTreeMap<RoomId, Arc<RoomView>> = views.iter().map(|(id, view)| (*id, view.clone())).collect();
-        sorted.into_iter().collect()
+        let mut all: Vec<_> = self.read().rooms.iter().map(|(id, view)| (*id, view.clone())).collect();
+        all.sort_unstable_by_key(|(id, _)| *id);
+        all
     }
 
     fn remove(&self, room: RoomId) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&room);
+        self.write().take(room);
     }
 
     fn put(&self, room: RoomId, view: RoomView) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(room, Arc::new(view));
+        self.write().put(room, view);
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Shelf> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Shelf> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
