@@ -11,6 +11,7 @@ pub mod files;
 mod history;
 mod identity;
 mod inbox;
+mod keep;
 mod messages;
 mod moderation;
 mod output;
