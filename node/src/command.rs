@@ -105,6 +105,8 @@ pub enum Command {
     Shredded(Vec<ToShred>, Reply<()>),
     /// Take something off this node for good.
     Purge(crate::purge::Order),
+    /// Take content off to save room, or say how much is kept. A batch of its own.
+    Trim(crate::trim::Order),
     /// Put everything committed so far on disk.
     Sync(Reply<()>),
     /// Put everything on disk and end.

@@ -1,5 +1,6 @@
 //! What can be set: defaults < file (`config.toml` in the home) < environment < flags. Unknown keys are errors.
 
+use crate::trim::BUDGET_MIN;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -36,6 +37,9 @@ pub struct Settings {
     /// Bytes that files of others may take on this disk, 10 GiB unless set. Over it those go first that were not used for
     /// longest; they can be fetched again. Files that the user sent are not counted.
     pub files_max_bytes: Option<u64>,
+    /// Bytes of the disk that the history may take, all told; no bound unless set. Over it the oldest content of the largest
+    /// room goes, and can be fetched again from who has it.
+    pub disk_max_bytes: Option<u64>,
 }
 
 /// Where a setting came from.
@@ -85,6 +89,9 @@ pub enum ConfigError {
     /// Not a number of bytes.
     #[error("files_max_bytes = {0}: use a number of bytes, as 10737418240 for 10 GiB")]
     Files(String),
+    /// Not a disk budget.
+    #[error("disk_max_bytes = {0}: use a number of bytes, {BUDGET_MIN} at least")]
+    Disk(String),
 }
 
 /// The settings in force, and where each came from, by its name.
@@ -119,6 +126,7 @@ impl Settings {
             take(&mut set.names_at, layer.names_at, source, &mut sources[9]);
             take(&mut set.live_per_second, layer.live_per_second, source, &mut sources[10]);
             take(&mut set.files_max_bytes, layer.files_max_bytes, source, &mut sources[11]);
+            take(&mut set.disk_max_bytes, layer.disk_max_bytes, source, &mut sources[12]);
         }
         out.sources = NAMES.into_iter().zip(sources).collect();
         let name = &out.settings.federation;
@@ -128,6 +136,9 @@ impl Settings {
         let set = &mut out.settings;
         if !LIVE_PER_SECOND.contains(&set.live_budget()) {
             return Err(ConfigError::Live(set.live_budget().to_string()));
+        }
+        if let Some(bytes) = set.disk_max_bytes.filter(|bytes| *bytes < BUDGET_MIN) {
+            return Err(ConfigError::Disk(bytes.to_string()));
         }
         set.live_per_second = Some(set.live_budget());
         set.files_max_bytes = Some(set.files_quota());
@@ -188,6 +199,8 @@ fn environment() -> Result<Settings, ConfigError> {
     let live = live.map(|text| text.parse().map_err(|_| ConfigError::Live(text))).transpose()?;
     let files = std::env::var("TIDINGS_FILES_MAX_BYTES").ok().filter(|text| !text.is_empty());
     let files = files.map(|text| text.parse().map_err(|_| ConfigError::Files(text))).transpose()?;
+    let disk = std::env::var("TIDINGS_DISK_MAX_BYTES").ok().filter(|text| !text.is_empty());
+    let disk = disk.map(|text| text.parse().map_err(|_| ConfigError::Disk(text))).transpose()?;
     Ok(Settings {
         files_max_bytes: files,
         listen: list("TIDINGS_LISTEN"),
@@ -201,6 +214,7 @@ fn environment() -> Result<Settings, ConfigError> {
         names_trust: list("TIDINGS_NAMES_TRUST"),
         names_at: list("TIDINGS_NAMES_AT"),
         live_per_second: live,
+        disk_max_bytes: disk,
     })
 }
 
@@ -212,7 +226,7 @@ fn take<T: Default + PartialEq>(to: &mut T, from: T, source: Source, at: &mut So
 }
 
 /// The names of the settings, in the order in which they are shown.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "listen",
     "peers",
     "api",
@@ -225,6 +239,7 @@ const NAMES: [&str; 12] = [
     "names_at",
     "live_per_second",
     "files_max_bytes",
+    "disk_max_bytes",
 ];
 
 /// A few films, or thousands of documents.

@@ -47,7 +47,7 @@ pub fn heads_of(store: &Store, view: &RoomView, log: &Log, row: &LogRow) -> Resu
         return Ok(kept.heads().iter().copied().map(head).collect());
     }
     let mut elsewhere = BTreeSet::new();
-    for hole in row.state.holes() {
+    for hole in row.state.holes().iter().filter(|hole| !row.state.is_trimmed(hole)) {
         if is_elsewhere(store, view, hole.top.id)? {
             elsewhere.insert(hole.top.id);
         }
@@ -91,11 +91,23 @@ pub fn holes_of(store: &Store, view: &RoomView, log: &Log, row: &LogRow) -> Resu
     };
     let mut holes = Vec::new();
     for hole in row.state.holes().iter().filter(|hole| hole.top.seq < highest) {
-        if !holds_in(store, view, hole.top.id)? {
+        if !holds_in(store, view, hole.top.id)? && is_hole_wanted(store, view, row, hole)? {
             holes.push(*hole);
         }
     }
     Ok(holes)
+}
+
+/// Whether what lies in a hole is wanted by itself: not what was trimmed, nor what is as old as what was.
+///
+/// # Errors
+/// `StorageError`.
+pub fn is_hole_wanted(store: &Store, view: &RoomView, row: &LogRow, hole: &Hole) -> Result<bool, StorageError> {
+    if row.state.is_trimmed(hole) {
+        return Ok(false);
+    }
+    let since = store.keep(view.number)?.since;
+    Ok(since == 0 || store.clock_above(row, hole.top)?.is_none_or(|clock| clock >= since))
 }
 
 /// Whether a head that a peer tells of is one that we want, if we lack it.

@@ -80,6 +80,14 @@ pub enum NodeError {
     /// The disk has no room; nothing was written.
     #[error("the disk is full: nothing was written")]
     DiskFull,
+    /// The disk budget is used up; nothing was written.
+    #[error(
+        "the disk budget of {max} bytes (disk_max_bytes) is used up and nothing more can go: raise it, or let rooms keep less"
+    )]
+    Budget {
+        /// The budget.
+        max: u64,
+    },
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,
@@ -90,6 +98,7 @@ impl From<WriteError> for NodeError {
         match error {
             WriteError::Refused(refusal) => NodeError::Refused(refusal),
             WriteError::DiskFull => NodeError::DiskFull,
+            WriteError::Budget { max } => NodeError::Budget { max },
             WriteError::Stopping => NodeError::Stopping,
         }
     }
@@ -160,6 +169,7 @@ impl NodeHandle {
     /// # Errors
     /// `NodeError::Refused`.
     pub async fn publish(&self, room: RoomId, intent: Intent) -> Result<EventId, NodeError> {
+        self.manager.budget.admit_own().await?;
         let ids = self.write(|reply| Command::Publish { room, intent, reply }).await?;
         let last = ids.last().copied().ok_or(NodeError::Refused(Refusal::NotMember))?;
         for id in ids {
@@ -283,12 +293,16 @@ impl NodeHandle {
     /// `NodeError::Usage` for a key that there is not, or a value that no screen could show.
     pub async fn set_setting(&self, room: &str, key: &str, value: &str) -> Result<(), NodeError> {
         let (room, _) = self.room_view(room)?;
-        let seconds = if key == SLOW { slow_value(value)? } else { String::new() };
+        let seconds = match key {
+            SLOW => slow_value(value)?,
+            "keep" => crate::trim::retention_value(value)?,
+            _ => String::new(),
+        };
         let (value, max) = match key {
             "name" => (value, NAME_LEN_MAX),
             "topic" => (value, SETTING_VALUE_LEN_MAX),
-            SLOW => (seconds.as_str(), SETTING_VALUE_LEN_MAX),
-            _ => return Err(NodeError::Usage(format!("\"{key}\" is no setting: use name, topic or slow"))),
+            SLOW | "keep" => (seconds.as_str(), SETTING_VALUE_LEN_MAX),
+            _ => return Err(NodeError::Usage(format!("\"{key}\" is no setting: use name, topic, slow or keep"))),
         };
         if value.len() > max
             || (key == "name" && value.trim().is_empty())
@@ -297,6 +311,7 @@ impl NodeHandle {
             let text = format!("a {key} is one line of at most {max} bytes without control characters");
             return Err(NodeError::Usage(text));
         }
+        let key = if key == "keep" { crate::trim::RETENTION } else { key };
         let (key, value) = (key.to_owned(), value.to_owned());
         self.publish(room, Intent::Set { key, value }).await.map(drop)
     }

@@ -144,6 +144,7 @@ impl Import {
             return Ok(());
         }
         self.written().await?;
+        self.node.budget_for_import().await?;
         let room = self.room;
         self.writing = Some((count, self.node.order(|reply| Command::Import { room, records, reply }).await?));
         Ok(())

@@ -37,11 +37,13 @@ impl NodeHandle {
             peers: self.connected().await.len(),
             rooms: views.iter().filter(|(_, view)| !view.row.left && view.row.home_of.is_none()).count(),
             events: self.manager.store.next_number()?.saturating_sub(1),
-            disk_bytes: self.manager.store.disk_bytes(),
+            disk_bytes: self.manager.store.disk_bytes() + self.manager.files.disk_bytes(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             behind,
             listen: self.listening(),
             deferred: self.manager.live.deferred(),
+            disk_max_bytes: self.manager.budget.max(),
+            disk_stuck: self.manager.budget.is_stuck(),
         })
     }
 
@@ -111,7 +113,8 @@ impl NodeHandle {
     /// `NodeError::Storage`.
     pub fn room(&self, room: RoomId, view: &RoomView) -> Result<api::Room, NodeError> {
         let (team, rooms) = (self.team_shown(room, view), self.rooms_of_team(view)?);
-        Ok(api::Room { team, rooms, ..self.room_with(room, view, &(self.ended(), self.ended_users()))? })
+        let kept = Some(self.kept(view)?);
+        Ok(api::Room { team, rooms, kept, ..self.room_with(room, view, &(self.ended(), self.ended_users()))? })
     }
 
     fn room_with(
@@ -148,6 +151,7 @@ impl NodeHandle {
             successor: standing.successor,
             team: None,
             rooms: Vec::new(),
+            kept: None,
         })
     }
 

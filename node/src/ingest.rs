@@ -281,7 +281,7 @@ fn append(
             for (result, entry) in results.into_iter().zip(entries) {
                 match result {
                     Appended::Stored(number) => admitted.stored.push(number),
-                    Appended::Known(_) => admitted.known += 1,
+                    Appended::Known(_) | Appended::GivenUp => admitted.known += 1,
                     Appended::Filled(_) => admitted.filled.push(entry.event.id()),
                 }
             }

@@ -52,5 +52,6 @@ mod slow;
 pub mod sync;
 mod teams;
 pub mod text;
+pub mod trim;
 pub mod tui;
 pub mod writer;

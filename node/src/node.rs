@@ -20,6 +20,7 @@ use crate::purge;
 use crate::rooms::Views;
 use crate::sync::{Leases, Live, Manager, PeerNews, SealedTips, Told, run as run_sync};
 use crate::teams;
+use crate::trim::{self, Budget, ReadBack};
 use crate::writer::WriteLoop;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -84,7 +85,7 @@ impl Node {
         let peers: Vec<PeerAddress> = settings.peers.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
         let lookup = Lookup::new(settings)?;
         let keys = Keys::open(home)?;
-        let (store, mut writer) = match Store::open(&home.store_path()) {
+        let (store, mut writer) = match Store::open_within(&home.store_path(), settings.disk_max_bytes) {
             Err(StorageError::Held) => return Err(held(home)),
             other => other?,
         };
@@ -96,13 +97,14 @@ impl Node {
             listen,
             mdns: !settings.no_mdns,
         })?;
-        let files = Files::open(home.path().join("files"), settings.files_quota())?;
+        let budget = Arc::new(Budget::new(settings.disk_max_bytes));
+        let files = Files::open(home.path().join("files"), settings.files_quota().min(budget.files_max()))?;
         let (commands, queue) = mpsc::channel(COMMANDS_MAX);
         let (stored, _) = broadcast::channel(NEWS_MAX);
         let (peers_changed, _) = broadcast::channel(NEWS_MAX);
         let (account, wishes) = mpsc::channel(WISHES_MAX);
         let views = Views::default();
-        let write_loop = WriteLoop::new(writer, keys.clone(), views.clone(), queue, stored.clone())?;
+        let write_loop = WriteLoop::new(writer, keys.clone(), views.clone(), queue, stored.clone(), budget.clone())?;
         let manager = Arc::new(Manager {
             us: network.peer,
             federation: settings.federation.clone(),
@@ -130,8 +132,11 @@ impl Node {
             people: People::load(&store)?,
             lookup,
             purging: tokio::sync::Mutex::default(),
-            live: Live::new(settings.live_budget()),
             files,
+            live: Live::new(settings.live_budget(), budget.clone()),
+            budget,
+            read_back: ReadBack::default(),
+            reading_back: tokio::sync::Mutex::default(),
         });
         let handle = NodeHandle { manager: manager.clone(), started: Instant::now() };
         handle.enforce_kept_bans().await;
@@ -149,7 +154,8 @@ impl Node {
         let give = tokio::spawn(files::answer_all(handle.clone(), network.files));
         let sweep = tokio::spawn(files::sweep_always(handle.clone()));
         let shred = tokio::spawn(erasing::shred_always(handle.clone()));
-        let tasks = vec![sync, care, speak, purge, account, enrol, teams, give, sweep, shred];
+        let trim = tokio::spawn(trim::run(handle.clone()));
+        let tasks = vec![sync, care, speak, purge, account, enrol, teams, give, sweep, shred, trim];
         Ok(Node { handle, tasks, writer: Some(writer), failed })
     }
 

@@ -7,6 +7,7 @@ use crate::effective;
 use crate::handle::{NodeError, NodeHandle};
 use crate::inbox::shown::at_place;
 use crate::rooms::RoomView;
+use crate::trim;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use tidings_protocol::content::{Content, Text, kind};
@@ -57,12 +58,42 @@ impl NodeHandle {
         limit: usize,
         blocked: Blocked,
     ) -> Result<Vec<api::Line>, NodeError> {
+        let found = self.page_events(view, from, limit, blocked)?;
+        let gap = match trim::whole_since(&self.manager.store, view)? {
+            Some(since) => {
+                let older = |first: &StoredEvent| {
+                    self.manager.store.timeline(view.number, first.position(), Direction::Older, 1)
+                };
+                let below =
+                    found.first().map(older).transpose()?.and_then(|places| Some(places.first()?.position.clock));
+                trim::gap_at(&found, since, below, matches!(from, From::Before(_)))
+            }
+            None => None,
+        };
+        let events = found.len();
+        let mut lines = self.lines(view, found)?;
+        if let Some(at) = gap {
+            let message = |line: &api::Line| matches!(line, api::Line::Message(_));
+            let place =
+                lines.iter().enumerate().filter(|(_, line)| message(line)).nth(at).map_or(lines.len(), |(n, _)| n);
+            lines.insert(if at >= events { lines.len() } else { place }, trim::trimmed_gap());
+        }
+        Ok(lines)
+    }
+
+    /// The events of a page, oldest first.
+    pub(crate) fn page_events(
+        &self,
+        view: &RoomView,
+        from: From,
+        limit: usize,
+        blocked: Blocked,
+    ) -> Result<Vec<StoredEvent>, NodeError> {
         let shown = |event: &StoredEvent| -> Result<bool, StorageError> {
             Ok(blocked == Blocked::Shown || self.shows(view, event)?)
         };
         let at = |place: &TimelineEntry| Ok(self.event_at(view, place)?.into_iter().collect());
-        let found = self.scan(view, from, limit, at, shown)?;
-        self.lines(view, found)
+        self.scan(view, from, limit, at, shown)
     }
 
     /// At most `limit` messages that are held and do not count, oldest first, each with the reason.
@@ -403,7 +434,8 @@ impl Names {
 
 /// The hole that an event of the page rests on.
 fn gap_below(view: &RoomView, event: &StoredEvent, row: &LogRow) -> Option<api::Gap> {
-    let hole = row.state.holes().iter().find(|hole| hole.top.seq + 1 == event.seq)?;
+    // Where anything was trimmed the page says so once.
+    let hole = row.state.holes().iter().find(|h| h.top.seq + 1 == event.seq && !row.state.is_trimmed(h))?;
     let withheld = now_ms().saturating_sub(hole.since_ms) > WITHHELD_AFTER_MS;
     let user = view.state.content_author(&event.log).ok()?;
     Some(api::Gap {

@@ -216,6 +216,11 @@ impl Rooms {
         }
     }
 
+    /// A room as readers see it.
+    pub fn view(&self, room: RoomId) -> Option<Arc<RoomView>> {
+        self.views.find(room)
+    }
+
     /// The ids of all rooms.
     pub fn ids(&self) -> Vec<RoomId> {
         self.live.keys().copied().collect()

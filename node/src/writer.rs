@@ -8,6 +8,7 @@ use crate::keys::Keys;
 use crate::local;
 use crate::refusal::Refusal;
 use crate::rooms::{Rooms, Views};
+use crate::trim::Budget;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,6 +39,14 @@ pub enum WriteError {
     /// The disk is full; nothing was written.
     #[error("the disk is full: nothing was written")]
     DiskFull,
+    /// The disk budget is used up, and nothing more can be trimmed; nothing was written.
+    #[error(
+        "the disk budget of {max} bytes (disk_max_bytes) is used up and nothing more can go: raise it, or let rooms keep less"
+    )]
+    Budget {
+        /// The budget.
+        max: u64,
+    },
     /// It may not be done, or makes no sense; nothing was written.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -77,6 +86,10 @@ pub struct WriteLoop {
     is_full: bool,
     /// Rooms whose counting takes long, and until when it waits.
     pub(crate) rests: HashMap<RoomId, Instant>,
+    /// What of the disk may be used.
+    budget: Arc<Budget>,
+    /// What came for a batch of its own while there was another.
+    apart: Option<Command>,
 }
 
 /// What was committed and is not on disk yet: told once it is.
@@ -115,6 +128,7 @@ impl WriteLoop {
         views: Views,
         commands: mpsc::Receiver<Command>,
         stored: broadcast::Sender<Arc<Stored>>,
+        budget: Arc<Budget>,
     ) -> Result<Self, StorageError> {
         let mut rooms = Rooms::load_for(store.store(), views, Some(keys.user))?;
         tally::rebuild(&mut store, &mut rooms)?;
@@ -135,6 +149,8 @@ impl WriteLoop {
             unsynced: Unsynced::default(),
             is_full: false,
             rests: HashMap::new(),
+            budget,
+            apart: None,
         })
     }
 
@@ -146,6 +162,14 @@ impl WriteLoop {
         self.all_erasures()?;
         loop {
             while self.is_idle() && self.recount_some()? {}
+            if let Some(apart) = self.apart.take() {
+                if let Some(stopped) = self.round(apart)? {
+                    self.sync()?;
+                    let _ = stopped.send(());
+                    return Ok(());
+                }
+                continue;
+            }
             let until_sync = self.unsynced.since.map(|since| SYNC_EVERY.saturating_sub(since.elapsed()));
             let wait = until_sync.into_iter().chain(self.until_recount()).min();
             let first = runtime.block_on(async {
@@ -224,16 +248,22 @@ impl WriteLoop {
 
     /// Returns the batch's bytes.
     fn write(&mut self, first: Command, round: &mut Round) -> Result<usize, StorageError> {
-        let WriteLoop { store, rooms, keys, clock, seen, name, commands, .. } = self;
+        let WriteLoop { store, rooms, keys, clock, seen, name, commands, apart, .. } = self;
         let mut batch = store.begin();
         let mut desk = Desk { batch: &mut batch, rooms, keys, clock, seen, name, round };
         let mut next = Some(first);
         let mut count = 0;
         while let Some(command) = next.take() {
+            if matches!(command, Command::Trim(_)) && count > 0 {
+                // It reads what is in the store.
+                *apart = Some(command);
+                break;
+            }
+            let is_alone = matches!(command, Command::Trim(_));
             desk.carry_out(command)?;
             count += 1;
             let full = count >= GROUP_COMMANDS_MAX || desk.batch.len_bytes() >= GROUP_BYTES_MAX;
-            if !full && desk.round.stop.is_none() {
+            if !full && !is_alone && desk.round.stop.is_none() {
                 next = commands.try_recv().ok();
             }
         }
@@ -250,6 +280,7 @@ impl WriteLoop {
 
     fn committed(&mut self, round: &mut Round, bytes: usize) -> Result<(), StorageError> {
         self.unsynced.notices.append(&mut round.notices);
+        self.budget.wrote(bytes);
         if round.synced {
             self.told();
             return Ok(());
@@ -384,6 +415,7 @@ impl Desk<'_, '_> {
             Command::Account(order) => self.account(order)?,
             Command::Purge(order) => self.purge(order)?,
             Command::Team(order) => self.team(order)?,
+            Command::Trim(order) => self.trim(order)?,
             Command::Told(numbers) => {
                 for number in numbers {
                     self.batch.clear_outbox(number)?;

@@ -34,6 +34,9 @@ pub const WANTS_MAX: usize = 64;
 pub const UNKNOWN_HEADS_MAX: usize = 1024;
 /// Events of a log asked for first, so that the newest page comes before the rest.
 pub const FIRST_SLICE_EVENTS: u64 = 64;
+/// Events of a log asked for at a time after that: a few megabytes, so that whoever finds meanwhile that it does not want what
+/// is older need not take it all.
+pub const SLICE_EVENTS_MAX: u64 = 16_384;
 /// Exchanges of heads that bring nothing new before a conversation rests until its next timer.
 pub const FRUITLESS_ROUNDS_MAX: u32 = 3;
 /// Events that a knock may bring to introduce a device: its Join, or its grant's Enrol and a few above.

@@ -73,6 +73,21 @@ pub struct LogState {
     /// Whether seq 1 is held.
     grounded: bool,
     held: u64,
+    /// What lies below this seq was given up here, but for heads and what was fetched back; 0 where nothing was.
+    floor: u64,
+}
+
+/// What goes from the bottom of a log to save room.
+#[derive(Debug, Clone, Copy)]
+pub struct Trim<'a> {
+    /// Everything below this seq goes.
+    pub below: u64,
+    /// But for these: heads of branches that end below.
+    pub kept: &'a [Tip],
+    /// What went and is named by an event that stays: the holes that this leaves.
+    pub tops: &'a [Tip],
+    /// How many events go.
+    pub gone: u64,
 }
 
 /// Why a run is not taken into a log.
@@ -104,10 +119,26 @@ impl LogState {
         self.held
     }
 
+    /// The seq below which this was trimmed; 0 where nothing was.
+    pub fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    /// Whether a hole was left by trimming: it is known what it hides, and it is asked for only by whoever reads back.
+    pub fn is_trimmed(&self, hole: &Hole) -> bool {
+        hole.top.seq < self.floor
+    }
+
+    /// Whether a run is of what was trimmed, or as old, and nothing that is held leads to it.
+    pub fn is_given_up(&self, run: &Run) -> bool {
+        run.top.seq < self.floor && !run.prev_held && self.holes.iter().all(|hole| hole.top != run.top)
+    }
+
     /// The tips to tell others: those that a hole above them may yet prove to be ancestors are left out. A hole whose top
-    /// is held in another log proves nothing: its author named what is none of their own.
+    /// is held in another log proves nothing: its author named what is none of their own. One that trimming left proves
+    /// nothing either: what stays below it are heads.
     pub fn heads(&self, mut is_elsewhere: impl FnMut(EventId) -> bool) -> impl Iterator<Item = Tip> + '_ {
-        let true_holes = self.holes.iter().filter(|hole| !is_elsewhere(hole.top.id));
+        let true_holes = self.holes.iter().filter(|hole| !self.is_trimmed(hole) && !is_elsewhere(hole.top.id));
         let covered = true_holes.map(|hole| hole.top.seq).max().unwrap_or(0);
         self.tips.iter().copied().filter(move |t| t.seq > covered)
     }
@@ -165,6 +196,46 @@ impl LogState {
         Ok(())
     }
 
+    /// Takes note of what went from the bottom. Heads stay what they were.
+    pub fn trim(&mut self, trim: Trim<'_>, now_ms: u64) {
+        let stays = |tip: &Tip| tip.seq >= trim.below || trim.kept.contains(tip);
+        self.tips.retain(stays);
+        self.floor = self.floor.max(trim.below);
+        self.held = self.held.saturating_sub(trim.gone);
+        self.grounded &= trim.below <= 1 || trim.kept.iter().any(|tip| tip.seq == 1);
+        // A hole further down was named by what went.
+        self.holes.retain(|hole| hole.top.seq.saturating_add(1) >= trim.below || trim.tops.contains(&hole.top));
+        for top in trim.tops {
+            if self.holes.iter().all(|hole| hole.top != *top) {
+                let hole = Hole { top: *top, above: self.missing_above(top.seq), since_ms: now_ms };
+                let at = self.holes.partition_point(|h| h.top < hole.top);
+                self.holes.insert(at, hole);
+            }
+        }
+        let floor = self.floor;
+        for hole in self.holes.iter_mut().filter(|hole| hole.top.seq >= floor) {
+            hole.above = hole.above.max(floor - 1);
+        }
+    }
+
+    /// Takes note of what went from the top: everything above a seq. `at` are the events held there, which nothing stands on
+    /// any more. It is as if the rest had never come.
+    pub fn keep_to(&mut self, seq: u64, at: &[Tip], gone: u64) {
+        self.tips.retain(|tip| tip.seq <= seq);
+        self.tips.extend(at.iter().copied());
+        self.tips.sort_unstable();
+        self.tips.dedup();
+        self.holes.retain(|hole| hole.top.seq < seq);
+        self.held = self.held.saturating_sub(gone);
+        self.grounded &= self.held > 0;
+        self.forked &= self.held > 0;
+    }
+
+    /// Gives nothing up any more: what was trimmed is missing like anything else.
+    pub fn lift_floor(&mut self) {
+        self.floor = 0;
+    }
+
     fn open_hole(&mut self, run: Run, now_ms: u64) {
         let top = Tip { seq: run.first_seq - 1, id: run.prev };
         if self.holes.iter().any(|h| h.top == top) {
@@ -214,6 +285,7 @@ impl Canonical for LogState {
         w.u8(u8::from(self.forked));
         w.u8(u8::from(self.grounded));
         w.u64(self.held);
+        w.u64(self.floor);
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
         Ok(LogState {
@@ -222,6 +294,7 @@ impl Canonical for LogState {
             forked: r.u8()? == 1,
             grounded: r.u8()? == 1,
             held: r.u64()?,
+            floor: r.u64()?,
         })
     }
 }
@@ -311,6 +384,61 @@ mod tests {
         assert_eq!(log.holes()[0].top.seq, 49);
         assert_eq!(log.insert(run(6, 5, true, 49, 49), 4), Ok(()));
         assert_eq!((log.holes().len(), log.tips().len(), log.held(), log.is_forked()), (0, 1, 99, false));
+    }
+
+    #[test]
+    fn what_is_trimmed_leaves_heads_as_they_were_and_comes_back_from_its_top_down() {
+        let mut log = LogState::default();
+        assert_eq!(log.insert(run(1, 0, false, 99, 99), 1), Ok(()));
+        // Another branch, that ends at 30.
+        assert_eq!(log.insert(run(20, 19, true, 30, 1030), 1), Ok(()));
+        let heads: Vec<Tip> = log.heads(|_| false).collect();
+        let kept = [Tip { seq: 30, id: id(1030) }];
+        let tops = [Tip { seq: 29, id: id(1029) }, Tip { seq: 59, id: id(59) }];
+        log.trim(Trim { below: 60, kept: &kept, tops: &tops, gone: 69 }, 2);
+        assert_eq!(log.heads(|_| false).collect::<Vec<_>>(), heads);
+        assert_eq!((log.floor(), log.held(), log.is_forked()), (60, 41, true));
+        assert!(log.holes().iter().all(|hole| log.is_trimmed(hole)));
+        // What went comes again unasked, beside what is asked for.
+        let stray = run(1, 0, false, 40, 40);
+        assert!(log.is_given_up(&stray) && !log.is_given_up(&run(40, 39, false, 59, 59)));
+        assert_eq!(log.insert(run(40, 39, false, 59, 59), 3), Ok(()));
+        assert!(log.holes().iter().all(|hole| log.is_trimmed(hole)), "{:?}", log.holes());
+        assert_eq!(log.insert(run(1, 0, false, 39, 39), 3), Ok(()));
+        assert_eq!(log.insert(run(20, 19, true, 29, 1029), 3), Ok(()));
+        assert_eq!((log.holes().len(), log.held()), (0, 110));
+        assert_eq!(log.heads(|_| false).collect::<Vec<_>>(), heads);
+        assert_eq!(crate::codec::decode::<LogState>(&crate::codec::encode(&log), 4096), Ok(log));
+    }
+
+    #[test]
+    fn what_goes_from_the_top_comes_again_like_anything_new() {
+        let mut log = LogState::default();
+        assert_eq!(log.insert(run(1, 0, false, 50, 50), 1), Ok(()));
+        assert_eq!(log.insert(run(20, 19, true, 40, 1040), 1), Ok(()));
+        assert_eq!(log.insert(run(60, 59, false, 99, 99), 1), Ok(()));
+        log.keep_to(30, &[Tip { seq: 30, id: id(30) }, Tip { seq: 30, id: id(1030) }], 70);
+        assert_eq!(log.heads(|_| false).map(|tip| tip.id).collect::<Vec<_>>(), [id(30), id(1030)]);
+        assert_eq!((log.held(), log.holes().len()), (41, 0));
+        assert_eq!(log.insert(run(31, 30, true, 50, 50), 2), Ok(()));
+        assert_eq!(log.insert(run(31, 1030, true, 40, 1040), 2), Ok(()));
+        assert_eq!((log.held(), log.tips().len(), log.is_forked()), (71, 2, true));
+        log.keep_to(0, &[], 71);
+        assert_eq!(log, LogState::default());
+    }
+
+    #[test]
+    fn a_floor_that_lies_above_a_hole_asks_for_nothing_below() {
+        let mut log = LogState::default();
+        assert_eq!(log.insert(run(10, 9, false, 20, 20), 1), Ok(()));
+        assert_eq!(log.insert(run(50, 49, false, 60, 60), 1), Ok(()));
+        log.trim(Trim { below: 50, kept: &[], tops: &[], gone: 11 }, 2);
+        assert_eq!((log.holes().len(), log.tips().len()), (1, 1));
+        assert!(log.is_trimmed(&log.holes()[0]));
+        assert_eq!(log.insert(run(90, 89, false, 99, 99), 3), Ok(()));
+        assert_eq!((log.holes()[1].above, log.is_trimmed(&log.holes()[1])), (60, false));
+        log.lift_floor();
+        assert!(!log.is_trimmed(&log.holes()[0]));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Appending verified events to a log, with every index that they need, in the batch at hand.
 
 use crate::batch::{Batch, NewEvent, Place};
-use crate::error::{Damage, StorageError};
+use crate::error::StorageError;
 use crate::events::from_payload;
 use crate::files;
 use crate::key::{self, LogNumber, Position, RoomNumber};
@@ -11,6 +11,7 @@ use crate::rooms::Profile;
 use crate::row::{EventRow, Prev, Remains};
 use crate::schema::Family;
 use crate::timeline::{claimed_clock, claimed_position};
+use crate::trimming::cost;
 use tidings_protocol::content::{Content, Imported, kind};
 use tidings_protocol::event::{Body, Class, Hlc, VerifiedEvent};
 use tidings_protocol::id::{EventId, UserId};
@@ -41,6 +42,8 @@ pub enum Appended {
     Known(u64),
     /// Held under this one, and its payload, which was missing, is back.
     Filled(u64),
+    /// Trimmed here, or as old as what was, and nobody reads back that far: it was left out.
+    GivenUp,
 }
 
 impl Batch<'_> {
@@ -145,6 +148,10 @@ impl Batch<'_> {
             prev_held: prev_number.is_some(),
             top: Tip { seq: last.event.header().seq, id: last.event.id() },
         };
+        if row.state.is_given_up(&run) {
+            out.extend(entries.iter().map(|_| Appended::GivenUp));
+            return Ok(());
+        }
         row.state.insert_of(log.class, run, now_ms)?;
         let mut before = match prev_number {
             Some(number) => Prev::Number(number),
@@ -161,7 +168,7 @@ impl Batch<'_> {
                 before = Prev::Before;
             }
             row.hlc = row.hlc.max(entry.event.header().hlc);
-            self.put_event(room, entry, &row, place, number, before)?;
+            row.bytes += self.put_event(room, entry, &row, place, number, before)?;
             before = Prev::Before;
             out.push(Appended::Stored(number));
         }
@@ -176,7 +183,7 @@ impl Batch<'_> {
         place: Position,
         number: u64,
         prev: Prev,
-    ) -> Result<(), StorageError> {
+    ) -> Result<u64, StorageError> {
         let header = entry.event.header();
         let remains = Remains { len: header.payload_len, commit: header.payload_commit };
         let kept = match entry.event.body() {
@@ -199,9 +206,12 @@ impl Batch<'_> {
         if row.purged {
             self.list_wordless(room, &row, number)?;
         }
-        self.put(Family::Event, &key::number(number), &row.to_bytes())?;
-        if let Some(payload) = kept {
-            self.put(Family::Payload, &key::number(number), &from_payload(payload))?;
+        let row_bytes = row.to_bytes();
+        let mut bytes = cost(row_bytes.len(), 0);
+        self.put(Family::Event, &key::number(number), &row_bytes)?;
+        if let Some(payload) = kept.map(from_payload) {
+            bytes += payload.len() as u64;
+            self.put(Family::Payload, &key::number(number), &payload)?;
         }
         let file = kept.and_then(|_| files::row(room, entry.content, number));
         if let Some(place) = &file {
@@ -211,9 +221,10 @@ impl Batch<'_> {
         self.new_events.insert(row.id, NewEvent { number, room, class: header.class, row, remains, place, file });
         self.put(Family::Log, &key::log(log.number, header.seq, number), &[])?;
         match header.class {
-            Class::Control => self.put(Family::Control, &key::control(room, number), &[]),
-            Class::Content => self.index_content(room, entry, number, log.number, place),
+            Class::Control => self.put(Family::Control, &key::control(room, number), &[])?,
+            Class::Content => self.index_content(room, entry, number, log.number, place)?,
         }
+        Ok(bytes)
     }
 
     fn index_content(
@@ -266,7 +277,7 @@ impl Batch<'_> {
         Ok(at)
     }
 
-    fn drop_place(&mut self, place: [u8; 20], number: u64) -> Result<(), StorageError> {
+    pub(crate) fn drop_place(&mut self, place: [u8; 20], number: u64) -> Result<(), StorageError> {
         self.load_places(std::iter::once(place))?;
         let place = self.places.entry(place).or_default();
         if let Some(at) = place.numbers.iter().position(|n| *n == number) {
@@ -286,7 +297,7 @@ impl Batch<'_> {
         let store = self.store().clone();
         let place = self.places.entry(place).or_default();
         while let Some(held) = place.numbers.get(place.logs.len()) {
-            place.logs.push(store.event_row(*held)?.ok_or(Damage::Missing("an event of the timeline"))?.log);
+            place.logs.push(store.event_row(*held)?.map_or(LogNumber(0), |row| row.log));
         }
         let of_log = place.logs.iter().filter(|other| **other == log).count();
         if place.numbers.len() < SAME_PLACE_MAX && of_log < SAME_LOG_MAX && !place.numbers.contains(&number) {

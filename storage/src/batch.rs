@@ -3,7 +3,7 @@
 use crate::counters::Counters;
 use crate::error::{Damage, StorageError};
 use crate::key::{self, LogNumber, Position, RoomNumber};
-use crate::logs::{Agreement, LogRow, NamedLog};
+use crate::logs::{LogRow, NamedLog};
 use crate::rooms::{Profile, RoomRow};
 use crate::row::{EventRow, Remains};
 use crate::schema::Family;
@@ -239,19 +239,6 @@ impl Batch<'_> {
         Ok(touched)
     }
 
-    /// Remembers what was agreed with a peer. Of a room 1024 are kept, the oldest go.
-    ///
-    /// # Errors
-    /// `Rocks`.
-    pub fn agree(&mut self, room: RoomNumber, peer: &[u8], agreement: Agreement) -> Result<(), StorageError> {
-        if self.store().agreement(room, peer)?.is_none() {
-            for excess in self.store().excess_agreements(room)? {
-                self.delete(Family::Room, &excess)?;
-            }
-        }
-        self.put(Family::Room, &key::agreement(room, peer), &encode(&agreement))
-    }
-
     /// Puts an own event where it is kept until somebody was told of it.
     ///
     /// # Errors
@@ -371,7 +358,7 @@ impl Batch<'_> {
         let number = LogNumber(self.counters.log);
         self.counters.log += 1;
         self.put(Family::Meta, &key::log_by_number(number), &encode(&NamedLog { room, log: *log }))?;
-        Ok(LogRow { number, moved: 0, hlc: Hlc(0), state: LogState::default() })
+        Ok(LogRow { number, moved: 0, hlc: Hlc(0), bytes: 0, state: LogState::default() })
     }
 
     /// Whether this batch writes to a log of a room.
@@ -395,6 +382,11 @@ impl Batch<'_> {
         self.rooms.insert(room, known);
         self.logs.insert((room, *log), row);
         Ok(())
+    }
+
+    /// Takes a log's new state of which nobody is told: what counts of it is as it was.
+    pub(crate) fn keep_log_row(&mut self, room: RoomNumber, log: &Log, row: LogRow) {
+        self.logs.insert((room, *log), row);
     }
 
     /// An event is under this number no more.
@@ -428,6 +420,11 @@ impl Batch<'_> {
         if let Some(end) = key::after_prefix(prefix) {
             self.rows.delete_range_cf(self.writer.store.family(family)?, prefix, &end);
         }
+        Ok(())
+    }
+
+    pub(crate) fn delete_range(&mut self, family: Family, from: &[u8], to: &[u8]) -> Result<(), StorageError> {
+        self.rows.delete_range_cf(self.writer.store.family(family)?, from, to);
         Ok(())
     }
 

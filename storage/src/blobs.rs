@@ -107,6 +107,17 @@ impl Blobs {
         Ok(out)
     }
 
+    /// Bytes on disk of everything in the folder, but for the files that are not to be counted.
+    pub fn disk_bytes(&self, mut counts: impl FnMut(FileHash) -> bool) -> u64 {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let counted = entries.filter(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let stem = name.split_once('.').map_or(name.as_str(), |(stem, _)| stem);
+            stem.parse().map_or(true, &mut counts)
+        });
+        counted.filter_map(|entry| entry.metadata().ok()).map(|found| found.len().max(found.blocks() * 512)).sum()
+    }
+
     /// Begins to take in a file that is sent from here.
     ///
     /// # Errors

@@ -72,7 +72,7 @@ impl Store {
     /// `Rocks`, `Damaged`.
     pub fn event(&self, number: u64) -> Result<Option<StoredEvent>, StorageError> {
         match self.event_row(number)? {
-            Some(row) => self.with_body(number, row).map(Some),
+            Some(row) => self.unless_gone(number, row),
             None => Ok(None),
         }
     }
@@ -122,7 +122,7 @@ impl Store {
         let mut out = Vec::new();
         for entry in self.scan(Family::Event, &[], &from)?.take(max) {
             let (number, row) = entry?;
-            out.push(self.with_body(key::to_number(&number, "event key")?, EventRow::from_bytes(&row)?)?);
+            out.extend(self.unless_gone(key::to_number(&number, "event key")?, EventRow::from_bytes(&row)?)?);
         }
         Ok(out)
     }
@@ -165,7 +165,7 @@ impl Store {
             let count = of_log.entry(row.log).or_default();
             *count += 1;
             if *count <= max {
-                out.push(self.with_body(number, row)?);
+                out.extend(self.unless_gone(number, row)?);
             }
         }
         out.reverse();
@@ -221,13 +221,28 @@ impl Store {
             Prev::Before => number.saturating_sub(1),
             Prev::Number(prev) => prev,
         };
-        Ok(self.event_row(prev_number)?.ok_or(Damage::Missing("the predecessor of an event"))?.id)
+        if let Some(row) = self.event_row(prev_number)? {
+            return Ok(row.id);
+        }
+        // It was trimmed after the row had been read: that one names it by its id since.
+        match self.event_row(number)?.map(|row| row.prev) {
+            Some(Prev::Id(id)) => Ok(id),
+            _ => Err(Damage::Missing("the predecessor of an event").into()),
+        }
     }
 
     pub(crate) fn event_row(&self, number: u64) -> Result<Option<EventRow>, StorageError> {
         match self.find(Family::Event, &key::number(number))? {
             Some(bytes) => Ok(Some(EventRow::from_bytes(&bytes)?)),
             None => Ok(None),
+        }
+    }
+
+    /// An event whose row was read; `None` where it was trimmed meanwhile.
+    fn unless_gone(&self, number: u64, row: EventRow) -> Result<Option<StoredEvent>, StorageError> {
+        match self.with_body(number, row) {
+            Err(StorageError::Damaged(_)) if self.event_row(number)?.is_none() => Ok(None),
+            other => other.map(Some),
         }
     }
 

@@ -18,7 +18,9 @@ use crate::key::{self, RoomNumber};
 use crate::schema::Family;
 use crate::store::{Row, Store};
 use crate::timeline::Direction;
+use std::collections::{BTreeMap, BTreeSet};
 use tidings_protocol::codec::{Canonical, CodecError, Reader, Writer, decode, encode};
+use tidings_protocol::content::{Content, kind};
 use tidings_protocol::id::{EventId, UserId};
 
 /// What a room list says of a room without looking into it.
@@ -292,6 +294,63 @@ impl Batch<'_> {
         Ok(())
     }
 
+    /// Forgets what is of events that go to save room. A message that an edit of it makes one for the local user is known by
+    /// the edit again when it comes back.
+    pub(crate) fn drop_inbox(&mut self, room: RoomNumber, gone: &GoneFromInbox) -> Result<bool, StorageError> {
+        let (Some((first, _)), Some((last, _))) = (gone.messages.first_key_value(), gone.messages.last_key_value())
+        else {
+            return Ok(false);
+        };
+        let mut waits = false;
+        let (store, prefix) = (self.store().clone(), of_room(b'r', room));
+        for row in store.scan(Family::Inbox, &prefix, &down(&prefix, *last))? {
+            let found = mention(room, row?.0.get(5..))?;
+            let place = (found.clock, found.number);
+            if place < *first {
+                break;
+            }
+            let Some(id) = gone.messages.get(&place) else { continue };
+            let why = [found.why as u8];
+            self.delete(Family::Inbox, &[down(b"m", place).as_slice(), &why].concat())?;
+            self.delete(Family::Inbox, &[down(&prefix, place).as_slice(), &why].concat())?;
+            if found.why == Why::Mention {
+                for edit in store.relations(room, *id, EDITS_LOOKED_AT)? {
+                    if edit.kind == kind::EDIT && !gone.messages.contains_key(&(edit.clock, edit.number)) {
+                        self.put_waiting(room, *id, (edit.clock, edit.number), Waiting::EditThatNames)?;
+                        waits = true;
+                    }
+                }
+            }
+        }
+        for (target, number) in &gone.waiting {
+            self.drop_waiting(room, *target, *number)?;
+        }
+        for (root, replies) in &gone.replies {
+            self.drop_replies(room, *root, replies)?;
+        }
+        Ok(waits)
+    }
+
+    fn drop_replies(&mut self, room: RoomNumber, root: EventId, gone: &BTreeSet<At>) -> Result<(), StorageError> {
+        let prefix = of_thread(room, root);
+        for (clock, number) in gone {
+            self.delete(Family::Inbox, &[prefix.as_slice(), &clock.to_be_bytes(), &number.to_be_bytes()].concat())?;
+        }
+        let most = gone.len().saturating_add(1);
+        let held = self.store().replies(room, root, (u64::MAX, u64::MAX), Direction::Older, most)?;
+        let Some((newest, _)) = held.first() else { return Ok(()) };
+        match held.iter().find(|at| !gone.contains(at)) {
+            Some((clock, _)) if clock == newest => Ok(()),
+            left => {
+                self.delete(Family::Inbox, &thread_place(room, *newest, root))?;
+                match left {
+                    Some((clock, _)) => self.put(Family::Inbox, &thread_place(room, *clock, root), root.as_bytes()),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
     /// Forgets what is of one room.
     pub(crate) fn clear_inbox_of(&mut self, room: RoomNumber) -> Result<(), StorageError> {
         let mut from = (u64::MAX, u64::MAX);
@@ -311,6 +370,32 @@ impl Batch<'_> {
             self.delete_all(Family::Inbox, &of_room(kind, room))?;
         }
         Ok(())
+    }
+}
+
+/// Events that go to save room, as the indexes know them.
+#[derive(Default)]
+pub(crate) struct GoneFromInbox {
+    messages: BTreeMap<At, EventId>,
+    /// Replies, by the first message of their thread.
+    replies: BTreeMap<EventId, BTreeSet<At>>,
+    /// What they were about, and their numbers.
+    waiting: Vec<(EventId, u64)>,
+}
+
+impl GoneFromInbox {
+    pub(crate) fn take(&mut self, at: At, id: EventId, content: Option<&Content>) {
+        self.messages.insert(at, id);
+        let Some(content) = content else { return };
+        let quoted = match content {
+            Content::Adopted(adopted) => adopted.said(),
+            _ => None,
+        };
+        if let Some((_, Some((target, root)))) = quoted.as_ref().unwrap_or(content).words() {
+            self.replies.entry(root).or_default().insert(at);
+            self.waiting.push((target, at.1));
+        }
+        self.waiting.extend(content.target().map(|target| (target, at.1)));
     }
 }
 
@@ -385,5 +470,7 @@ impl Canonical for Summary {
 const SUMMARY_LEN: usize = 64;
 /// Events about one that was not here that are looked at when it comes: more than anybody means, and a flood costs no more.
 const WAITING_MAX: usize = 4096;
+/// Edits of one message that goes that are looked at.
+const EDITS_LOOKED_AT: usize = 64;
 /// Mentions of a room that is taken off, read at once.
 const CLEARED_AT_ONCE: usize = 1024;

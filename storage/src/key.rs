@@ -172,10 +172,15 @@ pub(crate) fn wordless(room: RoomNumber, log: LogNumber, seq: u64, number: u64) 
     [wordless_in(room, log).as_slice(), &seq.to_be_bytes(), &number.to_be_bytes()].concat()
 }
 
+/// What is kept of a room.
+pub(crate) fn keep(room: RoomNumber) -> Vec<u8> {
+    [b"k".as_slice(), &room.0.to_be_bytes()].concat()
+}
+
 /// How the keys of the `room` family begin that name a room by its number, but for its own row.
-pub(crate) fn rows_of_room(room: RoomNumber) -> [Vec<u8>; 3] {
+pub(crate) fn rows_of_room(room: RoomNumber) -> [Vec<u8>; 4] {
     let agreements = [b"g".as_slice(), &room.0.to_be_bytes()].concat();
-    [profiles_of(room).to_vec(), agreements, wordless_of(room)]
+    [profiles_of(room).to_vec(), agreements, wordless_of(room), keep(room)]
 }
 
 pub(crate) fn agreement(room: RoomNumber, peer: &[u8]) -> Vec<u8> {
@@ -219,6 +224,7 @@ pub(crate) const META_RENEWED: &[u8] = b"renewed";
 pub(crate) fn to_shred(number: u64) -> Vec<u8> {
     [META_SHRED, &number.to_be_bytes()].concat()
 }
+pub(crate) const META_UNRECLAIMED: &[u8] = b"unreclaimed";
 
 pub(crate) fn log_by_number(log: LogNumber) -> Vec<u8> {
     [b"l".as_slice(), &log.0.to_be_bytes()].concat()

@@ -1,11 +1,12 @@
 //! Logs of a room: what is held of each, when it last moved, and what was agreed with whom.
 
+use crate::batch::Batch;
 use crate::error::{Damage, StorageError};
 use crate::events::StoredEvent;
 use crate::key::{self, LogNumber, RoomNumber};
 use crate::schema::Family;
 use crate::store::Store;
-use tidings_protocol::codec::{Canonical, CodecError, Reader, Writer, decode};
+use tidings_protocol::codec::{Canonical, CodecError, Reader, Writer, decode, encode};
 use tidings_protocol::event::{Class, Hlc};
 use tidings_protocol::id::EventId;
 use tidings_protocol::log::{Log, LogState};
@@ -18,6 +19,8 @@ pub struct LogRow {
     pub moved: u64,
     /// The highest clock held of it.
     pub hlc: Hlc,
+    /// Bytes of what is held, before compression, with what finds it again.
+    pub bytes: u64,
     /// What is held.
     pub state: LogState,
 }
@@ -155,6 +158,21 @@ impl Store {
     }
 }
 
+impl Batch<'_> {
+    /// Remembers what was agreed with a peer. Of a room 1024 are kept, the oldest go.
+    ///
+    /// # Errors
+    /// `Rocks`.
+    pub fn agree(&mut self, room: RoomNumber, peer: &[u8], agreement: Agreement) -> Result<(), StorageError> {
+        if self.store().agreement(room, peer)?.is_none() {
+            for excess in self.store().excess_agreements(room)? {
+                self.delete(Family::Room, &excess)?;
+            }
+        }
+        self.put(Family::Room, &key::agreement(room, peer), &encode(&agreement))
+    }
+}
+
 /// What a log's number stands for.
 pub(crate) struct NamedLog {
     pub(crate) room: RoomNumber,
@@ -176,10 +194,12 @@ impl Canonical for LogRow {
         w.u32(self.number.0);
         w.u64(self.moved);
         w.u64(self.hlc.0);
+        w.u64(self.bytes);
         self.state.write(w);
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
-        Ok(LogRow { number: LogNumber(r.u32()?), moved: r.u64()?, hlc: Hlc(r.u64()?), state: LogState::read(r)? })
+        let (number, moved, hlc) = (LogNumber(r.u32()?), r.u64()?, Hlc(r.u64()?));
+        Ok(LogRow { number, moved, hlc, bytes: r.u64()?, state: LogState::read(r)? })
     }
 }
 

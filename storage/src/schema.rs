@@ -89,11 +89,47 @@ impl Family {
     }
 }
 
+/// How much RocksDB writes at a time, and keeps beside the rows.
+pub struct Sizes {
+    write_buffers_len: usize,
+    family_buffer_len: usize,
+    wal_len: u64,
+    /// Lengths of a table file, of a compaction and of the first level; RocksDB's own where there is no budget.
+    files: Option<Files>,
+}
+
+#[derive(Clone, Copy)]
+struct Files {
+    table_len: u64,
+    compaction_len: u64,
+    level_len: u64,
+}
+
+impl Sizes {
+    /// Those of a node with this disk budget: all of it together, with a compaction that has not dropped its inputs yet, fits
+    /// into the part of the budget above the mark at which others wait. The first level is small, so that what is flushed is
+    /// not merged with a whole family at once, but goes down by small pieces.
+    pub fn within(budget: Option<u64>) -> Self {
+        let part = |of: u64, min: u64, max: u64| budget.map_or(max, |budget| (budget / of).clamp(min, max));
+        let len = |len: u64| usize::try_from(len).unwrap_or(usize::MAX);
+        Sizes {
+            write_buffers_len: len(part(24, 1 << 20, WRITE_BUFFERS_LEN_MAX)),
+            family_buffer_len: len(part(96, 256 << 10, FAMILY_BUFFER_LEN_MAX)),
+            wal_len: part(32, 512 << 10, WAL_LEN_MAX),
+            files: budget.map(|_| Files {
+                table_len: part(96, 256 << 10, 16 << 20),
+                compaction_len: part(32, 1 << 20, 64 << 20),
+                level_len: part(32, 1 << 20, 256 << 20),
+            }),
+        }
+    }
+}
+
 /// Options of the database as a whole.
 ///
 /// # Errors
 /// `Rocks`: this RocksDB does not know one of them.
-pub fn database_options() -> Result<Options, rocksdb::Error> {
+pub fn database_options(sizes: &Sizes) -> Result<Options, rocksdb::Error> {
     // Each edit begins a new MANIFEST: it names keys between which tables lie, and words are keys (`shredding.rs`). It has
     // some 100 bytes for each table.
     let mut options = Options::default().get_options_from_string("max_manifest_space_amp_pct=0")?;
@@ -101,8 +137,8 @@ pub fn database_options() -> Result<Options, rocksdb::Error> {
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
-    options.set_write_buffer_manager(&WriteBufferManager::new_write_buffer_manager(WRITE_BUFFERS_LEN_MAX, false));
-    options.set_max_total_wal_size(WAL_LEN_MAX);
+    options.set_write_buffer_manager(&WriteBufferManager::new_write_buffer_manager(sizes.write_buffers_len, false));
+    options.set_max_total_wal_size(sizes.wal_len);
     options.set_max_background_jobs(2);
     options.set_max_open_files(OPEN_FILES_MAX);
     options.set_table_cache_num_shard_bits(OPEN_FILES_SHARD_BITS);
@@ -111,22 +147,27 @@ pub fn database_options() -> Result<Options, rocksdb::Error> {
     options.set_keep_log_file_num(4);
     options.set_max_log_file_size(1 << 20);
     options.set_stats_dump_period_sec(0);
+    if sizes.files.is_some() {
+        options.set_max_log_file_size(LOG_LEN_MAX);
+        options.set_keep_log_file_num(2);
+        options.set_manifest_preallocation_size(64 << 10);
+    }
     Ok(options)
 }
 
 /// Every family with its options; they share one cache.
-pub fn families() -> Vec<ColumnFamilyDescriptor> {
+pub fn families(sizes: &Sizes) -> Vec<ColumnFamilyDescriptor> {
     let cache = Cache::new_lru_cache(BLOCK_CACHE_LEN_MAX);
-    let descriptor = |f: Family| ColumnFamilyDescriptor::new(f.name(), family_options(f, &cache));
+    let descriptor = |f: Family| ColumnFamilyDescriptor::new(f.name(), family_options(f, &cache, sizes));
     // The family that RocksDB always has and we never use. After a full disk RocksDB waits until the largest write
     // buffer of any family fits again, so this one's must not be the 64 MB that it would have.
     let mut unused = Options::default();
-    unused.set_write_buffer_size(FAMILY_BUFFER_LEN_MAX);
+    unused.set_write_buffer_size(sizes.family_buffer_len);
     let unused = ColumnFamilyDescriptor::new(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, unused);
     Family::ALL.into_iter().map(descriptor).chain([unused]).collect()
 }
 
-fn family_options(family: Family, cache: &Cache) -> Options {
+fn family_options(family: Family, cache: &Cache, sizes: &Sizes) -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
     table.set_cache_index_and_filter_blocks(true);
@@ -134,10 +175,16 @@ fn family_options(family: Family, cache: &Cache) -> Options {
     table.set_block_size(BLOCK_LEN);
     table.set_format_version(5);
     let mut options = Options::default();
-    options.set_write_buffer_size(FAMILY_BUFFER_LEN_MAX);
+    options.set_write_buffer_size(sizes.family_buffer_len);
+    if let Some(files) = sizes.files {
+        options.set_target_file_size_base(files.table_len);
+        options.set_max_compaction_bytes(files.compaction_len);
+        options.set_max_bytes_for_level_base(files.level_len);
+    }
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_bottommost_compression_type(DBCompressionType::Zstd);
     options.set_level_compaction_dynamic_level_bytes(true);
+    let rewritten_len = sizes.files.map_or(REWRITTEN_LEN, |files| files.table_len);
     match family {
         Family::Id => {
             // Random keys: an absent id is the common question, and must not read the disk.
@@ -155,9 +202,9 @@ fn family_options(family: Family, cache: &Cache) -> Options {
             table.set_bloom_filter(10.0, false);
             options.set_memtable_prefix_bloom_ratio(0.1);
         }
-        Family::Payload => options.set_target_file_size_base(REWRITTEN_LEN),
+        Family::Payload => options.set_target_file_size_base(rewritten_len),
         Family::Search => {
-            options.set_target_file_size_base(REWRITTEN_LEN);
+            options.set_target_file_size_base(rewritten_len);
             // A rare word is in few buckets, and must not be looked for in the files of the others.
             table.set_bloom_filter(10.0, false);
             options.set_merge_operator_associative("search", crate::search::merge);
@@ -169,15 +216,17 @@ fn family_options(family: Family, cache: &Cache) -> Options {
 }
 
 /// All memtables together; above it the largest is flushed.
-const WRITE_BUFFERS_LEN_MAX: usize = 24 << 20;
+const WRITE_BUFFERS_LEN_MAX: u64 = 24 << 20;
 /// One family's memtable.
-const FAMILY_BUFFER_LEN_MAX: usize = 8 << 20;
+const FAMILY_BUFFER_LEN_MAX: u64 = 8 << 20;
 /// Blocks, indexes and filters read back from files.
 const BLOCK_CACHE_LEN_MAX: usize = 16 << 20;
 /// The write-ahead log, before what it protects is flushed: it counts as disk, and is read whole at the next start.
 const WAL_LEN_MAX: u64 = 8 << 20;
 /// A table of what can be erased: one erasure rewrites one of them.
 const REWRITTEN_LEN: u64 = 16 << 20;
+/// RocksDB's own log, under a disk budget.
+const LOG_LEN_MAX: usize = 256 << 10;
 /// Table files kept open.
 const OPEN_FILES_MAX: i32 = 256;
 /// Parts of the table of open files: with the default 64 each would hold a few, and files would be opened again and again.

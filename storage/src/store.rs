@@ -4,7 +4,7 @@ use crate::batch::Writer;
 use crate::error::{Damage, StorageError};
 use crate::kept::Remembered;
 use crate::key::{self, LogNumber, RoomNumber};
-use crate::schema::{Family, SCHEMA, database_options, families};
+use crate::schema::{Family, SCHEMA, Sizes, database_options, families};
 use rocksdb::{ColumnFamily, DB, DBPinnableSlice, Direction, IteratorMode, ReadOptions};
 use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::MetadataExt;
@@ -40,7 +40,16 @@ impl Store {
     /// # Errors
     /// `Held` while another process has it, `NewerSchema`, `DiskFull`, `Rocks`.
     pub fn open(path: &Path) -> Result<(Store, Writer), StorageError> {
-        let db = DB::open_cf_descriptors(&database_options()?, path, families())
+        Store::open_within(path, None)
+    }
+
+    /// The same for a node with a disk budget: what RocksDB writes beside the rows is a small part of it.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_within(path: &Path, budget: Option<u64>) -> Result<(Store, Writer), StorageError> {
+        let sizes = Sizes::within(budget);
+        let db = DB::open_cf_descriptors(&database_options(&sizes)?, path, families(&sizes))
             .map_err(|error| newer_schema(path, &error).unwrap_or_else(|| error.into()))?;
         let store = Store {
             db: Arc::new(db),
@@ -89,7 +98,9 @@ impl Store {
     /// Bytes of everything in the store's folder, write-ahead log included.
     pub fn disk_bytes(&self) -> u64 {
         let files = std::fs::read_dir(&self.path).into_iter().flatten().flatten();
-        files.filter_map(|f| f.metadata().ok()).filter(|m| m.is_file()).map(|m| m.len()).sum()
+        // Blocks that are set aside count, too.
+        let len = |m: std::fs::Metadata| m.len().max(m.blocks() * 512);
+        files.filter_map(|f| f.metadata().ok()).filter(std::fs::Metadata::is_file).map(len).sum()
     }
 
     /// Bytes of each family's table files and memtables, by its name.

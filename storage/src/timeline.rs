@@ -1,6 +1,6 @@
 //! A room's timeline: pages by cursor, newest first or onwards from a place. A page is one short scan.
 
-use crate::error::StorageError;
+use crate::error::{Damage, StorageError};
 use crate::key::{self, Position, RoomNumber};
 use crate::schema::Family;
 use crate::store::{Row, Store};
@@ -62,6 +62,14 @@ impl Store {
                 self.scan_back(Family::Timeline, &prefix, &start)?.map(entry).filter(beyond).take(max).collect()
             }
         }
+    }
+
+    /// The keys of the places of a timeline that have this clock.
+    pub(crate) fn places_at(&self, room: RoomNumber, clock: u64) -> Result<Vec<[u8; 20]>, StorageError> {
+        let prefix = [room.0.to_be_bytes().as_slice(), &(!clock).to_be_bytes()].concat();
+        let rows = self.scan(Family::Timeline, &prefix, &prefix)?;
+        let keys = rows.map(|row| Ok(row?.0.as_ref().try_into().map_err(|_| Damage::Length("timeline key"))?));
+        keys.collect()
     }
 }
 

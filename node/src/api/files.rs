@@ -49,6 +49,12 @@ async fn take_in(State(node): Node, body: Body) -> Answer<api::Taken> {
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|e| NodeError::Usage(format!("the file broke off: {e}")))?;
+        if incoming.is_some()
+            && let Err(error) = node.room_for_file(chunk.len()).await
+        {
+            failed = Some(error);
+            incoming = None;
+        }
         if let Some(file) = &mut incoming
             && let Err(error) = tokio::task::block_in_place(|| file.write(&chunk))
         {

@@ -11,6 +11,7 @@ pub mod file_types;
 mod files;
 mod guard;
 pub mod inbox;
+pub mod keep;
 mod moderation_routes;
 pub mod people;
 mod people_routes;

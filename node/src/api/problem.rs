@@ -49,6 +49,9 @@ impl From<NodeError> for Failed {
                 "failed",
                 "free some space and try again; reading goes on, and what was acknowledged is on disk",
             ),
+            NodeError::Budget { .. } => {
+                (StatusCode::INSUFFICIENT_STORAGE, "failed", "reading goes on; nothing was lost")
+            }
             NodeError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "failed", "start it again"),
         };
         Failed::new(status, code, title, detail)

@@ -1,6 +1,7 @@
 //! What the HTTP API says of rooms, their members and invites, as JSON.
 
 use super::device_types::Alert;
+use super::keep::Kept;
 use serde::{Deserialize, Serialize};
 
 /// `POST /v1/rooms`.
@@ -88,6 +89,9 @@ pub struct Room {
     /// The rooms that admit its members, where it is a team.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rooms: Vec<TeamRoom>,
+    /// What this node keeps of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
 }
 
 /// A setting that is ignored.

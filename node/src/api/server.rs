@@ -175,6 +175,7 @@ fn routes(node: NodeHandle, stop: watch::Sender<bool>) -> Router {
         .merge(erasures::routes())
         .merge(search::routes())
         .merge(files::routes())
+        .merge(super::keep::routes())
         .method_not_allowed_fallback(async || {
             Failed::new(StatusCode::METHOD_NOT_ALLOWED, "usage", "this route has other methods", "")
         })
@@ -349,7 +350,7 @@ struct Page {
 }
 
 async fn messages(State(node): Node, Path(room): Path<String>, Query(page): Query<Page>) -> Answer<Vec<api::Line>> {
-    let (_, view) = node.room_view(&room)?;
+    let (id, view) = node.room_view(&room)?;
     let from = match (&page.before, &page.after) {
         (None, None) => PageFrom::Newest,
         (Some(event), None) => PageFrom::Before(node.event(event)?.1),
@@ -370,7 +371,7 @@ async fn messages(State(node): Node, Path(room): Path<String>, Query(page): Quer
         return Ok(Json(node.void_page(&view, from, limit)?));
     }
     let blocked = if page.blocked { Blocked::Shown } else { Blocked::Hidden };
-    Ok(Json(node.page_with(&view, from, limit, blocked)?))
+    Ok(Json(node.page_back((id, &view), from, limit, blocked).await?))
 }
 
 async fn send(State(node): Node, Path(room): Path<String>, Json(body): Json<api::SendMessage>) -> Answer<api::Sent> {

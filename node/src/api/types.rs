@@ -23,7 +23,7 @@ pub struct Status {
     pub rooms: usize,
     /// Events held.
     pub events: u64,
-    /// Bytes of the store's folder.
+    /// Bytes of the history and of files on disk.
     pub disk_bytes: u64,
     /// The program's version.
     pub version: String,
@@ -34,6 +34,12 @@ pub struct Status {
     /// Live events that came faster than the budget (`live_per_second`), and were left to sync.
     #[serde(default)]
     pub deferred: u64,
+    /// Bytes that the store may take; none is no bound.
+    #[serde(default)]
+    pub disk_max_bytes: Option<u64>,
+    /// Hardly anything of that is left, and nothing more can go.
+    #[serde(default)]
+    pub disk_stuck: bool,
 }
 
 /// `GET /v1/id`.
@@ -149,7 +155,8 @@ pub struct Gap {
     pub from_seq: u64,
     /// The highest.
     pub to_seq: u64,
-    /// `fetching`, or `withheld` after a week.
+    /// `fetching`, or `withheld` after a week; `trimmed` where older messages of everybody went to save room, and nobody who
+    /// is connected has brought them back.
     pub why: String,
 }
 

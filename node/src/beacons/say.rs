@@ -369,9 +369,12 @@ impl Speaker {
         // Only where nothing is missing below what we hold does a receipt say all that it seems to say. What nobody could give
         // us for long is not waited for: by naming what is not there one member would end the receipts of all.
         let since_ms = now_ms().saturating_sub(GAP_COUNTS_MS);
-        let durable = matches!(tokio::task::block_in_place(|| self.node.lacks_nothing_since(view, since_ms)), Ok(true));
-        // What was said before something was purged here is true no more, and has to be taken back.
-        let takes_back = matches!(self.manager.store.lacks_words(view.number), Ok(true)) && self.said_durable(room);
+        let is_trimmed = !matches!(self.manager.store.keep(view.number), Ok(keep) if keep.since == 0);
+        let lacks = tokio::task::block_in_place(|| self.node.lacks_nothing_since(view, since_ms));
+        let durable = matches!(lacks, Ok(true)) && !is_trimmed;
+        // What was said before something was purged or trimmed here is true no more, and has to be taken back.
+        let is_less = is_trimmed || matches!(self.manager.store.lacks_words(view.number), Ok(true));
+        let takes_back = is_less && self.said_durable(room);
         // Whoever has erased something waits for our word on that, whatever is missing here.
         if !durable && !takes_back && view.state.erased.is_empty() {
             return;

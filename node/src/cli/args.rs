@@ -194,6 +194,9 @@ pub struct UpArgs {
     /// Do not look for peers on the local network.
     #[arg(long)]
     pub no_mdns: bool,
+    /// Let the history take so many bytes of the disk at most; over it the oldest goes, and can be fetched again.
+    #[arg(long, value_name = "BYTES")]
+    pub disk_max_bytes: Option<u64>,
 }
 
 /// Under `id`.

@@ -1,6 +1,7 @@
 //! The first checks of what may be wrong, each with what to do about it.
 
 use super::Context;
+use super::keep::size;
 use crate::api::types::{Peer, Status};
 use crate::clock::now_ms;
 use crate::home::Home;
@@ -53,10 +54,19 @@ pub(super) async fn checks(context: &Context, fix: bool) -> Vec<Check> {
     let peers: Vec<Peer> = client.get("/v1/peers").await.unwrap_or_default();
     let alone = "invite somebody (tidings room invite), join by a link, or tidings peers add ADDRESS";
     checks.push(check("peers", !peers.is_empty() || status.rooms == 0, format!("{} connected", peers.len()), alone));
+    checks.push(budget(&status));
     let whole = status.behind == 0;
     let detail = format!("{} events, {} rooms with something missing", status.events, status.behind);
     checks.push(check("history", whole, detail, "stay connected with a member's node: it is fetched by itself"));
     checks
+}
+
+fn budget(status: &Status) -> Check {
+    let used = size(status.disk_bytes);
+    let Some(max) = status.disk_max_bytes else { return check("budget", true, format!("{used} used, no bound"), "") };
+    let fix = "raise disk_max_bytes, or let rooms keep less: tidings room keep ROOM --days 90";
+    let nearly = status.disk_bytes > max / 100 * BUDGET_PERCENT;
+    check("budget", !status.disk_stuck && !nearly, format!("{used} of {} used", size(max)), fix)
 }
 
 fn keys(home: &Home) -> Check {
@@ -104,6 +114,8 @@ fn disk(home: &Home) -> Check {
     }
 }
 
+/// Trimming keeps a node below: more is used where nothing more can go.
+const BUDGET_PERCENT: u64 = 90;
 const YEAR_MS: u64 = 31_556_952_000;
 /// As much as the store needs to write at once.
 const PROBE_LEN: usize = 10 << 20;

@@ -12,6 +12,7 @@ pub mod files;
 mod history;
 mod identity;
 mod inbox;
+mod keep;
 mod messages;
 mod moderation;
 mod output;

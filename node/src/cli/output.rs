@@ -28,6 +28,9 @@ impl Output {
     /// Prints one line of a timeline.
     pub fn timeline(&self, entry: &Line) {
         self.show(entry, |entry| match entry {
+            Line::Gap { gap } if gap.why == "trimmed" => {
+                "~ older messages were trimmed here; nobody who has them is connected".to_owned()
+            }
             Line::Gap { gap } => {
                 let count = gap.to_seq.saturating_sub(gap.from_seq) + 1;
                 format!("~ {count} messages of {} are missing here ({})", short(&gap.user), gap.why)

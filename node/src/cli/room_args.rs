@@ -83,9 +83,9 @@ pub enum RoomCommand {
     Set {
         /// Its name or id.
         room: String,
-        /// name, topic or slow.
+        /// name, topic, slow or keep.
         key: String,
-        /// To what; slow: 30s, 5m, 1h, or off.
+        /// To what; slow: 30s, 5m, 1h, or off; keep, for how long nodes are asked to keep what is said: 90d, or forever.
         value: String,
     },
     /// Say that a room goes on in another one, for good. Screens then take no more messages in it; nobody is moved.
@@ -126,6 +126,21 @@ pub enum RoomCommand {
         /// Read the recovery words from standard input, where this device does not have them.
         #[arg(long, requires = "for_good")]
         words_stdin: bool,
+    },
+    /// Say how much of a room this node keeps; with nothing said, no bound but the node's own (disk_max_bytes). What is trimmed
+    /// can be fetched again from whoever has it.
+    Keep {
+        /// Its name or id.
+        room: String,
+        /// Bytes of its content at most, before compression: 500000, 20MB, 1GB.
+        #[arg(long, value_name = "N")]
+        max_bytes: Option<String>,
+        /// Nothing that is older.
+        #[arg(long, value_name = "N")]
+        days: Option<u32>,
+        /// All of it, whatever the node's budget.
+        #[arg(long, conflicts_with_all = ["max_bytes", "days"])]
+        forever: bool,
     },
     /// Call a room something else here.
     Alias {

@@ -6,6 +6,7 @@ use super::moderation;
 use super::output::{is_terminal, one_line, person, short, time};
 use super::room_args::{InviteCommand, RoomCommand};
 use crate::api::client::segment;
+use crate::api::keep::Keep;
 use crate::api::types::{
     Alert, Appoint, Appointed, CreateInvite, CreateRoom, Invite, JoinRoom, Joined, Known, LeaveRoom, Left, Member,
     Room, RoomCreated, SetAlias, SetSetting, SetTeam,
@@ -38,7 +39,8 @@ pub(super) async fn room(context: &Context, command: RoomCommand) -> Result<Exit
                 let alerts: String = r.alerts.iter().map(alert).collect();
                 let topic = one_line(&r.topic);
                 let (standing, team) = (moderation::standing(r), team(r));
-                format!("{}\nid      {}\ntopic   {topic}{standing}{team}{alerts}", row(r), r.room)
+                let kept = r.kept.as_ref().map(super::keep::kept).unwrap_or_default();
+                format!("{}\nid      {}\ntopic   {topic}{kept}{standing}{team}{alerts}", row(r), r.room)
             });
             Ok(ExitCode::SUCCESS)
         }
@@ -93,6 +95,10 @@ pub(super) async fn room(context: &Context, command: RoomCommand) -> Result<Exit
             let _: Value = context.client()?.post(&format!("/v1/rooms/{}/leave", segment(&room)), &Value::Null).await?;
             context.out.show(&serde_json::json!({}), |_| format!("left {room}; its history stays here"));
             Ok(ExitCode::SUCCESS)
+        }
+        RoomCommand::Keep { room, max_bytes, days, forever } => {
+            let max_bytes = max_bytes.as_deref().map(super::keep::bytes).transpose()?;
+            super::keep::keep(context, &room, Keep { max_bytes, max_days: days, forever }).await
         }
         RoomCommand::Alias { room, name } => {
             let path = format!("/v1/rooms/{}/alias", segment(&room));

@@ -58,8 +58,14 @@ fn log_to_file(home: &Home) -> Result<(), Failure> {
 }
 
 pub(super) fn resolve(context: &Context, args: UpArgs) -> Result<Resolved, Failure> {
-    let flags =
-        Settings { listen: args.listen, peers: args.peer, api: args.api, no_mdns: args.no_mdns, ..Settings::default() };
+    let flags = Settings {
+        listen: args.listen,
+        peers: args.peer,
+        api: args.api,
+        no_mdns: args.no_mdns,
+        disk_max_bytes: args.disk_max_bytes,
+        ..Settings::default()
+    };
     Settings::resolve(&context.home, flags).map_err(|e| Failure::usage(e.to_string()))
 }
 
@@ -199,7 +205,7 @@ pub(super) async fn status(context: &Context) -> Result<ExitCode, Failure> {
     let status: Status = context.client()?.get("/v1/status").await?;
     context.out.show(&status, |s| {
         format!(
-            "running for {} s, version {}\n{} peers, {} rooms{}, {} events, {:.1} MB on disk\n{}",
+            "running for {} s, version {}\n{} peers, {} rooms{}, {} events, {:.1} MB{} on disk\n{}",
             s.uptime_s,
             s.version,
             s.peers,
@@ -207,6 +213,7 @@ pub(super) async fn status(context: &Context) -> Result<ExitCode, Failure> {
             if s.behind > 0 { format!(" ({} with something missing)", s.behind) } else { String::new() },
             s.events,
             s.disk_bytes as f64 / 1e6,
+            s.disk_max_bytes.map(|max| format!(" of {}", super::keep::size(max))).unwrap_or_default(),
             s.listen.join("\n")
         )
     });

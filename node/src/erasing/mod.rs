@@ -29,7 +29,9 @@ pub(crate) fn told(store: &Store, view: &RoomView) -> Hlc {
 /// still lies in files.
 fn first_waiting(store: &Store, view: &RoomView) -> Result<Hlc, StorageError> {
     let left = store.to_shred(LEFT_LOOKED_AT)?;
-    if left.len() >= LEFT_LOOKED_AT || left.iter().any(|left| left.room == view.number) {
+    // Of what was trimmed the bytes may be there until they are reclaimed, and anything may be erased of that.
+    let is_left = left.len() >= LEFT_LOOKED_AT || left.iter().any(|left| left.room == view.number);
+    if is_left || store.unreclaimed()?.is_some() {
         return Ok(Hlc(0));
     }
     let mut first = NOTHING_WAITS;

@@ -38,6 +38,16 @@ impl NodeHandle {
         Ok(self.manager.files.blobs.begin().map_err(FileError::from)?)
     }
 
+    /// Waits until there is room for more of a file that comes in.
+    ///
+    /// # Errors
+    /// `NodeError::Budget`.
+    pub async fn room_for_file(&self, bytes: usize) -> Result<(), NodeError> {
+        self.manager.budget.admit_own().await?;
+        self.manager.budget.wrote(bytes);
+        Ok(())
+    }
+
     /// All of it came: it is on disk when this returns, and kept for ten minutes, until a message names it.
     ///
     /// # Errors

@@ -68,6 +68,11 @@ impl NodeHandle {
         progress: &watch::Sender<Progress>,
     ) -> Result<(), FileError> {
         let manager = self.manager.clone();
+        let max = manager.budget.files_max();
+        if len > max {
+            return Err(FileError::OverQuota { len, max });
+        }
+        let _room = manager.budget.clone().admit_file(len).await?;
         let prepared = tokio::task::spawn_blocking(move || -> Result<Part, FileError> {
             make_room(&manager, hash, len)?;
             Ok(manager.files.blobs.part(hash, len)?)

@@ -16,6 +16,7 @@ use crate::effective;
 use crate::network::Peer;
 use crate::rooms::RoomView;
 use crate::sync::Manager;
+use crate::writer::WriteError;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -82,6 +83,9 @@ pub enum FileError {
     /// Others are being fetched.
     #[error("{FETCHES_MAX} files are being fetched already: try again when one of them is here")]
     Busy,
+    /// There is no room for it.
+    #[error(transparent)]
+    NoRoom(#[from] WriteError),
     /// Nobody who has it is there.
     #[error("{have} of {len} bytes are here, and nobody who would give the rest is connected")]
     NoSource {
@@ -122,6 +126,12 @@ impl Files {
             fetches: Mutex::default(),
             sweeping: Mutex::default(),
         })
+    }
+
+    /// Bytes on disk of all but what is being fetched: that counts as a whole from its beginning.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        let coming: Vec<FileHash> = lock(&self.fetches).keys().copied().collect();
+        self.blobs.disk_bytes(|hash| !coming.contains(&hash))
     }
 
     /// Whether all of a file is here.

@@ -334,6 +334,11 @@ impl Rooms {
         }
     }
 
+    /// Something waits for an event that went and may come back.
+    pub(crate) fn note_waiting(&mut self) {
+        self.tally.waits = true;
+    }
+
     /// Everything has to be counted anew.
     pub(crate) fn recount_all(&mut self) {
         for room in self.ids() {

@@ -2,9 +2,10 @@
 //! it is left to sync, which fetches it in large pieces and under credit, while the events of others go on coming live.
 
 use crate::network::Peer;
+use crate::trim::Budget;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidings_protocol::id::{DeviceId, RoomId};
 use tokio::sync::broadcast;
 use tokio::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use tokio::time::{Duration, Instant};
 /// The budget of a node, and what was left to sync.
 pub struct Live {
     per_author: u32,
+    disk: Arc<Budget>,
     inner: Mutex<Inner>,
     /// Rooms to be compared at once: with every peer.
     rechecks: broadcast::Sender<()>,
@@ -36,9 +38,9 @@ pub(super) struct Window {
 
 impl Live {
     /// A budget of so many events of one author in a second.
-    pub fn new(per_author: u32) -> Self {
+    pub fn new(per_author: u32, disk: Arc<Budget>) -> Self {
         let (rechecks, _) = broadcast::channel(RECHECKS_MAX);
-        Live { per_author, inner: Mutex::default(), rechecks, deferred: AtomicU64::new(0) }
+        Live { per_author, disk, inner: Mutex::default(), rechecks, deferred: AtomicU64::new(0) }
     }
 
     /// Events that came live over the budget, since the start.
@@ -57,7 +59,7 @@ impl Live {
 
     /// Whether an event that a peer pushed is taken now; otherwise its room is compared with that peer soon.
     pub(super) fn takes_push(&self, window: &mut Window, peer: Peer, room: RoomId, author: DeviceId) -> bool {
-        let taken = window.take(author, self.per_author, Instant::now());
+        let taken = self.disk.is_open() && window.take(author, self.per_author, Instant::now());
         if !taken {
             self.defer(&mut self.lock(), peer, room);
         }
@@ -67,7 +69,7 @@ impl Live {
     /// The same of an event that a peer passed on by gossip.
     pub(super) fn takes_gossip(&self, peer: Peer, room: RoomId, author: DeviceId) -> bool {
         let mut inner = self.lock();
-        let taken = inner.gossip.take(author, self.per_author, Instant::now());
+        let taken = self.disk.is_open() && inner.gossip.take(author, self.per_author, Instant::now());
         if !taken {
             self.defer(&mut inner, peer, room);
         }

@@ -3,10 +3,11 @@
 
 use crate::command::Command;
 use crate::ingest::{Admitted, Verdict};
+use crate::trim::{self, Budget};
 use crate::writer::{Origin, WriteError};
 use std::sync::Arc;
 use tidings_protocol::admission::Rejection;
-use tidings_protocol::event::SignedEvent;
+use tidings_protocol::event::{Class, SignedEvent};
 use tidings_protocol::id::{EventId, RoomId};
 use tidings_protocol::log::{Log, Tip};
 use tidings_protocol::range::{Range, RangeError, Row, RowBody, Vouched};
@@ -39,6 +40,7 @@ pub struct Room {
 pub(super) struct Memory {
     _node: OwnedSemaphorePermit,
     _conversation: OwnedSemaphorePermit,
+    kib: u32,
 }
 
 impl Default for Room {
@@ -59,7 +61,7 @@ impl Room {
         let kib = memory_kib(range);
         let conversation = self.conversation.clone().acquire_many_owned(kib).await.ok()?;
         let node = self.node.clone().acquire_many_owned(kib).await.ok()?;
-        Some(Memory { _node: node, _conversation: conversation })
+        Some(Memory { _node: node, _conversation: conversation, kib })
     }
 }
 
@@ -91,18 +93,22 @@ enum Step {
     Committing {
         delivery: (u32, u32, (EventId, u64)),
         answer: oneshot::Receiver<Result<Admitted, WriteError>>,
-        memory: Memory,
+        memory: (Memory, trim::Room),
     },
     /// At once.
     Dealt(Input),
 }
 
 /// Starts dealing with the ranges of one conversation.
-pub(super) fn start(peer: Vec<u8>, commands: mpsc::Sender<Command>) -> (mpsc::Sender<Delivery>, mpsc::Receiver<Dealt>) {
+pub(super) fn start(
+    peer: Vec<u8>,
+    commands: mpsc::Sender<Command>,
+    budget: Arc<Budget>,
+) -> (mpsc::Sender<Delivery>, mpsc::Receiver<Dealt>) {
     let (deliveries, queue) = mpsc::channel(DELIVERIES_MAX);
     let (dealt_queue, dealt) = mpsc::channel(DELIVERIES_MAX);
     let (committing, committing_queue) = mpsc::channel(DELIVERIES_MAX);
-    tokio::spawn(verify(queue, peer, commands, committing, dealt_queue.clone()));
+    tokio::spawn(verify(queue, peer, (commands, budget), committing, dealt_queue.clone()));
     tokio::spawn(answer(committing_queue, dealt_queue));
     (deliveries, dealt)
 }
@@ -110,7 +116,7 @@ pub(super) fn start(peer: Vec<u8>, commands: mpsc::Sender<Command>) -> (mpsc::Se
 async fn verify(
     mut queue: mpsc::Receiver<Delivery>,
     peer: Vec<u8>,
-    commands: mpsc::Sender<Command>,
+    (commands, budget): (mpsc::Sender<Command>, Arc<Budget>),
     committing: mpsc::Sender<Step>,
     dealt: mpsc::Sender<Dealt>,
 ) {
@@ -131,8 +137,11 @@ async fn verify(
             Err(_) => return drop(dealt.send(Dealt::Stopped).await),
         };
         let (reply, answer) = oneshot::channel();
+        // What decides who may do what is not held up by the disk budget.
+        let kib = if log.class == Class::Content { u64::from(d.memory.kib) } else { 0 };
+        let disk = budget.clone().admit(kib * 1024).await;
         let admit = Command::Admit { room, events, origin: Origin::Bulk(peer.clone()), reply };
-        let next = Step::Committing { delivery: (d.request, d.bytes, bottom), answer, memory: d.memory };
+        let next = Step::Committing { delivery: (d.request, d.bytes, bottom), answer, memory: (d.memory, disk) };
         if commands.send(admit).await.is_err() || committing.send(next).await.is_err() {
             return drop(dealt.send(Dealt::Stopped).await);
         }

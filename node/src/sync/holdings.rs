@@ -5,14 +5,16 @@ use crate::beacons::Beacons;
 use crate::effective;
 use crate::purge::heads_to_tell;
 use crate::rooms::{RoomView, Views};
+use crate::sync::given_up::{self, GivenUp};
+use crate::trim::{Budget, ReadBack};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tidings_protocol::beacon::SignedBeacon;
 use tidings_protocol::codec::encode;
-use tidings_protocol::event::Class;
+use tidings_protocol::event::{Class, Hlc};
 use tidings_protocol::id::{DeviceId, EventId, RoomId};
-use tidings_protocol::limits::CHUNK_FILL_LEN;
-use tidings_protocol::log::{Log, Tip};
+use tidings_protocol::limits::{CHUNK_FILL_LEN, FIRST_SLICE_EVENTS};
+use tidings_protocol::log::{Hole, Log, Tip};
 use tidings_protocol::range::Vouched;
 use tidings_protocol::sync::{Agreed, Chunk, Digests, Holdings, Missing, Unavailable};
 use tidings_protocol::wire::Head;
@@ -32,6 +34,12 @@ pub struct NodeHoldings {
     pub digests: DigestCache,
     /// The beacons.
     pub beacons: Beacons,
+    /// What somebody reads back to.
+    pub read_back: ReadBack,
+    /// What the peer has and we gave up.
+    pub given_up: GivenUp,
+    /// How much of the disk may be used.
+    pub budget: Arc<Budget>,
 }
 
 /// The content digest of each room at its last change.
@@ -51,6 +59,30 @@ impl NodeHoldings {
         Ok(heads)
     }
 
+    /// What the peer told and we do not have, of logs that are trimmed still.
+    fn given_up_now(&self, room: RoomId, view: &RoomView) -> Result<Vec<(Log, Tip)>, Unavailable> {
+        let mut given_up = self.given_up.heads(room);
+        let mut floors: HashMap<Log, bool> = HashMap::new();
+        for (log, _) in &given_up {
+            if !floors.contains_key(log) {
+                let row = self.store.log(view.number, log).map_err(unavailable)?;
+                floors.insert(*log, row.is_some_and(|row| row.state.floor() > 0));
+            }
+        }
+        given_up.retain(|(log, _)| floors.get(log) == Some(&true));
+        Ok(given_up)
+    }
+
+    /// How old what is missing is, about: what is newest is fetched first.
+    fn clock_of(&self, row: &LogRow, hole: &Hole) -> Result<Hlc, Unavailable> {
+        let above = self.store.clock_above(row, hole.top).map_err(unavailable)?;
+        Ok(above.map_or(row.hlc, Hlc))
+    }
+
+    fn reads_back(&self, room: RoomId, row: &LogRow, hole: &Hole) -> bool {
+        row.state.is_trimmed(hole) && self.read_back.wants(room, hole.top.id)
+    }
+
     fn content_logs(&self, view: &RoomView) -> Result<Vec<(Log, LogRow)>, Unavailable> {
         self.store.logs(view.number, Class::Content).map_err(unavailable)
     }
@@ -63,6 +95,17 @@ impl Holdings for NodeHoldings {
         let change = view.row.change;
         let settled = self.store.room(view.number).map_err(unavailable)?.is_some_and(|row| row.change == change);
         let control = hash_heads(&view.control_heads);
+        let given_up = self.given_up_now(room, &view)?;
+        if !given_up.is_empty() {
+            if let Some(content) = self.given_up.digest(room, change).filter(|_| settled) {
+                return Ok(Digests { control, content, change });
+            }
+            let content = hash_heads(&given_up::with(self.held_heads(&view)?, &given_up));
+            if settled {
+                self.given_up.keep_digest(room, change, content);
+            }
+            return Ok(Digests { control, content, change });
+        }
         let cached = self.digests.lock().unwrap_or_else(PoisonError::into_inner).get(&room).copied();
         if let Some((_, content)) = cached.filter(|(at, _)| settled && *at == change) {
             return Ok(Digests { control, content, change });
@@ -90,6 +133,9 @@ impl Holdings for NodeHoldings {
             let moved = |head: &&Head| logs.iter().any(|(l, row)| *l == head.log(class) && row.moved > since);
             return Ok(view.control_heads.iter().filter(moved).copied().collect());
         }
+        if since == 0 {
+            self.given_up.forget(room);
+        }
         let mut heads = Vec::new();
         for (log, row) in self.content_logs(&view)?.into_iter().filter(|(_, row)| row.moved > since) {
             heads.extend(heads_to_tell(&self.store, &view, &log, &row).map_err(unavailable)?);
@@ -101,12 +147,18 @@ impl Holdings for NodeHoldings {
         let view = self.view(room)?;
         let mut missing = Vec::new();
         for head in heads.iter().filter(|head| effective::wants(&view, &head.log(class), head.tip)) {
+            let log = head.log(class);
+            let held = self.store.log(view.number, &log).map_err(unavailable)?;
+            let floor = held.as_ref().map_or(0, |row| row.state.floor());
+            // What is as old as what was trimmed is not fetched; and what is held of it a hole may hide.
+            if head.tip.seq < floor {
+                self.given_up.note(room, log, head.tip);
+                continue;
+            }
             if effective::holds_in(&self.store, &view, head.tip.id).map_err(unavailable)? {
                 continue;
             }
-            let log = head.log(class);
-            let held = self.store.log(view.number, &log).map_err(unavailable)?;
-            let above = held.map_or(0, |row| row.state.missing_above(head.tip.seq));
+            let above = held.map_or(0, |row| row.state.missing_above(head.tip.seq)).max(floor.saturating_sub(1));
             let known = view.state.is_effective(&log);
             missing.push(Missing { log, top: head.tip, above, hlc: head.hlc, vouched: Vouched::BySignature, known });
         }
@@ -125,8 +177,13 @@ impl Holdings for NodeHoldings {
         let mut holes = Vec::new();
         for (log, row) in logs {
             for hole in effective::holes_of(&self.store, &view, &log, &row).map_err(unavailable)? {
-                let (top, above) = (hole.top, hole.above);
-                holes.push(Missing { log, top, above, hlc: row.hlc, vouched: Vouched::ByHash, known: true });
+                let (top, above, hlc) = (hole.top, hole.above, self.clock_of(&row, &hole)?);
+                holes.push(Missing { log, top, above, hlc, vouched: Vouched::ByHash, known: true });
+            }
+            for hole in row.state.holes().iter().filter(|hole| self.reads_back(room, &row, hole)) {
+                let (top, hlc) = (hole.top, self.clock_of(&row, hole)?);
+                let above = hole.above.max(hole.top.seq.saturating_sub(FIRST_SLICE_EVENTS));
+                holes.push(Missing { log, top, above, hlc, vouched: Vouched::ByHash, known: true });
             }
             if view.state.content_right(&log).is_ok() {
                 for (top, above) in self.store.wanted_again(view.number, &row).map_err(unavailable)? {
@@ -141,6 +198,16 @@ impl Holdings for NodeHoldings {
         let held = effective::holds_in(&self.store, &*self.view(room)?, id).map_err(unavailable)?;
         // What was purged and is wanted again is fetched down to where it ends.
         Ok(held && !self.store.is_wanted_again(id).map_err(unavailable)?)
+    }
+
+    fn wants(&self, room: RoomId, log: &Log, top: Tip) -> Result<bool, Unavailable> {
+        let view = self.view(room)?;
+        let Some(row) = self.store.log(view.number, log).map_err(unavailable)? else { return Ok(true) };
+        match row.state.holes().iter().find(|hole| hole.top == top) {
+            Some(hole) if self.reads_back(room, &row, hole) => Ok(true),
+            Some(hole) => effective::is_hole_wanted(&self.store, &view, &row, hole).map_err(unavailable),
+            None => Ok(top.seq >= row.state.floor()),
+        }
     }
 
     fn chunk(&self, room: RoomId, top: Tip, down_to: u64) -> Result<Option<Chunk>, Unavailable> {
@@ -184,7 +251,9 @@ impl Holdings for NodeHoldings {
     }
 
     fn may_fetch(&self, room: RoomId) -> bool {
-        self.views.find(room).is_some_and(|view| !view.row.left) && self.leases.take(room, &self.peer)
+        self.budget.is_open()
+            && self.views.find(room).is_some_and(|view| !view.row.left)
+            && self.leases.take(room, &self.peer)
     }
 }
 

@@ -20,6 +20,7 @@ use crate::network::{self, Duplex, Event, GossipTicket, GossipVerdict, Opener, P
 use crate::people::People;
 use crate::rooms::{RoomView, Views};
 use crate::sync::holdings::{DigestCache, NodeHoldings};
+use crate::trim::{Budget, ReadBack};
 use crate::writer::{Origin, Stored};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -91,6 +92,12 @@ pub struct Manager {
     pub live: Live,
     /// The files.
     pub files: Files,
+    /// How much of the disk may be used.
+    pub budget: Arc<Budget>,
+    /// What somebody reads back to.
+    pub read_back: ReadBack,
+    /// Held while somebody does.
+    pub reading_back: tokio::sync::Mutex<()>,
 }
 
 /// What is new of peers.
@@ -121,6 +128,9 @@ impl Manager {
             leases: self.leases.clone(),
             digests: self.digests.clone(),
             beacons: self.beacons.clone(),
+            read_back: self.read_back.clone(),
+            given_up: crate::sync::given_up::GivenUp::default(),
+            budget: self.budget.clone(),
         }
     }
 

@@ -5,6 +5,7 @@ mod budget;
 mod deliver;
 mod ended;
 mod frames;
+pub mod given_up;
 pub mod holdings;
 mod leases;
 mod manager;

@@ -90,7 +90,7 @@ pub(super) async fn talk(manager: &Manager, peer: Peer, side: Side, stream: Box<
     let frames = frames::serve(stream, traffic.clone());
     manager.told.begin(peer, traffic);
     let peer_bytes = peer.to_bytes();
-    let (deliveries, dealt) = deliver::start(peer_bytes.clone(), manager.commands.clone());
+    let (deliveries, dealt) = deliver::start(peer_bytes.clone(), manager.commands.clone(), manager.budget.clone());
     let us = manager.us.to_bytes();
     let settings = Settings {
         side,
@@ -149,6 +149,8 @@ impl Talk<'_> {
         let mut freed = self.manager.leases.freed();
         let mut asks = self.manager.tips.asks();
         let mut rechecks = self.manager.live.rechecks();
+        let mut opened = self.manager.budget.opened();
+        let mut read_back = self.manager.read_back.asked();
         let mut announce = tokio::time::interval(ANNOUNCE_EVERY);
         let mut recheck = tokio::time::interval(RECHECK_EVERY.mul_f64(0.75 + rand::random::<f64>() / 2.0));
         recheck.reset();
@@ -182,6 +184,11 @@ impl Talk<'_> {
                     self.input(Input::Gap(room)).await?;
                 },
                 Ok(()) = rechecks.recv() => self.recheck().await?,
+                Ok(()) = opened.changed() => self.resume_all().await?,
+                Ok(room) = read_back.recv() => if self.conversation.shared().any(|r| r == room) {
+                    self.input(Input::Resume(room)).await?;
+                    self.input(Input::Recheck(room)).await?;
+                },
                 _ = announce.tick() => {
                     self.announce().await?;
                     self.fetch_deferred().await?;
@@ -389,7 +396,8 @@ impl Talk<'_> {
             None if self.conversation.is_waiting() => self.begun.elapsed(),
             None => Duration::ZERO,
         };
-        if waiting > STALLED_AFTER {
+        // While our disk is full it is we who are slow.
+        if waiting > STALLED_AFTER && self.manager.budget.is_open() {
             return Err(Ended::Stalled);
         }
         let mut heads: BTreeMap<(RoomId, Class), Vec<Head>> = BTreeMap::new();
@@ -413,6 +421,15 @@ impl Talk<'_> {
         self.offered = Instant::now();
         for (room, _) in self.manager.views.all() {
             self.offer(room).await?;
+        }
+        Ok(())
+    }
+
+    /// There is room on the disk again: what is wanted still is asked for.
+    async fn resume_all(&mut self) -> Result<(), Ended> {
+        let rooms: Vec<RoomId> = self.conversation.shared().collect();
+        for room in rooms {
+            self.input(Input::Resume(room)).await?;
         }
         Ok(())
     }

@@ -128,6 +128,11 @@ impl Told {
         self.lock().peers.iter().filter(|(_, p)| p.rooms.contains(&room)).map(|(peer, _)| *peer).collect()
     }
 
+    /// Whether any peer shares a room with us now.
+    pub fn shared_by_any(&self, room: RoomId) -> bool {
+        self.sharing(room) > 0
+    }
+
     /// How many peers share a room with us now.
     pub fn sharing(&self, room: RoomId) -> usize {
         self.lock().peers.values().filter(|p| p.rooms.contains(&room)).count()

@@ -83,6 +83,7 @@ pub fn room(id: &str, alias: &str, unread: usize, last_ms: u64) -> Room {
         successor: None,
         team: None,
         rooms: Vec::new(),
+        kept: None,
     }
 }
 
@@ -110,6 +111,8 @@ pub fn status() -> Status {
         behind: 0,
         listen: vec![],
         deferred: 0,
+        disk_max_bytes: None,
+        disk_stuck: false,
     }
 }
 

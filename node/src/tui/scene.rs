@@ -114,6 +114,10 @@ impl<'a> Scene<'a> {
     }
 
     fn gap(&self, gap: &Gap) -> Vec<Row<'static>> {
+        if gap.why == "trimmed" {
+            let text = "~ older messages were trimmed here: scrolling back fetches them from whoever has them";
+            return self.indented(text, self.theme().dim());
+        }
         let missing = gap.to_seq.saturating_sub(gap.from_seq).saturating_add(1);
         let (messages, are) = if missing == 1 { ("message", "is") } else { ("messages", "are") };
         let why = match gap.why.as_str() {

@@ -6,7 +6,8 @@ use super::{Failure, Holdings, Missing, Output, Unavailable};
 use crate::event::Class;
 use crate::id::{EventId, RoomId};
 use crate::limits::{
-    CHUNK_LEN_MAX, CREDIT_MAX, CREDIT_STEP, FIRST_SLICE_EVENTS, HEADS_MAX, UNKNOWN_HEADS_MAX, UNTRUE_MAX, WANTS_MAX,
+    CHUNK_LEN_MAX, CREDIT_MAX, CREDIT_STEP, FIRST_SLICE_EVENTS, HEADS_MAX, SLICE_EVENTS_MAX, UNKNOWN_HEADS_MAX,
+    UNTRUE_MAX, WANTS_MAX,
 };
 use crate::log::Tip;
 use crate::range::{Range, Vouched};
@@ -170,7 +171,8 @@ impl Fetcher {
         while self.asked.len() < WANTS_MAX / 2 {
             let Some((priority, room, handle)) = self.best(&may_ask) else { break };
             let Some(missing) = self.pop(room, priority) else { break };
-            if !priority.remainder && held.holds(room, missing.top.id)? {
+            let is_held = !priority.remainder && held.holds(room, missing.top.id)?;
+            if is_held || !is_wanted(held, room, &missing)? {
                 self.tops.remove(&missing.top.id);
                 passed.insert(room);
                 continue;
@@ -207,7 +209,9 @@ impl Fetcher {
         let lowest = missing.above.saturating_add(1);
         let down_to = match (missing.log.class, remainder) {
             (Class::Content, false) => missing.top.seq.saturating_sub(FIRST_SLICE_EVENTS - 1).max(lowest),
-            _ => lowest,
+            // Between two slices it may turn out that nobody wants the rest.
+            (Class::Content, true) => missing.top.seq.saturating_sub(SLICE_EVENTS_MAX - 1).max(lowest),
+            (Class::Control, _) => lowest,
         };
         if !self.is_waiting() {
             self.moved_ms = now_ms;
@@ -345,10 +349,14 @@ impl Fetcher {
                 top.seq - FIRST_SLICE_EVENTS.min(top.seq)
             };
             let rest = Missing { top, above, vouched: Vouched::ByHash, ..asked.missing };
-            if self.tops.insert(top.id) {
+            if is_wanted(held, room, &rest)? && self.tops.insert(top.id) {
                 self.push(room, rest, true);
             }
         }
         Ok(rooms)
     }
+}
+
+fn is_wanted(held: &dyn Holdings, room: RoomId, missing: &Missing) -> Result<bool, Unavailable> {
+    Ok(missing.log.class == Class::Control || held.wants(room, &missing.log, missing.top)?)
 }

@@ -179,6 +179,13 @@ pub trait Holdings {
     /// # Errors
     /// `Unavailable`.
     fn holds(&self, room: RoomId, id: EventId) -> Result<bool, Unavailable>;
+    /// Whether what lies from `top` down in a content log is wanted now: not what was trimmed here, unless somebody reads back.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    fn wants(&self, _room: RoomId, _log: &Log, _top: Tip) -> Result<bool, Unavailable> {
+        Ok(true)
+    }
     /// A chunk of the branch of this room that ends at `top`, from there down, at most to `down_to`; `None` when `top` is
     /// not held, is of another room, or is of a log that does not count.
     ///

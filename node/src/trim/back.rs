@@ -1,0 +1,195 @@
+//! Reading back: what was trimmed is fetched again, from whoever has it, when somebody scrolls to it. It is asked for by the
+//! hash that what stays names, so it verifies, and it may go again first.
+
+use crate::api::types as api;
+use crate::handle::{NodeError, NodeHandle};
+use crate::page::{Blocked, From};
+use crate::rooms::RoomView;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tidings_protocol::id::{EventId, RoomId};
+use tidings_storage::{RoomNumber, StorageError, Store, StoredEvent, Trimmed};
+use tokio::sync::{Notify, broadcast};
+use tokio::time::Instant;
+
+/// What somebody reads back to.
+#[derive(Clone)]
+pub struct ReadBack {
+    wanted: Arc<Mutex<BTreeSet<(RoomId, EventId)>>>,
+    /// Rooms of which something is wanted now.
+    asked: broadcast::Sender<RoomId>,
+    wake: Arc<Notify>,
+    /// When somebody last did.
+    last: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Default for ReadBack {
+    fn default() -> Self {
+        ReadBack {
+            wanted: Arc::default(),
+            asked: broadcast::channel(ASKED_MAX).0,
+            wake: Arc::default(),
+            last: Arc::default(),
+        }
+    }
+}
+
+impl ReadBack {
+    /// Whether somebody reads back to this event, which was trimmed.
+    pub fn wants(&self, room: RoomId, top: EventId) -> bool {
+        self.lock().contains(&(room, top))
+    }
+
+    /// Rooms of which something is wanted: every conversation is to ask for it.
+    pub fn asked(&self) -> broadcast::Receiver<RoomId> {
+        self.asked.subscribe()
+    }
+
+    /// Every conversation is to ask for what is missing of a room.
+    pub(super) fn ask(&self, room: RoomId) {
+        let _ = self.asked.send(room);
+    }
+
+    /// Whether somebody read back a moment ago.
+    pub(super) fn is_active(&self) -> bool {
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|last| last.elapsed() < READING)
+    }
+
+    fn begin(&self) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Bounds have changed: they are to be looked at now.
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    pub(super) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<(RoomId, EventId)>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Wanted while this is held.
+struct Wish<'r>(&'r ReadBack, Vec<(RoomId, EventId)>);
+
+impl Drop for Wish<'_> {
+    fn drop(&mut self) {
+        let mut wanted = self.0.lock();
+        for one in &self.1 {
+            wanted.remove(one);
+        }
+    }
+}
+
+impl NodeHandle {
+    /// A page of a room, as `page_with`; what was trimmed of it is fetched first, if anybody has it, when one reads back.
+    ///
+    /// # Errors
+    /// `NodeError::NotFound` for an event that is not here.
+    pub async fn page_back(
+        &self,
+        (room, view): (RoomId, &RoomView),
+        from: From,
+        limit: usize,
+        blocked: Blocked,
+    ) -> Result<Vec<api::Line>, NodeError> {
+        if !matches!(from, From::Before(_)) || whole_since(&self.manager.store, view)?.is_none() {
+            return self.page_with(view, from, limit, blocked);
+        }
+        let _one_at_a_time = self.manager.reading_back.lock().await;
+        self.manager.read_back.begin();
+        let until = Instant::now() + PATIENCE;
+        for _ in 0..ROUNDS_MAX {
+            let trimmed = self.manager.store.trimmed(view.number)?;
+            let Some(newest) = trimmed.first() else { break };
+            let held = self.page_events(view, from, limit, blocked)?;
+            let whole = held.iter().filter(|event| event.clock >= newest.clock).count();
+            if whole >= limit || !self.fetch_back(room, view.number, &trimmed, until).await? {
+                break;
+            }
+        }
+        self.page_with(view, from, limit, blocked)
+    }
+
+    /// Fetches what lies in the newest of these holes; whether any of them closed.
+    async fn fetch_back(
+        &self,
+        room: RoomId,
+        number: RoomNumber,
+        trimmed: &[Trimmed],
+        until: Instant,
+    ) -> Result<bool, NodeError> {
+        let shares = self.manager.told.shared_by_any(room);
+        if !shares || !self.manager.budget.is_open() {
+            return Ok(false);
+        }
+        let tops: Vec<(RoomId, EventId)> = trimmed.iter().take(HOLES_AT_ONCE).map(|hole| (room, hole.top.id)).collect();
+        let mut stored = self.manager.stored.subscribe();
+        let wish = Wish(&self.manager.read_back, tops);
+        wish.0.lock().extend(&wish.1);
+        self.manager.read_back.ask(room);
+        let mut until = until.min(Instant::now() + FIRST_ANSWER);
+        let mut closed = 0;
+        loop {
+            let left = self.manager.store.trimmed(number)?;
+            let open = wish.1.iter().filter(|(_, top)| left.iter().any(|hole| hole.top.id == *top)).count();
+            let now_closed = wish.1.len() - open;
+            if open == 0 {
+                return Ok(true);
+            }
+            if now_closed > closed {
+                closed = now_closed;
+                until = Instant::now() + NEXT_ANSWER;
+            }
+            match tokio::time::timeout_at(until, stored.recv()).await {
+                Ok(Err(broadcast::error::RecvError::Closed)) => return Err(NodeError::Stopping),
+                Ok(_) => {}
+                Err(_) => return Ok(closed > 0),
+            }
+        }
+    }
+}
+
+/// Since which clock all of a room's content is here that is held at all; `None` where nothing was trimmed.
+pub(crate) fn whole_since(store: &Store, view: &RoomView) -> Result<Option<u64>, StorageError> {
+    if store.keep(view.number)?.since == 0 {
+        return Ok(None);
+    }
+    Ok(store.trimmed(view.number)?.first().map(|hole| hole.clock))
+}
+
+/// Where in a page, oldest first, the line stands that says that older messages were trimmed: before which of its events.
+pub(crate) fn gap_at(events: &[StoredEvent], since: u64, below: Option<u64>, is_back: bool) -> Option<usize> {
+    let first_whole = events.iter().position(|event| event.clock >= since);
+    match first_whole {
+        // Older ones that are here stand before the line.
+        Some(0) => below.is_none_or(|clock| clock < since).then_some(0),
+        Some(at) => Some(at),
+        None => is_back.then_some(events.len()),
+    }
+}
+
+pub(crate) fn trimmed_gap() -> api::Line {
+    api::Line::Gap { gap: api::Gap { user: String::new(), from_seq: 0, to_seq: 0, why: TRIMMED.to_owned() } }
+}
+
+/// What a gap says that trimming left.
+pub(crate) const TRIMMED: &str = "trimmed";
+/// Rooms asked for that a busy conversation may miss.
+const ASKED_MAX: usize = 64;
+/// Logs that are fetched back at a time: those that say something nearest to what one reads.
+const HOLES_AT_ONCE: usize = 32;
+/// Rounds of fetching for one page.
+const ROUNDS_MAX: usize = 64;
+/// As long as somebody may still read what they came back to.
+const READING: Duration = Duration::from_secs(30);
+/// Longer than this nobody looks at an empty page; a peer that answers is waited for between two answers.
+const PATIENCE: Duration = Duration::from_secs(20);
+const FIRST_ANSWER: Duration = Duration::from_secs(6);
+const NEXT_ANSWER: Duration = Duration::from_secs(2);
