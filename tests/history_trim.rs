@@ -103,8 +103,12 @@ fn trimming_leaves_heads_and_nothing_else_of_what_went_and_all_of_it_comes_back(
         assert!(back.iter().all(|one| matches!(one, Appended::Stored(_))), "{back:?}");
         assert_eq!(heads(&store), heads(&whole));
     }
+    // A range brings fewer signatures than events that come one by one.
     let filled = row(&store, &log);
-    assert!(filled.state.held() == before.state.held() && filled.bytes.abs_diff(before.bytes) < 1000);
+    assert!(
+        filled.state.held() == before.state.held()
+            && (bytes / 2..=bytes).contains(&store.store.room_bytes(store.room).unwrap())
+    );
     let sorted = |mut ids: Vec<EventId>| {
         ids.sort_unstable();
         ids

@@ -47,7 +47,7 @@ impl NodeHandle {
         let budget = self.manager.budget.clone();
         let Some(max) = budget.max() else { return Ok(()) };
         match tokio::time::timeout(IMPORT_PATIENCE, budget.admit(IMPORT_BATCH_LEN)).await {
-            Ok(room) => Ok(drop(room)),
+            Ok(_) => Ok(()),
             Err(_) => Err(NodeError::Budget { max }),
         }
     }
