@@ -4,12 +4,14 @@
 use crate::support::people::START_MS;
 use crate::support::store::{Duo, TestStore};
 use std::collections::BTreeSet;
+use tidings_node::beacons::NOTHING_WAITS;
+use tidings_node::erasing::first_waiting;
 use tidings_node::ingest::{Admitted, Verdict, admit, apply_erasures};
 use tidings_node::rooms::{Rooms, Views};
 use tidings_protocol::admission::WaitFor;
 use tidings_protocol::control::cut::Cut;
 use tidings_protocol::control::payload::{Control, Erase, Revoke};
-use tidings_protocol::event::{Body, VerifiedEvent};
+use tidings_protocol::event::{Body, Hlc, VerifiedEvent};
 use tidings_protocol::id::EventId;
 use tidings_protocol::limits::MODERATED_ERASE_AFTER_MS;
 use tidings_protocol::range::Vouched;
@@ -111,6 +113,42 @@ fn each_erasure_of_a_moderator_has_seven_days_of_its_own() {
     door.enter(std::slice::from_ref(&other), START_MS);
     door.due(&other, START_MS + 2);
     assert_eq!((erasure(&door, other.id()), door.is_silent(other.id())), (None, false));
+}
+
+#[test]
+fn nothing_is_said_to_be_gone_before_it_is() {
+    let mut duo = Duo::new();
+    let mut door = Door::of(duo.store());
+    let [own, spam, far] = ["mine", "spam", "spam, not here"].map(|text| duo.bob_says.text(text));
+    door.enter(&[own.clone(), spam.clone()], START_MS);
+    let said = |door: &Door, now_ms| {
+        let rooms = Rooms::load(&door.store.store, Views::default()).unwrap();
+        first_waiting(&door.store.store, &rooms.views().find(door.store.id).unwrap(), now_ms).unwrap()
+    };
+    assert_eq!(said(&door, START_MS), NOTHING_WAITS);
+    // The Erase is committed, and what it names goes with the next batch.
+    let erase = duo.bob_rules.erase(&own);
+    let mut batch = door.store.writer.begin();
+    let admitted = admit(&mut batch, &mut door.rooms, door.store.id, &[erase], START_MS).unwrap();
+    batch.commit(Durability::Synced).unwrap();
+    assert_eq!(said(&door, START_MS), Hlc(0), "it is here still");
+    door.apply(&admitted.erased, START_MS);
+    assert_eq!((door.is_silent(own.id()), said(&door, START_MS)), (true, Hlc(0)), "files have it still");
+    let gone = door.store.store.to_shred(9).unwrap();
+    assert!(door.store.store.shred(&gone).unwrap());
+    let mut batch = door.store.writer.begin();
+    batch.shredded(&gone).unwrap();
+    batch.commit(Durability::Synced).unwrap();
+    assert_eq!(said(&door, START_MS), NOTHING_WAITS);
+    // What a moderator erased waits; also what is not here, and could come.
+    let (of_far, of_spam) = (duo.ada_rules.erase(&far), duo.ada_rules.erase(&spam));
+    let (first, second) = (of_far.header().hlc, of_spam.header().hlc);
+    door.enter(&[of_far, of_spam], START_MS);
+    assert_eq!(said(&door, START_MS), first);
+    let later = first.ms() + MODERATED_ERASE_AFTER_MS;
+    assert_eq!(said(&door, later), second, "nobody takes it any more");
+    door.due(&spam, START_MS + MODERATED_ERASE_AFTER_MS);
+    assert_eq!((door.is_silent(spam.id()), said(&door, later)), (true, Hlc(0)));
 }
 
 #[test]

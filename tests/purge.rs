@@ -3,6 +3,7 @@
 
 use crate::support::devices::{address, until, up_with_peer};
 use crate::support::nodes::Person;
+use crate::support::scan::files_with;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -28,16 +29,9 @@ fn people(folder: &Path, names: &[&str]) -> Vec<Person> {
     people
 }
 
-/// Whether these bytes lie anywhere in a person's home.
+/// Whether these words lie anywhere in a person's home.
 fn has_on_disk(person: &Person, words: &str) -> bool {
-    fn search(folder: &Path, words: &[u8]) -> bool {
-        let files = fs::read_dir(folder).into_iter().flatten().flatten();
-        files.into_iter().any(|file| match file.path().is_dir() {
-            true => search(&file.path(), words),
-            false => fs::read(file.path()).is_ok_and(|bytes| bytes.windows(words.len()).any(|part| part == words)),
-        })
-    }
-    search(&person.home, words.as_bytes())
+    !files_with(&person.home, &[words.as_bytes()]).is_empty()
 }
 
 fn line(person: &Person, room: &str, id: &str) -> Value {
@@ -202,7 +196,7 @@ fn a_room_goes_whole_and_is_refused_until_that_is_undone() {
     let mut all = people(folder.path(), &["alice", "bob"]);
     let id = all[0].send("zig", "words-of-the-room-4720");
     all[1].follow("zig").until_id(&id);
-    all[1].send("square", "words-of-the-square");
+    all[1].send("square", "said-in-the-square");
     let room = all[1].json(&["room", "show", "zig"])["room"].as_str().unwrap().to_owned();
     let link = all[0].link("zig");
     // Links that nobody could close any more are not forgotten silently.
@@ -219,7 +213,7 @@ fn a_room_goes_whole_and_is_refused_until_that_is_undone() {
         let here = all[0].send("square", "and the square goes on");
         bob.follow("square").until_id(&here);
         assert!(!has_on_disk(bob, "nothing of this comes in"), "{last}");
-        assert!(says(bob, "square", "words-of-the-square"));
+        assert!(says(bob, "square", "said-in-the-square"));
         if !again {
             all[1].kill();
             all[1].up();

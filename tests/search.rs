@@ -3,6 +3,7 @@
 
 use crate::support::devices::until;
 use crate::support::nodes::{Person, refused};
+use crate::support::scan::files_with;
 use crate::support::seeded::Seeded;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -40,16 +41,9 @@ fn found(person: &Person, arguments: &[&str]) -> Vec<String> {
     hits(person, arguments).iter().map(|hit| hit["text"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Whether these bytes lie anywhere in a person's home.
+/// Whether these words lie anywhere in a person's home.
 fn has_on_disk(person: &Person, words: &str) -> bool {
-    fn search(folder: &Path, words: &[u8]) -> bool {
-        let files = fs::read_dir(folder).into_iter().flatten().flatten();
-        files.into_iter().any(|file| match file.path().is_dir() {
-            true => search(&file.path(), words),
-            false => fs::read(file.path()).is_ok_and(|bytes| bytes.windows(words.len()).any(|part| part == words)),
-        })
-    }
-    search(&person.home, words.as_bytes())
+    !files_with(&person.home, &[words.as_bytes()]).is_empty()
 }
 
 fn import(person: &Person, room: &str, records: &[Value]) -> Value {

@@ -16,7 +16,7 @@ pub mod config;
 mod devices;
 mod effective;
 pub mod enrol;
-mod erasing;
+pub mod erasing;
 pub mod files;
 mod folding;
 pub mod handle;

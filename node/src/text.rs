@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use tidings_protocol::invisible::is_invisible;
 use tidings_protocol::lookalike::is_sign;
 use unicode_width::UnicodeWidthChar;
 
@@ -177,25 +178,9 @@ impl Cluster {
     }
 }
 
-/// Control characters, and whatever takes no room and changes how its neighbours look (Unicode 17, category Cf without
-/// the visible Arabic and Kaithi signs; the fillers; stray variation selectors; noncharacters).
+/// Control characters, and whatever changes how its neighbours look without being seen.
 fn hides(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
-            | '\u{fdd0}'..='\u{fdef}'
-            | '\u{fe00}'..='\u{fe0f}'
-            | '\u{fff0}'..='\u{fffb}'
-            | '\u{13430}'..='\u{1345f}'
-            | '\u{1bca0}'..='\u{1bca3}'
-            | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}')
-        || (c as u32) & 0xfffe == 0xfffe
+    c.is_control() || is_invisible(c)
 }
 
 /// A combining mark: takes no room of its own. Conjoining Hangul vowels count too, which is right: they attach.

@@ -1,6 +1,7 @@
 //! What a file is called on disk: made of what its sender calls it, so that it stays in its folder, on one line, and is a
 //! name on every system. Two names may become one; whoever writes a file never overwrites another.
 
+use crate::invisible::is_invisible;
 use unicode_normalization::UnicodeNormalization;
 
 /// A name that is safe to use in a folder: no separators, no control, invisible or reordering characters, not hidden, not
@@ -42,22 +43,6 @@ fn is_apart(c: char) -> bool {
         || matches!(c, '\u{2044}' | '\u{2215}' | '\u{29f8}' | '\u{29f9}' | '\u{ff0f}' | '\u{ff3c}')
 }
 
-/// What takes no room, or reorders its neighbours (`photo[U+202E]gpj.exe`).
-fn is_invisible(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-        | '\u{180b}'..='\u{180f}'
-        | '\u{200b}'..='\u{200f}'
-        | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}'
-        | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
-        | '\u{fdd0}'..='\u{fdef}'
-        | '\u{fe00}'..='\u{fe0f}'
-        | '\u{fff0}'..='\u{fffb}'
-        | '\u{e0000}'..='\u{e0fff}')
-        || (c as u32) & 0xfffe == 0xfffe
-}
-
 /// COM1 to COM9 and LPT1 to LPT9.
 fn is_port(stem: &str) -> bool {
     let number = stem.strip_prefix("COM").or(stem.strip_prefix("LPT"));
@@ -91,6 +76,7 @@ mod tests {
             ("x\u{1b}]52;c;cm0\u{7}", "x_]52;c;cm0_"),
             ("photo\u{202e}gpj.exe", "photogpj.exe"),
             ("a\u{200b}b", "ab"),
+            ("a\u{13430}b\u{1bca0}c\u{1d173}d", "abcd"),
             (".bashrc", "_bashrc"),
             ("-rf", "_rf"),
             ("~root", "_root"),

@@ -5,7 +5,8 @@
 //! control logs make a room (`control`, `admission`), and two nodes compare what they hold (`wire`, `sync`). Beside the
 //! history stand beacons, of which the newest is enough (`beacon`, `slots`). Who people are to one another is told by
 //! `verification`, `lookalike` and `at_name`. A user's own room holds what their devices share (`account`, `sealed`), and
-//! lets another device in (`enrol`). Files are checked piece by piece (`file`), and get names that are safe (`file_name`). How a room is kept in order, on screens alone, is `moderation`.
+//! lets another device in (`enrol`). Files are checked piece by piece (`file`), and get names that are safe (`file_name`, by
+//! what is `invisible`). How a room is kept in order, on screens alone, is `moderation`.
 
 pub mod account;
 pub mod admission;
@@ -22,6 +23,7 @@ pub mod file_name;
 pub mod gossip;
 pub mod id;
 pub mod identity;
+pub mod invisible;
 pub mod limits;
 pub mod link;
 pub mod log;

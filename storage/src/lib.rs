@@ -17,6 +17,8 @@ mod error;
 mod events;
 pub mod export;
 mod files;
+#[cfg(test)]
+mod fixtures;
 mod inbox;
 mod kept;
 mod key;

@@ -2,78 +2,19 @@
 
 use super::*;
 use crate::batch::{Durability, Writer};
-use crate::rooms::RoomRow;
+use crate::fixtures::{GRANT, add_room, append, said};
 use crate::store::Store;
 use std::collections::BTreeSet;
-use tidings_protocol::control::payload::RoomKind;
-use tidings_protocol::event::{Draft, Hlc, Payload, VerifiedEvent};
+use tidings_protocol::event::VerifiedEvent;
 use tidings_protocol::id::RoomId;
-use tidings_protocol::identity::DeviceKey;
 use tidings_protocol::log::Tip;
-use tidings_protocol::range::sign_run;
-
-const GRANT: EventId = EventId([2; 32]);
-
-fn add_room(writer: &mut Writer, n: u8) -> RoomNumber {
-    let row = RoomRow {
-        room: RoomId([n; 32]),
-        kind: RoomKind::Public,
-        secret: [0; 32],
-        alias: format!("room{n}"),
-        read_clock: 0,
-        change: 0,
-        left: false,
-        pending: None,
-        addresses: Vec::new(),
-        home_of: None,
-    };
-    let mut batch = writer.begin();
-    let number = batch.add_room(row).unwrap();
-    batch.commit(Durability::Synced).unwrap();
-    number
-}
 
 /// Texts and, behind each third, an edit of it.
 fn events(room: u8, count: usize) -> (Log, Vec<VerifiedEvent>) {
-    let key = DeviceKey::from_seed(&[7; 32]);
-    let mut prev = EventId::ZERO;
-    let mut out: Vec<VerifiedEvent> = Vec::new();
-    for n in 0..count {
-        let content = match out.last() {
-            Some(before) if n % 3 == 2 => Content::Edit { target: before.id(), text: "edited words".into() },
-            _ => Content::Text(format!("words {n}").as_str().into()),
-        };
-        let draft = Draft {
-            class: Class::Content,
-            kind: content.kind(),
-            room: RoomId([room; 32]),
-            grant: GRANT,
-            seq: 0,
-            prev: EventId::ZERO,
-            parents: Vec::new(),
-            hlc: Hlc::at_ms(1000 + n as u64),
-            payload: Payload { salt: [n as u8; 16], bytes: content.encode() },
-        };
-        let event = sign_run(&key, n as u64 + 1, prev, vec![draft]).unwrap().remove(0);
-        prev = event.id();
-        out.push(event);
-    }
-    (Log { class: Class::Content, author: key.device(), grant: GRANT }, out)
-}
-
-fn append(writer: &mut Writer, room: RoomNumber, events: &[VerifiedEvent]) {
-    let contents: Vec<Content> = events
-        .iter()
-        .map(|event| match event.body() {
-            Body::Kept(payload) => Content::decode(event.header().kind, &payload.bytes).unwrap(),
-            Body::Erased => panic!("erased"),
-        })
-        .collect();
-    let entry = |(event, content)| Entry { event, content: Some(content), user: None, erased: false, purged: false };
-    let entries: Vec<Entry<'_>> = events.iter().zip(&contents).map(entry).collect();
-    let mut batch = writer.begin();
-    batch.append(room, &entries, 5000).unwrap();
-    batch.commit(Durability::Synced).unwrap();
+    said(room, count, |n, before| match before {
+        Some(before) if n % 3 == 2 => Content::Edit { target: before.id(), text: "edited words".into() },
+        _ => Content::Text(format!("words {n}").as_str().into()),
+    })
 }
 
 fn rows(store: &Store) -> BTreeSet<(&'static str, Vec<u8>)> {

@@ -1,56 +1,21 @@
 //! What is left in the files after an erasure: every byte is looked at.
 
 use super::*;
-use crate::append::Entry;
 use crate::batch::{Durability, Writer};
-use crate::rooms::RoomRow;
+use crate::fixtures::{add_room, append, said};
 use std::fs;
 use std::path::Path;
 use tidings_protocol::content::Content;
-use tidings_protocol::control::payload::RoomKind;
-use tidings_protocol::event::{Class, Draft, Hlc, Payload, VerifiedEvent};
-use tidings_protocol::id::{EventId, RoomId};
-use tidings_protocol::identity::DeviceKey;
-use tidings_protocol::range::sign_run;
+use tidings_protocol::event::VerifiedEvent;
+use tidings_protocol::id::EventId;
 
-const GRANT: EventId = EventId([2; 32]);
 /// It has few letters in common with words that numbers make, and comes last among all words: a table ends with it.
 const SECRET: &str = "zzvqxjkwqz";
 
 fn texts(writer: &mut Writer, texts: &[String]) -> Vec<EventId> {
-    let mut batch = writer.begin();
-    let row = RoomRow {
-        room: RoomId([1; 32]),
-        kind: RoomKind::Public,
-        secret: [0; 32],
-        alias: "room".to_owned(),
-        read_clock: 0,
-        change: 0,
-        left: false,
-        pending: None,
-        addresses: Vec::new(),
-        home_of: None,
-    };
-    let room = batch.add_room(row).unwrap();
-    let contents: Vec<Content> = texts.iter().map(|text| Content::Text(text.as_str().into())).collect();
-    let draft = |(n, content): (usize, &Content)| Draft {
-        class: Class::Content,
-        kind: content.kind(),
-        room: RoomId([1; 32]),
-        grant: GRANT,
-        seq: 0,
-        prev: EventId::ZERO,
-        parents: Vec::new(),
-        hlc: Hlc::at_ms(1000 + n as u64),
-        payload: Payload { salt: [n as u8; 16], bytes: content.encode() },
-    };
-    let drafts: Vec<Draft> = contents.iter().enumerate().map(draft).collect();
-    let key = DeviceKey::from_seed(&[7; 32]);
-    let events: Vec<VerifiedEvent> = sign_run(&key, 1, EventId::ZERO, drafts).unwrap();
-    let entry = |(event, content)| Entry { event, content: Some(content), user: None, erased: false, purged: false };
-    let entries: Vec<Entry<'_>> = events.iter().zip(&contents).map(entry).collect();
-    batch.append(room, &entries, 5000).unwrap();
-    batch.commit(Durability::Synced).unwrap();
+    let room = add_room(writer, 1);
+    let (_, events) = said(1, texts.len(), |n, _| Content::Text(texts[n].as_str().into()));
+    append(writer, room, &events);
     events.iter().map(VerifiedEvent::id).collect()
 }
 

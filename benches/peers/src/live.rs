@@ -11,9 +11,9 @@ use std::path::Path;
 use std::time::Instant;
 
 /// A rate, the processor time of a message, and the most memory that the servers took.
-struct Taken {
+pub struct Taken {
     per_second: f64,
-    micros: f64,
+    pub micros: f64,
     memory: f64,
 }
 
@@ -67,7 +67,8 @@ fn taken(count: usize, began: Instant, last: Instant, cpu_seconds: f64, memory: 
     Taken { per_second, micros: cpu_seconds * 1e6 / count as f64, memory }
 }
 
-async fn of_nodes(bench: &Bench, folder: &Path, texts: &[String], listeners: usize) -> Result<Taken> {
+/// Said by one node at a public room that as many others listen to, each of them a whole node.
+pub async fn of_nodes(bench: &Bench, folder: &Path, texts: &[String], listeners: usize) -> Result<Taken> {
     let mut nodes = vec![Node::start_without_budget(&bench.program, &folder.join("alice")).await?];
     nodes[0].run(&["room", "create", "talk", "--public"]).await?;
     let link = nodes[0].link("talk").await?;

@@ -1,5 +1,6 @@
 //! P9: what a message costs in one room and in ten thousand, with one who listens and with many.
 
+use crate::live::of_nodes;
 use crate::node::{Node, numbered};
 use crate::table::{Figure, Target};
 use crate::{Bench, Result};
@@ -74,29 +75,9 @@ async fn with_rooms(bench: &Bench, home: &Path, rooms: usize) -> Result<(Node, V
 
 /// Processor time of a message at each of the nodes that have it, the speaker's among them.
 async fn to_peers(bench: &Bench, folder: &Path, texts: &[String], listeners: usize) -> Result<f64> {
-    let mut nodes = vec![Node::start_without_budget(&bench.program, &folder.join("alice")).await?];
-    nodes[0].run(&["room", "create", "talk"]).await?;
-    let link = nodes[0].link("talk").await?;
-    let mut hearing = Vec::new();
-    for n in 0..listeners {
-        let other = Node::start_without_budget(&bench.program, &folder.join(format!("listener-{n}"))).await?;
-        other.join(&link).await?;
-        hearing.push(other.hears(texts.len()).await?);
-        nodes.push(other);
-    }
-    nodes[0].settled(listeners as u64).await?;
-    let cpu = |nodes: &[Node]| nodes.iter().map(Node::cpu_seconds).sum::<f64>();
-    let (before, began) = (cpu(&nodes), Instant::now());
-    nodes[0].say("talk", texts, move |_| began).await?;
-    for task in hearing {
-        task.await??;
-    }
-    let taken = (cpu(&nodes) - before) * 1e6 / texts.len() as f64 / nodes.len() as f64;
-    for node in nodes {
-        node.stop().await?;
-    }
+    let taken = of_nodes(bench, folder, texts, listeners).await?;
     std::fs::remove_dir_all(folder)?;
-    Ok(taken)
+    Ok(taken.micros / (listeners + 1) as f64)
 }
 
 /// Flat, with what a measurement of the same thing varies by.

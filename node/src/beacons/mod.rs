@@ -8,8 +8,7 @@ mod receipts;
 mod say;
 
 pub(crate) use hints::{may_dial, own_addresses};
-pub use receipts::Change;
-pub(crate) use receipts::NOTHING_WAITS;
+pub use receipts::{Change, NOTHING_WAITS};
 pub use say::{Sharing, run};
 
 use crate::clock::now_ms;

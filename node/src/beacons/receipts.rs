@@ -130,7 +130,7 @@ pub(super) fn held_now(held: &NodeHoldings, room: RoomId) -> Option<(Digests, u6
 }
 
 /// What Holds says as `erased` where nothing waits.
-pub(crate) const NOTHING_WAITS: Hlc = Hlc(u64::MAX);
+pub const NOTHING_WAITS: Hlc = Hlc(u64::MAX);
 /// Digests of our own that are remembered: what others name is seconds old.
 const OURS_MAX: usize = 64;
 /// Own events of a room of which a screen is told that a receipt came.

@@ -380,6 +380,8 @@ impl Speaker {
             return;
         }
         let Some(digests) = self.digest(view).await else { return };
+        // By a view that is no older than what was just named: none of its erasures may be passed over.
+        let Some(view) = &self.manager.views.find(room) else { return };
         let erased = erasing::told(&self.held.store, view);
         let signal = Signal::Holds { control: digests.control, content: digests.content, durable, erased };
         if !self.is_to_be_said(view, &signal) {

@@ -8,10 +8,14 @@ pub(crate) use shred::shred_always;
 
 use crate::api::erasures as api;
 use crate::beacons::NOTHING_WAITS;
+use crate::clock::now_ms;
 use crate::handle::{NodeError, NodeHandle};
 use crate::rooms::RoomView;
-use tidings_protocol::event::Hlc;
+use tidings_protocol::control::payload::Erase;
+use tidings_protocol::event::{Class, Hlc};
 use tidings_protocol::id::UserId;
+use tidings_protocol::limits::MODERATED_ERASE_AFTER_MS;
+use tidings_protocol::log::Log;
 use tidings_storage::{StorageError, Store, StoredEvent};
 
 /// What is in no file here any more of what a room's control events erase, as Holds says it.
@@ -19,32 +23,50 @@ pub(crate) fn told(store: &Store, view: &RoomView) -> Hlc {
     if view.state.erased.is_empty() {
         return NOTHING_WAITS;
     }
-    tokio::task::block_in_place(|| first_waiting(store, view)).unwrap_or_else(|error| {
+    tokio::task::block_in_place(|| first_waiting(store, view, now_ms())).unwrap_or_else(|error| {
         tracing::warn!(%error, "what is erased cannot be read");
         Hlc(0)
     })
 }
 
-/// The clock of the first moderator's Erase of which the payload is still to go; zero while anything that was deleted
-/// still lies in files.
-fn first_waiting(store: &Store, view: &RoomView) -> Result<Hlc, StorageError> {
-    let left = store.to_shred(LEFT_LOOKED_AT)?;
-    // Of what was trimmed the bytes may be there until they are reclaimed, and anything may be erased of that.
-    let is_left = left.len() >= LEFT_LOOKED_AT || left.iter().any(|left| left.room == view.number);
-    if is_left || store.unreclaimed()?.is_some() {
-        return Ok(Hlc(0));
-    }
+/// The clock of the first moderator's Erase of which the payload may be here still, or may come yet; zero while anything
+/// that was to go may lie in files.
+///
+/// # Errors
+/// `StorageError`.
+pub fn first_waiting(store: &Store, view: &RoomView, now_ms: u64) -> Result<Hlc, StorageError> {
     let mut first = NOTHING_WAITS;
     for (place, erasure) in view.state.erased.iter() {
-        let Some((by, due_ms)) = store.erasure(place.id)? else { continue };
-        if due_ms > 0 && !erasure.own {
-            first = first.min(store.event_by_id(by)?.map_or(Hlc(1), |event| event.hlc));
-        } else if due_ms > 0 {
+        let hlc = || Ok::<_, StorageError>(store.event_by_id(erasure.by)?.map_or(Hlc(1), |event| event.hlc));
+        match store.erasure(place.id)? {
+            Some((_, 0)) => {}
             // It goes with the writer's next round.
-            return Ok(Hlc(0));
+            Some(_) if erasure.own => return Ok(Hlc(0)),
+            Some(_) => first = first.min(hlc()?),
+            // The Erase is here a moment before it is carried out.
+            None if is_there(store, view, place)? => return Ok(Hlc(0)),
+            // What its author erased is never taken any more; what a moderator did is, as long as that may turn out void.
+            None if erasure.own => {}
+            None => {
+                let hlc = hlc()?;
+                if hlc.ms().saturating_add(MODERATED_ERASE_AFTER_MS) > now_ms {
+                    first = first.min(hlc);
+                }
+            }
         }
     }
-    Ok(first)
+    // Last, because what is found erased above has its row among these from the same moment on. Of what was trimmed the
+    // bytes may be there until they are reclaimed, and anything may be erased of that.
+    let left = store.to_shred(LEFT_LOOKED_AT)?;
+    let is_left = left.len() >= LEFT_LOOKED_AT || left.iter().any(|left| left.room == view.number);
+    Ok(if is_left || store.unreclaimed()?.is_some() { Hlc(0) } else { first })
+}
+
+/// Whether the message that an Erase names is here, at the place that it says.
+fn is_there(store: &Store, view: &RoomView, place: &Erase) -> Result<bool, StorageError> {
+    let log = Log { class: Class::Content, author: place.author, grant: place.grant };
+    let event = store.event_by_id(place.id)?;
+    Ok(event.is_some_and(|event| event.room == view.number && event.log == log && event.seq == place.seq))
 }
 
 impl NodeHandle {

@@ -44,8 +44,9 @@ impl NodeHandle {
             Ok::<_, StorageError>((gone, is_done))
         });
         let (gone, is_done) = shredded.await.map_err(|_| NodeError::Stopping)??;
-        if !is_done || gone.is_empty() {
-            return Ok(is_done);
+        // What was erased may have brought a file.
+        if gone.is_empty() || !is_done || !self.sweep_files().await? {
+            return Ok(gone.is_empty());
         }
         let is_all = gone.len() < SHRED_MAX;
         self.write(|reply| Command::Shredded(gone, reply)).await?;
@@ -61,10 +62,10 @@ impl NodeHandle {
                 Some(event) => store.shred(&[event]),
                 None => store.shred_everything(),
             });
-            if shredded.await.map_err(|_| NodeError::Stopping)?? {
+            if shredded.await.map_err(|_| NodeError::Stopping)?? && self.sweep_files().await? {
                 return Ok(());
             }
-            // Somebody reads what was there before, as an export does.
+            // Somebody reads what was there before, as an export does, or fetches a file of it.
             tokio::time::sleep(TICK).await;
         }
     }

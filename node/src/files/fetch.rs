@@ -50,7 +50,7 @@ impl NodeHandle {
             // What named it may have been erased while it was not to be taken away.
             let ended = match node.manager.store.names_file(hash) {
                 Ok(false) => {
-                    node.sweep_files().await;
+                    drop(node.sweep_files().await);
                     Err(FileError::Gone)
                 }
                 _ => ended,

@@ -2,7 +2,7 @@
 //! names any more go at once.
 
 use super::{FETCHES_MAX, FileError, Files, NAMING_LOOKED_AT, ROOMS_LOOKED_AT, lock};
-use crate::handle::NodeHandle;
+use crate::handle::{NodeError, NodeHandle};
 use crate::sync::Manager;
 use std::sync::PoisonError;
 use tidings_protocol::id::FileHash;
@@ -13,37 +13,47 @@ use tokio::sync::broadcast::error::RecvError;
 /// Takes away files that nothing names any more: on start, and whenever messages were erased.
 pub(crate) async fn sweep_always(node: NodeHandle) {
     let mut stored = node.manager.stored.subscribe();
-    node.sweep_files().await;
+    drop(node.sweep_files().await);
     loop {
         match stored.recv().await {
             Ok(news) if news.changed.is_empty() => {}
-            Ok(_) | Err(RecvError::Lagged(_)) => node.sweep_files().await,
+            Ok(_) | Err(RecvError::Lagged(_)) => drop(node.sweep_files().await),
             Err(RecvError::Closed) => return,
         }
     }
 }
 
 impl NodeHandle {
-    /// Takes away files that no event names.
-    pub(crate) async fn sweep_files(&self) {
+    /// Takes away files that no event names; whether none is left that anybody else knows of: one is
+    /// while it is fetched.
+    ///
+    /// # Errors
+    /// `NodeError::Stopping`, and what the disk says; that is logged.
+    pub(crate) async fn sweep_files(&self) -> Result<bool, NodeError> {
         let manager = self.manager.clone();
-        let swept = tokio::task::spawn_blocking(move || sweep(&manager)).await;
-        if let Ok(Err(error)) = swept {
+        let swept = tokio::task::spawn_blocking(move || sweep(&manager)).await.map_err(|_| NodeError::Stopping)?;
+        swept.map_err(|error| {
             tracing::error!(%error, "files that nothing names could not be taken away: the next start tries again");
-        }
+            NodeError::from(FileError::from(error))
+        })
     }
 }
 
-fn sweep(manager: &Manager) -> Result<(), BlobError> {
+fn sweep(manager: &Manager) -> Result<bool, BlobError> {
     let files = &manager.files;
     let _no_other_comes_in = files.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut is_all = true;
     for found in files.blobs.list()? {
-        // A store that cannot be read says nothing: the file stays.
-        if !files.is_busy(found.hash) && matches!(manager.store.names_file(found.hash), Ok(false)) {
-            files.blobs.remove(found.hash)?;
+        match manager.store.names_file(found.hash) {
+            Ok(true) => {}
+            Ok(false) if !files.is_busy(found.hash) => drop(files.blobs.remove(found.hash)?),
+            // What the user just took in to send is nobody else's.
+            Ok(false) => is_all &= !is_coming(files, found.hash),
+            // A store that cannot be read says nothing: the file stays.
+            Err(_) => is_all = false,
         }
     }
-    Ok(())
+    Ok(is_all)
 }
 
 /// Makes room for a file of others.

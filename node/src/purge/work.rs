@@ -110,7 +110,6 @@ impl NodeHandle {
             _ => None,
         };
         self.shred_purged(event.map(|event| ToShred { number: event.number, room: event.room })).await?;
-        self.sweep_files().await;
         self.write(|reply| Command::Purge(Order::Done(what, reply))).await?;
         Ok(events)
     }
