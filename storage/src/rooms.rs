@@ -129,6 +129,15 @@ impl Store {
         Ok(row.map(|p| p.name))
     }
 
+    /// Where that was said.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn profile_clock(&self, room: RoomNumber, user: UserId) -> Result<Option<u64>, StorageError> {
+        let row: Option<Profile> = self.find_row(Family::Room, &key::profile(room, user), "profile")?;
+        Ok(row.map(|p| p.hlc.0))
+    }
+
     /// The self-room that a user named in a room.
     ///
     /// # Errors

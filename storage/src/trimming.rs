@@ -28,6 +28,8 @@ pub struct TrimmedPart {
     pub more: bool,
     /// Whether something now waits for what went to come back (`Store::waiting`).
     pub waits: bool,
+    /// Where the newest name stood that was given in what went.
+    pub name: Option<u64>,
 }
 
 impl Batch<'_> {
@@ -60,6 +62,9 @@ impl Batch<'_> {
                 continue;
             }
             gone.insert(event.id, Tip { seq, id: event.id });
+            if event.kind == kind::PROFILE {
+                part.name = part.name.max(Some(event.clock()));
+            }
             bytes += self.drop_content(room, row.number, number, &event, &mut inbox)?;
             part.numbers.push(number);
         }

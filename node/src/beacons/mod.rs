@@ -1,15 +1,17 @@
 //! The beacons of all rooms, in memory; what is kept of them is written behind. They come by the sync conversation, or
-//! are said here (`say`); `receipts` reads off them who has what we said, `hints` where others' nodes are, `marks` who
-//! has read what, who types, who is there.
+//! are said here (`say`, `sharing`); `receipts` reads off them who has what we said, `hints` where others' nodes are,
+//! `marks` who has read what, who types, who is there.
 
 mod hints;
 mod marks;
 mod receipts;
 mod say;
+mod sharing;
 
 pub(crate) use hints::{may_dial, own_addresses};
 pub use receipts::{Change, NOTHING_WAITS};
-pub use say::{Sharing, run};
+pub use say::run;
+pub use sharing::Sharing;
 
 use crate::clock::now_ms;
 use crate::command::Command;

@@ -1,100 +1,31 @@
-//! What this node says of itself: what its user has read and does, where it is, what it holds. Each is said when it
-//! changes, and again before it is forgotten; never more often than the room can bear.
+//! What this node says of itself: what its user has read and does (`sharing`), where it is, what it holds. Each is said when
+//! it changes, and again before it is forgotten; never more often than the room can bear.
 
 use super::receipts::held_now;
 use super::{Beacons, Change, News, hints};
 use crate::clock::now_ms;
 use crate::command::Command;
 use crate::erasing;
-use crate::handle::{NodeError, NodeHandle};
+use crate::handle::NodeHandle;
 use crate::rooms::RoomView;
 use crate::sync::holdings::NodeHoldings;
 use crate::sync::{Manager, PeerNews};
 use crate::writer::{Origin, Stored};
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tidings_protocol::beacon::{Draft, Presence, Signal, kind};
 use tidings_protocol::control::payload::RoomKind;
 use tidings_protocol::event::{Class, Hlc};
 use tidings_protocol::id::{DeviceId, EventId, RoomId};
-use tidings_protocol::limits::{CLOCK_AHEAD_MAX_MS, TYPING_MS_MAX};
+use tidings_protocol::limits::CLOCK_AHEAD_MAX_MS;
 use tidings_protocol::sync::Digests;
 use tidings_storage::Reached;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
 
-/// What of its user a node tells others, in rooms that are not public; in public rooms nothing of this, ever.
-#[derive(Debug)]
-pub struct Sharing {
-    /// How far one has read.
-    pub read: bool,
-    /// That one types.
-    pub typing: bool,
-    /// Whether one is there.
-    pub presence: bool,
-    /// When the user last did something here, Unix milliseconds.
-    active_ms: AtomicU64,
-    /// What is read and was not said yet.
-    wishes: Mutex<HashMap<RoomId, (EventId, Hlc)>>,
-}
-
-impl Sharing {
-    /// As the settings say.
-    pub fn new(read: bool, typing: bool, presence: bool) -> Self {
-        Sharing { read, typing, presence, active_ms: AtomicU64::new(0), wishes: Mutex::default() }
-    }
-
-    /// The user did something here.
-    pub fn touch(&self) {
-        self.active_ms.store(now_ms(), Ordering::Relaxed);
-    }
-
-    fn presence_now(&self) -> Presence {
-        let idle = now_ms().saturating_sub(self.active_ms.load(Ordering::Relaxed));
-        if idle < AWAY_AFTER_MS { Presence::Online } else { Presence::Away }
-    }
-}
-
-impl NodeHandle {
-    /// Tells the others of a room that everything up to a message is read, a little later and with what is read until then.
-    pub(crate) fn share_read(&self, view: &RoomView, event: EventId, at: Hlc) {
-        let sharing = &self.manager.sharing;
-        if sharing.read && view.row.kind != RoomKind::Public {
-            let mut wishes = sharing.wishes.lock().unwrap_or_else(PoisonError::into_inner);
-            let wish = wishes.entry(view.row.room).or_insert((event, at));
-            *wish = if at > wish.1 { (event, at) } else { *wish };
-        }
-    }
-
-    /// The local user types in a room, or has stopped. Told to the others, if that is shared; said again while it lasts.
-    ///
-    /// # Errors
-    /// `NodeError::NotFound`, `NodeError::Ambiguous`.
-    pub async fn types(&self, room: &str, typing: bool) -> Result<(), NodeError> {
-        let (room, view) = self.room_view(room)?;
-        self.manager.sharing.touch();
-        let is_shared = self.manager.sharing.typing && view.row.kind != RoomKind::Public;
-        if !is_shared || devices(&view) > TYPING_DEVICES_MAX {
-            return Ok(());
-        }
-        let now = now_ms();
-        let device = self.manager.keys.device().id();
-        let until_ms = self.manager.beacons.types_until_ms(room, device).filter(|until| *until > now);
-        // Once said, it holds for a while.
-        let is_news =
-            if typing { until_ms.is_none_or(|until| until < now + TYPING_LEFT_MS) } else { until_ms.is_some() };
-        if is_news {
-            let until_ms = if typing { now + TYPING_MS_MAX } else { 0 };
-            say(&self.manager, &view, Signal::Typing { until_ms }).await;
-        }
-        Ok(())
-    }
-}
-
 /// Says something of us in a room, if we are in it.
-async fn say(manager: &Manager, view: &RoomView, signal: Signal) -> bool {
+pub(super) async fn say(manager: &Manager, view: &RoomView, signal: Signal) -> bool {
     let device = manager.keys.device().id();
     if view.row.left || view.state.user_of(device).is_none() {
         return false;
@@ -464,7 +395,7 @@ impl Beacons {
 }
 
 /// How many devices a room has: all of them may speak.
-fn devices(view: &RoomView) -> usize {
+pub(super) fn devices(view: &RoomView) -> usize {
     view.state.members.values().map(|member| member.devices.len()).sum()
 }
 
@@ -487,12 +418,6 @@ const QUIET: Duration = Duration::from_millis(500);
 const PACE_MIN: Duration = Duration::from_secs(2);
 /// Somebody who waits for being read waits no longer than this.
 const READ_PACE_MAX: Duration = Duration::from_secs(60);
-/// In larger rooms nobody wants to know who types.
-const TYPING_DEVICES_MAX: usize = 200;
-/// Typing is said again when it would hold for less than this.
-const TYPING_LEFT_MS: u64 = 6_000;
-/// Who does nothing at this node for so long is away.
-const AWAY_AFTER_MS: u64 = 5 * 60 * 1000;
 /// That one is there is said again after this: well before it is doubted.
 const ONLINE_AGAIN_MS: u64 = 4 * 60 * 1000;
 /// All else is said again after three of the seven days.

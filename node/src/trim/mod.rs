@@ -20,9 +20,10 @@ use crate::clock::now_ms;
 use crate::command::Reply;
 use crate::effective;
 use crate::writer::Desk;
+use tidings_protocol::content::Content;
 use tidings_protocol::id::RoomId;
 use tidings_protocol::log::{Log, Tip};
-use tidings_storage::{KeepRow, StorageError, TrimmedPart};
+use tidings_storage::{KeepRow, RoomNumber, StorageError, TrimmedPart};
 
 /// What is asked of the writer. Each is a batch of its own.
 pub enum Order {
@@ -139,7 +140,23 @@ impl Desk<'_, '_> {
         if part.waits {
             self.rooms.note_waiting();
         }
+        if part.name.is_some() && log.author == self.keys.device().id() {
+            self.say_name_again(room, view.number, part.name)?;
+        }
         Ok(part)
+    }
+
+    /// Who comes into a room later learns what we are called from what is held of our log, so that does not go with the rest.
+    fn say_name_again(&mut self, room: RoomId, number: RoomNumber, gone: Option<u64>) -> Result<(), StorageError> {
+        let (store, user) = (self.batch.store().clone(), self.keys.user);
+        // It may have been erased, or another one be newer.
+        if let Some(name) = store.profile_name(number, user)?
+            && store.profile_clock(number, user)? == gone
+        {
+            let home = store.profile_home(number, user)?;
+            drop(self.say(room, &Content::Profile { name, home })?);
+        }
+        Ok(())
     }
 }
 

@@ -198,7 +198,7 @@ impl Work {
         self.unindexed += events;
         self.reclaim(node, false).await?;
         // The bytes of files that nothing names any more.
-        node.sweep_files().await;
+        drop(node.sweep_files().await);
         Ok(())
     }
 
