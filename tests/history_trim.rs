@@ -197,7 +197,9 @@ fn files_give_back_what_was_trimmed() {
     let gone = trim(&mut store, &duo.ada_says.log(), 901, 1000);
     // Killed before the files follow: it is known what has to.
     store = store.reopen();
-    let range = store.store.unreclaimed().unwrap().unwrap();
+    let left = store.store.unreclaimed().unwrap().unwrap();
+    assert_eq!((left.indexed, left.is_some()), (gone.len() as u64, true));
+    let range = left.payloads.unwrap();
     assert_eq!(range, (*gone.first().unwrap(), *gone.last().unwrap()));
     assert_eq!(store.store.reclaim_payloads(range, 1 << 20, false).unwrap(), None);
     store.store.reclaim_indexes(1 << 20).unwrap();

@@ -6,6 +6,7 @@ use crate::support::hostile::{now_ms, signed};
 use crate::support::insider::Insider;
 use crate::support::nodes::Person;
 use crate::support::people;
+use crate::support::scan::files_with;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -380,4 +381,49 @@ fn what_a_removed_member_said_goes_first_and_takes_little() {
     until("what does not count has gone", || kept(&bob)["bytes"].as_u64().unwrap() < 4_500_000);
     assert!(bob.texts("zig").contains(&"hello".to_owned()), "what counts is there");
     until_agreed_on(&alice, &bob);
+}
+
+#[test]
+fn a_name_does_not_go_with_what_is_trimmed() {
+    let folder = tempfile::tempdir().unwrap();
+    let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(|name| Person::at(folder.path(), name));
+    [&mut alice, &mut bob, &mut carol].into_iter().for_each(Person::up);
+    alice.done(&["id", "name", "Alice of Zig"]);
+    alice.json(&["room", "create", "zig"]);
+    bob.json(&["room", "join", &alice.link("zig"), "--wait", "30s"]);
+    alice.done(&["import", "zig", &records(&folder.path().join("log.jsonl"), 900, 500, 3), "--source", "log"]);
+    until_agreed(&alice, &bob);
+    // Ours goes only where somebody said to have it.
+    alice.done(&["room", "keep", "zig", "--max-bytes", "100kB"]);
+    until("alice has trimmed what she said first", || kept(&alice)["since_ms"].as_u64().is_some());
+    until_agreed_on(&alice, &bob);
+    bob.down();
+    carol.json(&["room", "join", &alice.link("zig"), "--wait", "30s"]);
+    let named = |person: &Person| person.done(&["room", "members", "zig"]).contains("Alice of Zig");
+    until("who comes later learns the name", || named(&carol));
+    assert!(named(&alice));
+}
+
+#[test]
+fn what_was_trimmed_is_said_to_be_erased_once_it_is_in_no_file() {
+    const TEXT: &str = "vqzx7jkw3pthm9rb2ncd8fgy";
+    let folder = tempfile::tempdir().unwrap();
+    let [mut alice, mut bob] = ["alice", "bob"].map(|name| Person::at(folder.path(), name));
+    alice.up();
+    bob.up();
+    alice.json(&["room", "create", "zig"]);
+    bob.json(&["room", "join", &alice.link("zig"), "--wait", "30s"]);
+    let id = alice.send("zig", TEXT);
+    bob.follow("zig").until_id(&id);
+    alice.done(&["import", "zig", &records(&folder.path().join("log.jsonl"), 900, 500, 3), "--source", "log"]);
+    until_agreed(&alice, &bob);
+    assert_ne!(files_with(&bob.home, &[TEXT.as_bytes()]), []);
+    bob.done(&["room", "keep", "zig", "--max-bytes", "100kB"]);
+    until("bob has trimmed it", || kept(&bob)["since_ms"].as_u64().is_some());
+    assert!(!bob.texts("zig").contains(&TEXT.to_owned()));
+    alice.done(&["erase", &id]);
+    until("bob says that it is gone", || {
+        alice.json(&["erased", &id])["devices"].as_array().unwrap().iter().any(|answer| answer["gone"] == true)
+    });
+    assert_eq!(files_with(&bob.home, &[TEXT.as_bytes()]), []);
 }

@@ -52,6 +52,7 @@ pub use key::{Position, RoomNumber};
 pub use logs::{Agreement, LogRow};
 pub use people::{PersonRow, PinRow, ShownName};
 pub use purge::{Part, PurgeRow, Purged};
+pub use reclaim::Unreclaimed;
 pub use rooms::{PendingJoin, RoomRow};
 pub use shredding::ToShred;
 pub use store::Store;

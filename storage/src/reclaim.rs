@@ -8,8 +8,28 @@
 use crate::error::StorageError;
 use crate::key;
 use crate::schema::Family;
+use crate::shredding::Stretch;
 use crate::store::Store;
 use rocksdb::{BottommostLevelCompaction, CompactOptions, LiveFile, WriteBatch};
+use tidings_protocol::codec::{Canonical, CodecError, Reader, Writer};
+
+/// What was trimmed and may lie in files still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unreclaimed {
+    /// Between which numbers payloads are left.
+    pub payloads: Option<(u64, u64)>,
+    /// Of how many events rows of indexes are.
+    pub indexed: u64,
+    /// What an event with a lower local number than this names and is not held lies in no file.
+    pub clean_to: u64,
+}
+
+impl Unreclaimed {
+    /// Whether anything is known to be left.
+    pub fn is_some(&self) -> bool {
+        self.payloads.is_some() || self.indexed > 0
+    }
+}
 
 /// Files of a family that lie beside each other.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,14 +42,28 @@ struct Window {
 }
 
 impl Store {
-    /// Between which numbers payloads may lie whose events were trimmed.
+    /// What was trimmed and may lie in files still.
     ///
     /// # Errors
     /// `Rocks`, `Damaged`.
-    pub fn unreclaimed(&self) -> Result<Option<(u64, u64)>, StorageError> {
-        let Some(bytes) = self.find(Family::Meta, key::META_UNRECLAIMED)? else { return Ok(None) };
-        let numbers = key::to_numbers(&bytes, "unreclaimed")?;
-        Ok(numbers.first().copied().zip(numbers.get(1).copied()))
+    pub fn unreclaimed(&self) -> Result<Option<Unreclaimed>, StorageError> {
+        self.find_row(Family::Meta, key::META_UNRECLAIMED, "unreclaimed")
+    }
+
+    /// Makes everything go from the files that was trimmed, whatever lies beside it; whether it is in none any more. It is not
+    /// so while somebody still reads an old file: then it is to be done again.
+    ///
+    /// # Errors
+    /// `DiskFull`, `Rocks`, `Damaged`.
+    pub fn reclaim_everything(&self, left: &Unreclaimed, window_len: u64) -> Result<bool, StorageError> {
+        let families = INDEXES.into_iter().chain([Family::Payload]);
+        let everywhere: Vec<Stretch> = families.map(|family| (family, Vec::new(), None)).collect();
+        self.gone_after(&everywhere, || {
+            if let Some(range) = left.payloads {
+                self.reclaim_payloads(range, window_len, true)?;
+            }
+            self.reclaim_indexes(window_len)
+        })
     }
 
     /// Drops payloads between these numbers whose events were trimmed, where they are a good part of their files, or
@@ -44,6 +78,8 @@ impl Store {
         all: bool,
     ) -> Result<Option<(u64, u64)>, StorageError> {
         let family = self.family(Family::Payload)?;
+        // Files go at once: what took the events off has to be on disk before.
+        self.db().flush_wal(true)?;
         self.db().flush_cf(family)?;
         let range = (key::number(low).to_vec(), key::number(high).to_vec());
         let (mut left, mut from) = (None, low);
@@ -162,6 +198,20 @@ fn join(mut files: Vec<Window>, window_len: u64) -> Vec<Window> {
         }
     }
     out
+}
+
+impl Canonical for Unreclaimed {
+    fn write(&self, w: &mut Writer) {
+        w.u64(self.indexed);
+        w.u64(self.clean_to);
+        let (low, high) = self.payloads.unwrap_or((1, 0));
+        w.u64(low);
+        w.u64(high);
+    }
+    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        let (indexed, clean_to, low, high) = (r.u64()?, r.u64()?, r.u64()?, r.u64()?);
+        Ok(Unreclaimed { payloads: (low <= high).then_some((low, high)), indexed, clean_to })
+    }
 }
 
 fn options() -> CompactOptions {

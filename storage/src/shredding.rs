@@ -24,7 +24,7 @@ pub struct ToShred {
 }
 
 /// Between which keys of a family rows were deleted; the whole of it without an end.
-type Stretch = (Family, Vec<u8>, Option<Vec<u8>>);
+pub(crate) type Stretch = (Family, Vec<u8>, Option<Vec<u8>>);
 
 impl Store {
     /// Whether anything was deleted since this was asked last that may still lie in files: costs nothing to ask.
@@ -87,17 +87,29 @@ impl Store {
         for (family, from, _) in stretches {
             self.db().delete_cf(self.family(*family)?, from)?;
         }
+        self.gone_after(stretches, || {
+            let mut options = rocksdb::CompactOptions::default();
+            options.set_bottommost_level_compaction(rocksdb::BottommostLevelCompaction::ForceOptimized);
+            for (family, from, to) in stretches {
+                let from = (!from.is_empty()).then_some(from);
+                self.db().compact_range_cf_opt(self.family(*family)?, from, to.as_ref(), &options);
+            }
+            Ok(())
+        })
+    }
+
+    /// Whether something that rewrites what lies between these keys has left nothing there of what was deleted before.
+    pub(crate) fn gone_after(
+        &self,
+        stretches: &[Stretch],
+        rewrite: impl FnOnce() -> Result<(), StorageError>,
+    ) -> Result<bool, StorageError> {
         for family in Family::ALL {
             self.db().flush_cf(self.family(family)?)?;
         }
         let before: BTreeSet<u64> = self.db().live_files()?.iter().filter_map(|file| table(&file.name)).collect();
         let failures = self.background_errors()?;
-        let mut options = rocksdb::CompactOptions::default();
-        options.set_bottommost_level_compaction(rocksdb::BottommostLevelCompaction::ForceOptimized);
-        for (family, from, to) in stretches {
-            let from = (!from.is_empty()).then_some(from);
-            self.db().compact_range_cf_opt(self.family(*family)?, from, to.as_ref(), &options);
-        }
+        rewrite()?;
         self.renew_manifest()?;
         // A manual compaction tells nothing of how it ended, so the result is looked at: nothing failed, what was flushed
         // for it went down, and no table that is in no use any more is there still because somebody reads it.

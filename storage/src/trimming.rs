@@ -7,9 +7,11 @@ use crate::events::to_payload;
 use crate::files;
 use crate::inbox::GoneFromInbox;
 use crate::key::{self, LogNumber, Position, RoomNumber};
+use crate::reclaim::Unreclaimed;
 use crate::relation;
 use crate::row::{EventRow, Prev};
 use crate::schema::Family;
+use crate::shredding::ToShred;
 use crate::timeline::{claimed_clock, claimed_position};
 use crate::trim::KeepRow;
 use std::collections::BTreeMap;
@@ -128,6 +130,12 @@ impl Batch<'_> {
         };
         self.drop_id(row.id, number)?;
         self.delete(Family::Log, &key::log(log, row.seq, number))?;
+        if self.store().erasure(row.id)?.is_some_and(|(_, due_ms)| due_ms > 0) {
+            // Nobody would find it when it is due. Where it comes back it is hidden anew.
+            self.spare(row.id)?;
+            self.put_to_shred(ToShred { number, room })?;
+            self.delete(Family::Payload, &key::number(number))?;
+        }
         let clock = row.clock();
         inbox.take((clock, number), row.id, content.as_ref());
         if let Some(content) = &content {
@@ -182,18 +190,21 @@ impl Batch<'_> {
             }
         }
         let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else { return Ok(()) };
-        let before = self.store().unreclaimed()?;
-        let (low, high) = before.map_or((*first, *last), |(low, high)| (low.min(*first), high.max(*last)));
-        self.put_unreclaimed(Some((low, high)))
+        let nothing = Unreclaimed { payloads: None, indexed: 0, clean_to: self.counters.event };
+        let before = self.store().unreclaimed()?.unwrap_or(nothing);
+        let (low, high) = before.payloads.unwrap_or((*first, *last));
+        let indexed = before.indexed.saturating_add(numbers.len() as u64);
+        let payloads = Some((low.min(*first), high.max(*last)));
+        self.put_unreclaimed(Some(Unreclaimed { payloads, indexed, ..before }))
     }
 
-    /// Between which numbers payloads may lie whose events were trimmed.
+    /// What was trimmed and may lie in files still.
     ///
     /// # Errors
     /// `Rocks`.
-    pub fn put_unreclaimed(&mut self, range: Option<(u64, u64)>) -> Result<(), StorageError> {
-        match range {
-            Some((low, high)) => self.put(Family::Meta, key::META_UNRECLAIMED, &key::numbers(&[low, high])),
+    pub fn put_unreclaimed(&mut self, left: Option<Unreclaimed>) -> Result<(), StorageError> {
+        match left {
+            Some(left) => self.put(Family::Meta, key::META_UNRECLAIMED, &encode(&left)),
             None => self.delete(Family::Meta, key::META_UNRECLAIMED),
         }
     }

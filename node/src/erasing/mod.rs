@@ -35,31 +35,51 @@ pub(crate) fn told(store: &Store, view: &RoomView) -> Hlc {
 /// # Errors
 /// `StorageError`.
 pub fn first_waiting(store: &Store, view: &RoomView, now_ms: u64) -> Result<Hlc, StorageError> {
-    let mut first = NOTHING_WAITS;
+    let (mut first, mut newest_absent) = (NOTHING_WAITS, None);
     for (place, erasure) in view.state.erased.iter() {
-        let hlc = || Ok::<_, StorageError>(store.event_by_id(erasure.by)?.map_or(Hlc(1), |event| event.hlc));
+        let by = || {
+            let by = store.event_by_id(erasure.by)?;
+            Ok::<_, StorageError>(by.map_or((u64::MAX, Hlc(1)), |event| (event.number, event.hlc)))
+        };
         match store.erasure(place.id)? {
             Some((_, 0)) => {}
             // It goes with the writer's next round.
             Some(_) if erasure.own => return Ok(Hlc(0)),
-            Some(_) => first = first.min(hlc()?),
+            Some(_) => first = first.min(by()?.1),
             // The Erase is here a moment before it is carried out.
             None if is_there(store, view, place)? => return Ok(Hlc(0)),
-            // What its author erased is never taken any more; what a moderator did is, as long as that may turn out void.
-            None if erasure.own => {}
             None => {
-                let hlc = hlc()?;
-                if hlc.ms().saturating_add(MODERATED_ERASE_AFTER_MS) > now_ms {
+                let (number, hlc) = by()?;
+                newest_absent = newest_absent.max(Some(number));
+                // What its author erased is never taken any more; what a moderator did is, as long as that may turn out void.
+                if !erasure.own && hlc.ms().saturating_add(MODERATED_ERASE_AFTER_MS) > now_ms {
                     first = first.min(hlc);
                 }
             }
         }
     }
-    // Last, because what is found erased above has its row among these from the same moment on. Of what was trimmed the
-    // bytes may be there until they are reclaimed, and anything may be erased of that.
+    // Last, because what is found erased above has its row among these from the same moment on, and so has what was trimmed:
+    // it may be what an Erase names, and its bytes may be there.
     let left = store.to_shred(LEFT_LOOKED_AT)?;
     let is_left = left.len() >= LEFT_LOOKED_AT || left.iter().any(|left| left.room == view.number);
-    Ok(if is_left || store.unreclaimed()?.is_some() { Hlc(0) } else { first })
+    Ok(if is_left || is_unreclaimed(store, newest_absent)? { Hlc(0) } else { first })
+}
+
+/// Whether what an Erase of this local number or a lower one names may have been trimmed and lie in files.
+fn is_unreclaimed(store: &Store, newest_absent: Option<u64>) -> Result<bool, StorageError> {
+    let Some(newest) = newest_absent else { return Ok(false) };
+    Ok(store.unreclaimed()?.is_some_and(|left| newest >= left.clean_to))
+}
+
+/// Whether a room's erasures wait for what was trimmed to go from the files.
+pub(crate) fn waits_for_trimmed(store: &Store, view: &RoomView) -> Result<bool, StorageError> {
+    let mut newest = None;
+    for (place, erasure) in view.state.erased.iter() {
+        if store.erasure(place.id)?.is_none() && !is_there(store, view, place)? {
+            newest = newest.max(store.event_by_id(erasure.by)?.map(|event| event.number));
+        }
+    }
+    is_unreclaimed(store, newest)
 }
 
 /// Whether the message that an Erase names is here, at the place that it says.

@@ -19,11 +19,11 @@ pub(crate) use work::{RETENTION, retention_value, run};
 use crate::clock::now_ms;
 use crate::command::Reply;
 use crate::effective;
-use crate::writer::Desk;
+use crate::writer::{Desk, Stored};
 use tidings_protocol::content::Content;
 use tidings_protocol::id::RoomId;
 use tidings_protocol::log::{Log, Tip};
-use tidings_storage::{KeepRow, RoomNumber, StorageError, TrimmedPart};
+use tidings_storage::{KeepRow, RoomNumber, StorageError, TrimmedPart, Unreclaimed};
 
 /// What is asked of the writer. Each is a batch of its own.
 pub enum Order {
@@ -51,12 +51,12 @@ pub enum Order {
         /// What went, and whether more is to go.
         reply: Reply<TrimmedPart>,
     },
-    /// Payloads that nobody finds were dropped.
+    /// What was trimmed went from files.
     Reclaimed {
-        /// Between which numbers they were looked for.
-        done: Option<(u64, u64)>,
-        /// Between which some are left.
-        left: Option<(u64, u64)>,
+        /// Of what was looked for.
+        done: Option<Unreclaimed>,
+        /// What is left.
+        left: Option<Unreclaimed>,
         /// Done.
         reply: Reply<()>,
     },
@@ -87,7 +87,13 @@ impl Desk<'_, '_> {
                 if self.batch.store().unreclaimed()? == done {
                     self.batch.put_unreclaimed(left)?;
                 }
-                self.answer(reply, Ok(()));
+                // Who erased something may have waited for that.
+                for room in self.rooms.ids().into_iter().filter(|_| left.is_none()) {
+                    if self.rooms.find(room).is_some_and(|live| !live.state.erased.is_empty()) {
+                        self.round.notices.push(Stored::nothing(room));
+                    }
+                }
+                self.synced(reply, Ok(()));
             }
             Order::Keep { room, keep, reply } => {
                 if let Some(number) = self.rooms.find(room).map(|live| live.number) {

@@ -6,14 +6,15 @@ use super::plan::{Goal, Plan, plan};
 use super::void::{self, VOID_LEN_MAX};
 use crate::clock::now_ms;
 use crate::command::Command;
+use crate::erasing;
 use crate::handle::{NodeError, NodeHandle};
 use crate::rooms::RoomView;
 use crate::sync::Manager;
 use std::sync::Arc;
 use std::time::Duration;
-use tidings_protocol::event::Hlc;
+use tidings_protocol::event::{Class, Hlc};
 use tidings_protocol::id::RoomId;
-use tidings_storage::{KeepRow, StorageError};
+use tidings_storage::{KeepRow, StorageError, Unreclaimed};
 use tokio::time::Instant;
 
 /// Keeps the node within its budget and rooms within theirs, until the node ends.
@@ -42,7 +43,7 @@ pub(crate) async fn run(node: NodeHandle) {
 async fn trim(node: &NodeHandle) {
     let mut work = Work::default();
     // What a kill left.
-    if matches!(node.manager.store.unreclaimed(), Ok(Some(_)))
+    if matches!(node.manager.store.unreclaimed(), Ok(Some(left)) if left.is_some())
         && let Err(error) = work.reclaim(node, false).await
     {
         tracing::error!(%error, "what was trimmed before the start still lies on the disk: it goes with the next");
@@ -71,8 +72,8 @@ async fn trim(node: &NodeHandle) {
 struct Work {
     /// When the rooms' own bounds were looked at.
     capped: Option<Instant>,
-    /// Events trimmed since the files of indexes were rewritten.
-    unindexed: u64,
+    /// When it is looked again whether what was erased waits for what was trimmed.
+    cleaned_until: Option<Instant>,
 }
 
 impl Work {
@@ -82,6 +83,7 @@ impl Work {
             self.capped = Some(Instant::now());
             self.caps(node).await?;
         }
+        self.clean(node).await?;
         let budget = &node.manager.budget;
         let Some(excess) = budget.excess(node.manager.read_back.is_active()) else {
             budget.set_stuck(false);
@@ -158,7 +160,7 @@ impl Work {
             }
         }
         // Nothing can go; but what went before may still lie in files.
-        if self.unindexed > 0 || node.manager.store.unreclaimed()?.is_some() {
+        if node.manager.store.unreclaimed()?.is_some_and(|left| left.is_some()) {
             self.reclaim(node, true).await?;
             return Ok(node.manager.budget.excess(false).is_none());
         }
@@ -188,14 +190,33 @@ impl Work {
         }
         if gone > 0 {
             tracing::debug!(%room, events = gone, "dropped what does not count");
-            self.went(node, gone).await?;
+            self.went(node).await?;
         }
         Ok(gone > 0)
     }
 
-    /// So many events went: the files follow.
-    async fn went(&mut self, node: &NodeHandle, events: u64) -> Result<(), NodeError> {
-        self.unindexed += events;
+    /// Makes all of what was trimmed go from the files where something was erased that may be among it.
+    async fn clean(&mut self, node: &NodeHandle) -> Result<(), NodeError> {
+        let is_due = self.cleaned_until.is_none_or(|until| Instant::now() >= until);
+        if !is_due || node.manager.store.unreclaimed()?.is_none() {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let of = node.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let views = of.manager.views.all();
+            let mut waits = views.iter().map(|(_, view)| erasing::waits_for_trimmed(&of.manager.store, view));
+            waits.try_fold(false, |any, waits| Ok::<_, StorageError>(any || waits?))
+        });
+        if looked.await.map_err(|_| NodeError::Stopping)?? {
+            self.reclaim(node, true).await?;
+        }
+        self.cleaned_until = Some(Instant::now() + begun.elapsed().saturating_mul(CLEAN_REST).max(CLEAN_EVERY));
+        Ok(())
+    }
+
+    /// Something went: the files follow.
+    async fn went(&mut self, node: &NodeHandle) -> Result<(), NodeError> {
         self.reclaim(node, false).await?;
         // The bytes of files that nothing names any more.
         drop(node.sweep_files().await);
@@ -228,36 +249,38 @@ impl Work {
             return Ok(false);
         }
         tracing::debug!(%room, events = gone, "trimmed");
-        self.went(node, gone).await?;
+        self.went(node).await?;
         Ok(true)
     }
 
     /// Gives the disk back what went: where it is a good part of files, or wherever it is.
     async fn reclaim(&mut self, node: &NodeHandle, all: bool) -> Result<(), NodeError> {
         let store = node.manager.store.clone();
+        let Some(before) = store.unreclaimed()? else { return Ok(()) };
         // The indexes lie in another order: they are rewritten once a good part of them is gone.
         let mut held = 0;
         for (_, view) in node.manager.views.all() {
-            let logs = store.logs(view.number, tidings_protocol::event::Class::Content)?;
+            let logs = store.logs(view.number, Class::Content)?;
             held += logs.iter().map(|(_, row)| row.state.held()).sum::<u64>();
         }
-        let indexes = all || self.unindexed * INDEX_SHARE >= held;
-        if indexes {
-            self.unindexed = 0;
-        }
+        let indexes = before.indexed * INDEX_SHARE >= held;
         let window_len =
             node.manager.budget.max().map_or(WINDOW_LEN_MAX, |max| (max / 32).clamp(1 << 20, WINDOW_LEN_MAX));
-        let range = store.unreclaimed()?;
         let reclaimed = tokio::task::spawn_blocking(move || {
-            let left = range.map(|range| store.reclaim_payloads(range, window_len, all)).transpose()?;
-            if indexes {
+            if all {
+                let is_all = store.reclaim_everything(&before, window_len)?;
+                return Ok((!is_all).then_some(before));
+            }
+            let payloads = before.payloads.map(|range| store.reclaim_payloads(range, window_len, false)).transpose()?;
+            if indexes && before.indexed > 0 {
                 store.reclaim_indexes(window_len)?;
             }
-            Ok::<_, StorageError>(left.flatten())
+            let indexed = if indexes { 0 } else { before.indexed };
+            Ok::<_, StorageError>(Some(Unreclaimed { payloads: payloads.flatten(), indexed, ..before }))
         });
         let left = reclaimed.await.map_err(|_| NodeError::Stopping)??;
-        if left != range {
-            node.write(|reply| Command::Trim(Order::Reclaimed { done: range, left, reply })).await?;
+        if left != Some(before) {
+            node.write(|reply| Command::Trim(Order::Reclaimed { done: Some(before), left, reply })).await?;
         }
         measure(node.manager.as_ref(), &mut FileBytes::default()).await;
         Ok(())
@@ -315,6 +338,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const STUCK_WAIT: Duration = Duration::from_secs(1);
 /// The bounds of single rooms are looked at so often.
 const CAPS_EVERY: Duration = Duration::from_secs(20);
+/// It is looked so often whether what was erased waits for what was trimmed; and how much longer it rests than that took, so
+/// that nobody who erases without end has more than a tenth of the disk.
+const CLEAN_EVERY: Duration = Duration::from_secs(5);
+const CLEAN_REST: u32 = 9;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// Indexes are rewritten when one in so many of their rows was trimmed.
 const INDEX_SHARE: u64 = 4;
