@@ -111,15 +111,15 @@ fn read_back(report: &mut Report, alice: &Person, bob: &Person) -> Result<()> {
     let held_before = held(bob) / 1_000_000;
     let since = since(bob).ok_or("nothing was trimmed")?;
     let watch = Watch::start(bob);
-    let found = newest(alice, 1000);
+    let found = newest(alice, PAGE);
     let mut at = found.first().and_then(|line| line["id"].as_str()).ok_or("no message")?.to_owned();
     let (mut pages, mut longest, mut differ) = (0, Duration::ZERO, 0);
     loop {
-        let theirs = before(alice, &at, 500);
+        let theirs = before(alice, &at, PAGE);
         let oldest = theirs.first().and_then(|line| line["ms"].as_u64()).ok_or("the history ends")?;
         if oldest < since {
             let began = Instant::now();
-            differ += usize::from(ids(&before(bob, &at, 500)) != ids(&theirs));
+            differ += usize::from(ids(&before(bob, &at, PAGE)) != ids(&theirs));
             longest = longest.max(began.elapsed());
             pages += 1;
         }
@@ -131,7 +131,8 @@ fn read_back(report: &mut Report, alice: &Person, bob: &Person) -> Result<()> {
     bob.history("zig");
     let watched = watch.end()?;
     let most = watched.samples.iter().max().copied().unwrap_or(0);
-    let value = format!("{pages} pages of 500 from another node, {differ} differ, {} ms at most", longest.as_millis());
+    let value =
+        format!("{pages} pages of {PAGE} from another node, {differ} differ, {} ms at most", longest.as_millis());
     report.figure("read --before past what is held", &value, "0 differ", differ == 0);
     let value =
         format!("{} MB at most; {held_before} MB held before, {} after", most / 1_000_000, held(bob) / 1_000_000);
@@ -296,6 +297,7 @@ const BUDGET: u64 = 200_000_000;
 const TEXT_LEN: u64 = 1_000_000_000;
 const PARTS: u64 = 10;
 const PAGES: usize = 6;
+const PAGE: usize = 100;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 const REST: Duration = Duration::from_secs(30);

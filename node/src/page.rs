@@ -208,7 +208,8 @@ impl NodeHandle {
 
     pub(crate) fn position(&self, id: EventId) -> Result<Position, NodeError> {
         let event = self.manager.store.event_by_id(id)?;
-        event.map(|e| e.position()).ok_or_else(|| NodeError::NotFound(format!("there is no message \"{id}\" here")))
+        let place = event.map(|e| e.position()).or_else(|| self.manager.read_back.place(id));
+        place.ok_or_else(|| NodeError::NotFound(format!("there is no message \"{id}\" here")))
     }
 
     fn event_at(&self, view: &RoomView, place: &TimelineEntry) -> Result<Option<StoredEvent>, StorageError> {

@@ -83,13 +83,22 @@ impl Batch<'_> {
         Ok(out)
     }
 
-    /// The events that branches of a log wait for.
+    /// The events that branches of a log wait for, or would where they were trimmed.
     ///
     /// # Errors
     /// `Rocks`, `Damaged`.
     pub fn missing(&self, room: RoomNumber, log: &Log) -> Result<Vec<EventId>, StorageError> {
         let row = self.held_log_row(room, log)?;
         Ok(row.iter().flat_map(|row| row.state.holes()).map(|hole| hole.top.id).collect())
+    }
+
+    /// Whether a log lacks anything but what was trimmed.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn lacks(&self, room: RoomNumber, log: &Log) -> Result<bool, StorageError> {
+        let row = self.held_log_row(room, log)?;
+        Ok(row.is_some_and(|row| row.state.holes().iter().any(|hole| !row.state.is_trimmed(hole))))
     }
 
     /// The numbers of those events that are in the store or in this batch; remembers what shares the beginning of an id.

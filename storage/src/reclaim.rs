@@ -8,6 +8,7 @@
 use crate::error::StorageError;
 use crate::key;
 use crate::schema::Family;
+use crate::search::place_of;
 use crate::shredding::Stretch;
 use crate::store::Store;
 use rocksdb::{BottommostLevelCompaction, CompactOptions, LiveFile, WriteBatch};
@@ -18,6 +19,8 @@ use tidings_protocol::codec::{Canonical, CodecError, Reader, Writer};
 pub struct Unreclaimed {
     /// Between which numbers payloads are left.
     pub payloads: Option<(u64, u64)>,
+    /// Between which numbers words are, in the rows of search.
+    pub words: Option<(u64, u64)>,
     /// Of how many events rows of indexes are.
     pub indexed: u64,
     /// What an event with a lower local number than this names and is not held lies in no file.
@@ -25,6 +28,12 @@ pub struct Unreclaimed {
 }
 
 impl Unreclaimed {
+    /// The buckets of search in whose rows words are left.
+    pub fn buckets(&self) -> impl Iterator<Item = u32> + use<> {
+        let bucket = |number| place_of(number).map_or(u32::MAX, |(bucket, _)| bucket);
+        self.words.into_iter().flat_map(move |(low, high)| bucket(low)..=bucket(high))
+    }
+
     /// Whether anything is known to be left.
     pub fn is_some(&self) -> bool {
         self.payloads.is_some() || self.indexed > 0
@@ -133,6 +142,22 @@ impl Store {
         Ok(())
     }
 
+    /// Has everything flushed where the write-ahead log is longer than this: it counts as disk, and goes only then.
+    ///
+    /// # Errors
+    /// `DiskFull`, `Rocks`.
+    pub fn flush_log_above(&self, len_max: u64) -> Result<(), StorageError> {
+        let files = std::fs::read_dir(self.path()).into_iter().flatten().flatten();
+        let logs = files.filter(|file| file.path().extension().is_some_and(|extension| extension == "log"));
+        if logs.filter_map(|file| file.metadata().ok()).map(|found| found.len()).sum::<u64>() <= len_max {
+            return Ok(());
+        }
+        for family in Family::ALL {
+            self.db().flush_cf(self.family(family)?)?;
+        }
+        Ok(())
+    }
+
     /// Rewrites the files of indexes and headers from which rows were deleted, in windows of so many bytes.
     ///
     /// # Errors
@@ -204,13 +229,19 @@ impl Canonical for Unreclaimed {
     fn write(&self, w: &mut Writer) {
         w.u64(self.indexed);
         w.u64(self.clean_to);
-        let (low, high) = self.payloads.unwrap_or((1, 0));
-        w.u64(low);
-        w.u64(high);
+        for range in [self.payloads, self.words] {
+            let (low, high) = range.unwrap_or((1, 0));
+            w.u64(low);
+            w.u64(high);
+        }
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
-        let (indexed, clean_to, low, high) = (r.u64()?, r.u64()?, r.u64()?, r.u64()?);
-        Ok(Unreclaimed { payloads: (low <= high).then_some((low, high)), indexed, clean_to })
+        let (indexed, clean_to) = (r.u64()?, r.u64()?);
+        let mut range = || {
+            let (low, high) = (r.u64()?, r.u64()?);
+            Ok((low <= high).then_some((low, high)))
+        };
+        Ok(Unreclaimed { payloads: range()?, words: range()?, indexed, clean_to })
     }
 }
 

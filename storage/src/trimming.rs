@@ -130,16 +130,15 @@ impl Batch<'_> {
         };
         self.drop_id(row.id, number)?;
         self.delete(Family::Log, &key::log(log, row.seq, number))?;
+        let clock = row.clock();
+        inbox.take((clock, number), row.id, content.as_ref());
+        self.find_no_more(number);
         if self.store().erasure(row.id)?.is_some_and(|(_, due_ms)| due_ms > 0) {
             // Nobody would find it when it is due. Where it comes back it is hidden anew.
             self.spare(row.id)?;
             self.put_to_shred(ToShred { number, room })?;
             self.delete(Family::Payload, &key::number(number))?;
-        }
-        let clock = row.clock();
-        inbox.take((clock, number), row.id, content.as_ref());
-        if let Some(content) = &content {
-            self.forget_words(number, content);
+            content.iter().for_each(|content| self.forget_words(number, content));
         }
         if let Some(place) = files::row(room, content.as_ref(), number) {
             self.delete(Family::File, &place)?;
@@ -190,12 +189,15 @@ impl Batch<'_> {
             }
         }
         let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else { return Ok(()) };
-        let nothing = Unreclaimed { payloads: None, indexed: 0, clean_to: self.counters.event };
+        let nothing = Unreclaimed { payloads: None, words: None, indexed: 0, clean_to: self.counters.event };
         let before = self.store().unreclaimed()?.unwrap_or(nothing);
-        let (low, high) = before.payloads.unwrap_or((*first, *last));
+        let with = |range: Option<(u64, u64)>| {
+            let (low, high) = range.unwrap_or((*first, *last));
+            Some((low.min(*first), high.max(*last)))
+        };
         let indexed = before.indexed.saturating_add(numbers.len() as u64);
-        let payloads = Some((low.min(*first), high.max(*last)));
-        self.put_unreclaimed(Some(Unreclaimed { payloads, indexed, ..before }))
+        let (payloads, words) = (with(before.payloads), with(before.words));
+        self.put_unreclaimed(Some(Unreclaimed { payloads, words, indexed, ..before }))
     }
 
     /// What was trimmed and may lie in files still.

@@ -353,7 +353,7 @@ async fn messages(State(node): Node, Path(room): Path<String>, Query(page): Quer
     let (id, view) = node.room_view(&room)?;
     let from = match (&page.before, &page.after) {
         (None, None) => PageFrom::Newest,
-        (Some(event), None) => PageFrom::Before(node.event(event)?.1),
+        (Some(event), None) => PageFrom::Before(node.reads_from(event)?),
         (None, Some(event)) => PageFrom::After(node.event(event)?.1),
         _ => return Err(NodeError::Usage("before and after exclude one another".to_owned()).into()),
     };

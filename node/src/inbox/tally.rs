@@ -262,8 +262,7 @@ impl Rooms {
                 }
             }
         }
-        let has_holes = batch.missing(number, &log)?;
-        summary.stale |= !summary.complete || !has_holes.is_empty();
+        summary.stale |= !summary.complete || batch.lacks(number, &log)?;
         self.set_summary(room, summary);
         Ok(())
     }

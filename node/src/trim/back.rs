@@ -5,11 +5,11 @@ use crate::api::types as api;
 use crate::handle::{NodeError, NodeHandle};
 use crate::page::{Blocked, From};
 use crate::rooms::RoomView;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tidings_protocol::id::{EventId, RoomId};
-use tidings_storage::{RoomNumber, StorageError, Store, StoredEvent, Trimmed};
+use tidings_storage::{Position, RoomNumber, StorageError, Store, StoredEvent, Trimmed};
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 
@@ -22,6 +22,8 @@ pub struct ReadBack {
     wake: Arc<Notify>,
     /// When somebody last did.
     last: Arc<Mutex<Option<Instant>>>,
+    /// Where pages began that were read: what one reads on from may have gone again.
+    places: Arc<Mutex<VecDeque<(EventId, Position)>>>,
 }
 
 impl Default for ReadBack {
@@ -31,6 +33,7 @@ impl Default for ReadBack {
             asked: broadcast::channel(ASKED_MAX).0,
             wake: Arc::default(),
             last: Arc::default(),
+            places: Arc::default(),
         }
     }
 }
@@ -59,6 +62,20 @@ impl ReadBack {
 
     fn begin(&self) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Where a page began that was read a while ago.
+    pub fn place(&self, id: EventId) -> Option<Position> {
+        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.iter().find(|(began, _)| *began == id).map(|(_, place)| *place)
+    }
+
+    fn note(&self, event: &StoredEvent) {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.retain(|(began, _)| *began != event.id);
+        places.push_back((event.id, event.position()));
+        let excess = places.len().saturating_sub(PLACES_MAX);
+        places.drain(..excess);
     }
 
     /// Bounds have changed: they are to be looked at now.
@@ -114,7 +131,24 @@ impl NodeHandle {
                 break;
             }
         }
+        if let Some(first) = self.page_events(view, from, limit, blocked)?.first() {
+            self.manager.read_back.note(first);
+        }
         self.page_with(view, from, limit, blocked)
+    }
+
+    /// The event from which one reads back. It may have gone again.
+    ///
+    /// # Errors
+    /// `NodeError::NotFound`, `NodeError::Ambiguous`.
+    pub fn reads_from(&self, text: &str) -> Result<EventId, NodeError> {
+        match self.event(text) {
+            Ok((_, id)) => Ok(id),
+            Err(error) => {
+                let id = text.parse().ok().filter(|id| self.manager.read_back.place(*id).is_some());
+                id.ok_or(error)
+            }
+        }
     }
 
     /// Fetches what lies in the newest of these holes; whether any of them closed.
@@ -181,6 +215,8 @@ pub(crate) fn trimmed_gap() -> api::Line {
 
 /// What a gap says that trimming left.
 pub(crate) const TRIMMED: &str = "trimmed";
+/// Pages of which it is remembered where they began.
+const PLACES_MAX: usize = 256;
 /// Rooms asked for that a busy conversation may miss.
 const ASKED_MAX: usize = 64;
 /// Logs that are fetched back at a time: those that say something nearest to what one reads.

@@ -51,6 +51,15 @@ pub enum Order {
         /// What went, and whether more is to go.
         reply: Reply<TrimmedPart>,
     },
+    /// Take a part of the words of what was trimmed off the rows of search.
+    Words {
+        /// The bucket.
+        bucket: u32,
+        /// From this key on.
+        from: Vec<u8>,
+        /// Where the next part begins.
+        reply: Reply<Option<Vec<u8>>>,
+    },
     /// What was trimmed went from files.
     Reclaimed {
         /// Of what was looked for.
@@ -81,6 +90,10 @@ impl Desk<'_, '_> {
             Order::Void { room, log, above, reply } => {
                 let part = self.drop_void(room, &log, above)?;
                 self.answer(reply, Ok(part));
+            }
+            Order::Words { bucket, from, reply } => {
+                let next = self.batch.strip_words(bucket, &from, WORDS_LEN)?;
+                self.answer(reply, Ok(next));
             }
             Order::Reclaimed { done, left, reply } => {
                 // What was trimmed meanwhile is left for the next time.
@@ -175,3 +188,5 @@ fn wants_more(before: &KeepRow, after: &KeepRow) -> bool {
 
 /// Events that one part takes off: a batch as large as others, between which the writer does other things.
 const PART_EVENTS: usize = 2000;
+/// Rows of search that one part goes through.
+const WORDS_LEN: usize = 1 << 20;

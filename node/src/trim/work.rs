@@ -239,6 +239,7 @@ impl Work {
             loop {
                 let order = |reply| Command::Trim(Order::Part { room, log, below, since, reply });
                 let part = node.write(order).await?;
+                self.flush_log(node).await?;
                 gone += part.numbers.len() as u64;
                 if !part.more {
                     break;
@@ -253,6 +254,26 @@ impl Work {
         Ok(true)
     }
 
+    /// Takes the words of what was trimmed off the rows of search, part by part.
+    async fn strip_words(&mut self, node: &NodeHandle, left: &Unreclaimed) -> Result<(), NodeError> {
+        for bucket in left.buckets() {
+            let mut from = Some(Vec::new());
+            while let Some(at) = from {
+                from = node.write(|reply| Command::Trim(Order::Words { bucket, from: at, reply })).await?;
+                self.flush_log(node).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets files follow what trimming writes: the write-ahead log counts, too.
+    async fn flush_log(&mut self, node: &NodeHandle) -> Result<(), NodeError> {
+        let Some(max) = node.manager.budget.max() else { return Ok(()) };
+        let store = node.manager.store.clone();
+        let flushed = tokio::task::spawn_blocking(move || store.flush_log_above(max / LOG_SHARE));
+        Ok(flushed.await.map_err(|_| NodeError::Stopping)??)
+    }
+
     /// Gives the disk back what went: where it is a good part of files, or wherever it is.
     async fn reclaim(&mut self, node: &NodeHandle, all: bool) -> Result<(), NodeError> {
         let store = node.manager.store.clone();
@@ -263,7 +284,10 @@ impl Work {
             let logs = store.logs(view.number, Class::Content)?;
             held += logs.iter().map(|(_, row)| row.state.held()).sum::<u64>();
         }
-        let indexes = before.indexed * INDEX_SHARE >= held;
+        let indexes = all || before.indexed * INDEX_SHARE >= held;
+        if indexes {
+            self.strip_words(node, &before).await?;
+        }
         let window_len =
             node.manager.budget.max().map_or(WINDOW_LEN_MAX, |max| (max / 32).clamp(1 << 20, WINDOW_LEN_MAX));
         let reclaimed = tokio::task::spawn_blocking(move || {
@@ -275,8 +299,8 @@ impl Work {
             if indexes && before.indexed > 0 {
                 store.reclaim_indexes(window_len)?;
             }
-            let indexed = if indexes { 0 } else { before.indexed };
-            Ok::<_, StorageError>(Some(Unreclaimed { payloads: payloads.flatten(), indexed, ..before }))
+            let (indexed, words) = if indexes { (0, None) } else { (before.indexed, before.words) };
+            Ok::<_, StorageError>(Some(Unreclaimed { payloads: payloads.flatten(), words, indexed, ..before }))
         });
         let left = reclaimed.await.map_err(|_| NodeError::Stopping)??;
         if left != Some(before) {
@@ -345,6 +369,8 @@ const CLEAN_REST: u32 = 9;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// Indexes are rewritten when one in so many of their rows was trimmed.
 const INDEX_SHARE: u64 = 4;
+/// The write-ahead log may be one in so many bytes of the budget before more is trimmed.
+const LOG_SHARE: u64 = 16;
 /// What is rewritten at a time where there is no budget.
 const WINDOW_LEN_MAX: u64 = 64 << 20;
 

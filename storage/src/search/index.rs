@@ -1,5 +1,6 @@
 //! What a batch does to the search rows: words of events that come, and of those whose words go.
 
+use super::query::Places;
 use super::rows::{self, Said, Whose, column, place_of, places};
 use super::tokens::{fold, terms};
 use crate::batch::Batch;
@@ -51,6 +52,53 @@ impl Batch<'_> {
             words.each_key(bucket, |key| pending.remove(key, place));
             pending.unsay(bucket, place);
         });
+    }
+
+    /// An event is found no more; its words are taken off its bucket's rows later, with those of others (`strip_words`).
+    pub(crate) fn find_no_more(&mut self, number: u64) {
+        if let Some((bucket, place)) = place_of(number) {
+            self.search.unsay(bucket, place);
+        }
+    }
+
+    /// Takes off the rows of a bucket, from a key on, what is found no more; where the next part begins, if there is more.
+    /// Has to be all that a batch does.
+    ///
+    /// # Errors
+    /// `Rocks`.
+    pub fn strip_words(&mut self, bucket: u32, from: &[u8], max: usize) -> Result<Option<Vec<u8>>, StorageError> {
+        let (store, prefix) = (self.store().clone(), bucket.to_be_bytes());
+        let mut found = Places::none();
+        for key in (0..rows::CHUNKS).map(|chunk| rows::column_key(bucket, chunk)) {
+            let column = store.find(Family::Search, &key)?.map(|column| rows::to_column(&column));
+            column.into_iter().flatten().for_each(|said| found.add(said.place));
+        }
+        if found.is_none() {
+            let (first, end) = rows::buckets(rows::number_of(bucket, 0), rows::number_of(bucket, 0));
+            self.delete_range(Family::Search, &first, &end)?;
+            return Ok(None);
+        }
+        let (mut read, mut left) = (0, Vec::new());
+        for row in store.scan(Family::Search, &prefix, if from.is_empty() { &prefix } else { from })? {
+            let (key, value) = row?;
+            if read > max || self.len_bytes() > max / 4 {
+                return Ok(Some(key.to_vec()));
+            }
+            read += key.len() + value.len();
+            if key.get(4) == Some(&rows::COLUMN) {
+                continue;
+            }
+            let mut all = 0;
+            left.clear();
+            rows::each_place(&value, |place| {
+                all += 1;
+                left.extend(Some(place).filter(|place| found.has(*place)));
+            });
+            if left.len() < all {
+                self.put_unless_empty(&key, &places(&left))?;
+            }
+        }
+        Ok(None)
     }
 
     /// The same of an event that this very batch brings, whose words cannot be read yet.

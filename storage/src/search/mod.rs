@@ -15,7 +15,7 @@ pub use query::{Accepts, Hit, Hits, Search, Term};
 pub use tokens::{Atom, AtomKind, TOKEN_LEN_MAX, atoms, fold, terms};
 
 pub(crate) use index::Pending;
-pub(crate) use rows::{buckets, merge};
+pub(crate) use rows::{buckets, merge, place_of};
 
 #[cfg(test)]
 mod tests;

@@ -222,10 +222,10 @@ impl<F: FnMut(RoomNumber, &Log) -> Accepts> Hits<'_, F> {
 }
 
 /// Places of a bucket: a bit for each.
-struct Places(Vec<u64>);
+pub(super) struct Places(Vec<u64>);
 
 impl Places {
-    fn none() -> Self {
+    pub(super) fn none() -> Self {
         Places(vec![0; WORDS])
     }
 
@@ -233,13 +233,13 @@ impl Places {
         Places(vec![u64::MAX; WORDS])
     }
 
-    fn add(&mut self, place: u16) {
+    pub(super) fn add(&mut self, place: u16) {
         if let Some(word) = self.0.get_mut(usize::from(place >> 6)) {
             *word |= 1 << (place & 63);
         }
     }
 
-    fn has(&self, place: u16) -> bool {
+    pub(super) fn has(&self, place: u16) -> bool {
         self.0.get(usize::from(place >> 6)).is_some_and(|word| word >> (place & 63) & 1 == 1)
     }
 
@@ -254,7 +254,7 @@ impl Places {
         self.0.iter().map(|word| u64::from(word.count_ones())).sum()
     }
 
-    fn is_none(&self) -> bool {
+    pub(super) fn is_none(&self) -> bool {
         self.0.iter().all(|word| *word == 0)
     }
 
