@@ -387,7 +387,9 @@ fn what_a_removed_member_said_goes_first_and_takes_little() {
 fn a_name_does_not_go_with_what_is_trimmed() {
     let folder = tempfile::tempdir().unwrap();
     let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(|name| Person::at(folder.path(), name));
-    [&mut alice, &mut bob, &mut carol].into_iter().for_each(Person::up);
+    for person in [&mut alice, &mut bob, &mut carol] {
+        person.up();
+    }
     alice.done(&["id", "name", "Alice of Zig"]);
     alice.json(&["room", "create", "zig"]);
     bob.json(&["room", "join", &alice.link("zig"), "--wait", "30s"]);
