@@ -74,9 +74,13 @@ fn bytes_in(folder: &Path) -> u64 {
 
 /// Records that no compression makes much smaller.
 fn records(path: &Path, count: u64, len: usize, seed: u64) -> String {
+    records_from(path, (0, count), len, seed)
+}
+
+fn records_from(path: &Path, (first, count): (u64, u64), len: usize, seed: u64) -> String {
     let mut state = seed | 1;
     let mut file = BufWriter::new(File::create(path).unwrap());
-    for n in 0..count {
+    for n in first..first + count {
         let words: String = (0..len)
             .map(|_| {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -213,7 +217,8 @@ fn killed_while_it_trims_a_node_loses_nothing_that_it_keeps() {
     bob.json(&["room", "join", &alice.link("zig"), "--wait", "30s"]);
     let peer = address(&alice);
     for part in 0..4 {
-        let file = records(&folder.path().join("log.jsonl"), 4_500, 1000, 100 + part);
+        // What a log brings at its end is the newest: it goes from its bottom, whatever its clocks.
+        let file = records_from(&folder.path().join("log.jsonl"), (part * 4_500, 4_500), 1000, 100 + part);
         alice.done(&["import", "zig", &file, "--source", &format!("log {part}")]);
         if part > 0 {
             until("it trims", || kept(&bob)["since_ms"].as_u64().is_some());

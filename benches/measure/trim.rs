@@ -297,7 +297,8 @@ const BUDGET: u64 = 200_000_000;
 const TEXT_LEN: u64 = 1_000_000_000;
 const PARTS: u64 = 10;
 const PAGES: usize = 6;
-const PAGE: usize = 100;
+/// What a screen shows, about: 12 MB may be between where trimming begins and where others wait.
+const PAGE: usize = 25;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 const REST: Duration = Duration::from_secs(30);

@@ -118,7 +118,8 @@ impl Store {
         let mut left = live.iter().filter(is_flushed);
         let is_left = left.any(|file| stretches.iter().any(|stretch| touches(file, stretch)));
         let live: BTreeSet<u64> = live.iter().filter_map(|file| table(&file.name)).collect();
-        let newest = before.last().copied().unwrap_or(0);
+        // What was made and rewritten in between is among them.
+        let newest = live.last().max(before.last()).copied().unwrap_or(0);
         let is_dead = |number: u64| number <= newest && !live.contains(&number);
         let files = std::fs::read_dir(self.path()).into_iter().flatten().flatten();
         let mut tables = files.filter_map(|file| table(file.file_name().to_str()?));

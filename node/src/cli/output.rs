@@ -29,7 +29,8 @@ impl Output {
     pub fn timeline(&self, entry: &Line) {
         self.show(entry, |entry| match entry {
             Line::Gap { gap } if gap.why == "trimmed" => {
-                "~ older messages were trimmed here; nobody who has them is connected".to_owned()
+                "~ older messages were trimmed here; nobody who has them is connected, or there is no room for them"
+                    .to_owned()
             }
             Line::Gap { gap } => {
                 let count = gap.to_seq.saturating_sub(gap.from_seq) + 1;

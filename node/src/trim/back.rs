@@ -151,6 +151,17 @@ impl NodeHandle {
         }
     }
 
+    /// Whether anything can be fetched. What was fetched before takes much less once it has left the write-ahead log.
+    async fn has_room_to_read(&self) -> Result<bool, NodeError> {
+        if !self.manager.budget.is_open() {
+            let store = self.manager.store.clone();
+            let flushed = tokio::task::spawn_blocking(move || store.flush_log_above(0));
+            flushed.await.map_err(|_| NodeError::Stopping)??;
+            super::work::measure(&self.manager).await;
+        }
+        Ok(self.manager.budget.is_open())
+    }
+
     /// Fetches what lies in the newest of these holes; whether any of them closed.
     async fn fetch_back(
         &self,
@@ -160,7 +171,7 @@ impl NodeHandle {
         until: Instant,
     ) -> Result<bool, NodeError> {
         let shares = self.manager.told.shared_by_any(room);
-        if !shares || !self.manager.budget.is_open() {
+        if !shares || !self.has_room_to_read().await? {
             return Ok(false);
         }
         let tops: Vec<(RoomId, EventId)> = trimmed.iter().take(HOLES_AT_ONCE).map(|hole| (room, hole.top.id)).collect();

@@ -25,7 +25,7 @@ pub(crate) async fn run(node: NodeHandle) {
             let (mut was_open, mut files) = (true, FileBytes::default());
             loop {
                 tick.tick().await;
-                measure(node.manager.as_ref(), &mut files).await;
+                measure_with(node.manager.as_ref(), &mut files).await;
                 let is_open = node.manager.budget.is_open();
                 if is_open && !was_open {
                     // What waited is asked for again.
@@ -306,7 +306,7 @@ impl Work {
         if left != Some(before) {
             node.write(|reply| Command::Trim(Order::Reclaimed { done: Some(before), left, reply })).await?;
         }
-        measure(node.manager.as_ref(), &mut FileBytes::default()).await;
+        measure(&node.manager).await;
         Ok(())
     }
 }
@@ -319,7 +319,12 @@ struct FileBytes {
     took: Duration,
 }
 
-async fn measure(manager: &Manager, files: &mut FileBytes) {
+/// Measures what is used now.
+pub(super) async fn measure(manager: &Manager) {
+    measure_with(manager, &mut FileBytes::default()).await;
+}
+
+async fn measure_with(manager: &Manager, files: &mut FileBytes) {
     tokio::task::block_in_place(|| {
         // A folder of many files is not looked through all the time.
         if files.at.is_none_or(|at| at.elapsed() >= files.took * 20) {
