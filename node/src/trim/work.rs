@@ -58,7 +58,7 @@ async fn trim(node: &NodeHandle) {
         let wait = match node.manager.budget.max() {
             Some(_) if node.manager.budget.is_stuck() => STUCK_WAIT,
             Some(_) => LOOK_EVERY,
-            None => CAPS_EVERY,
+            None => CLEAN_EVERY,
         };
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
