@@ -65,8 +65,12 @@ impl Store {
     /// # Errors
     /// `DiskFull`, `Rocks`, `Damaged`.
     pub fn reclaim_everything(&self, left: &Unreclaimed, window_len: u64) -> Result<bool, StorageError> {
-        let families = INDEXES.into_iter().chain([Family::Payload]);
-        let everywhere: Vec<Stretch> = families.map(|family| (family, Vec::new(), None)).collect();
+        let mut everywhere: Vec<Stretch> = INDEXES.map(|family| (family, Vec::new(), None)).to_vec();
+        if let Some((low, high)) = left.payloads {
+            // Others than these stay where they are.
+            let end = key::number(high.saturating_add(1)).to_vec();
+            everywhere.push((Family::Payload, key::number(low).to_vec(), Some(end)));
+        }
         self.gone_after(&everywhere, || {
             if let Some(range) = left.payloads {
                 self.reclaim_payloads(range, window_len, true)?;
