@@ -5,6 +5,7 @@ mod budget;
 mod deliver;
 mod ended;
 mod frames;
+mod gossip;
 pub mod holdings;
 mod leases;
 mod manager;
