@@ -208,7 +208,7 @@ impl Stored {
     /// News of a room in which nothing is new, to be filled in.
     pub(crate) fn nothing(room: RoomId) -> Self {
         let (numbers, changed) = (Vec::new(), Vec::new());
-        Stored { room, numbers, origin: Origin::Local, room_changed: false, changed, turned: false }
+        Stored { room, numbers, origin: Origin::Local, room_changed: false, changed, turned: false, only: None }
     }
 }
 

@@ -201,9 +201,9 @@ impl NodeHandle {
     }
 
     /// The message that is shown where an event stands, if any is.
-    pub(crate) fn shown_at(&self, view: &RoomView, event: &StoredEvent) -> Result<Option<EventId>, StorageError> {
+    pub(crate) fn shown_at(&self, view: &RoomView, event: &StoredEvent) -> Result<Option<StoredEvent>, StorageError> {
         let Some(place) = self.manager.store.place(view.number, event.position())? else { return Ok(None) };
-        Ok(self.event_at(view, &place)?.map(|shown| shown.id))
+        self.event_at(view, &place)
     }
 
     pub(crate) fn position(&self, id: EventId) -> Result<Position, NodeError> {
@@ -236,8 +236,22 @@ impl NodeHandle {
 
     /// A message as it looks now; `None` for what is no message, or does not count.
     pub(crate) fn message_of(&self, view: &RoomView, id: EventId) -> Result<Option<api::Message>, NodeError> {
-        let event = self.manager.store.event_by_id(id)?;
-        let Some(event) = event.filter(|event| kind::is_message(event.kind)) else { return Ok(None) };
+        match self.manager.store.event_by_id(id)? {
+            Some(event) => self.message_as(view, event, &mut Names::default()),
+            None => Ok(None),
+        }
+    }
+
+    /// The same of an event that was read.
+    pub(crate) fn message_as(
+        &self,
+        view: &RoomView,
+        event: StoredEvent,
+        names: &mut Names,
+    ) -> Result<Option<api::Message>, NodeError> {
+        if !kind::is_message(event.kind) {
+            return Ok(None);
+        }
         let quoted = Store::quoted(&event);
         let shown = quoted.as_ref().map(|adopted| adoption::shown_author(&self.manager.store, view, adopted));
         let is_shown = shown.transpose()?.is_none_or(|author| author.is_some());
@@ -245,7 +259,7 @@ impl NodeHandle {
             return Ok(None);
         }
         let is_too_soon = self.too_soon(view, std::slice::from_ref(&event))?.contains(&event.id);
-        Ok(Some(self.message(view, event, &mut Names::default(), is_too_soon)?))
+        Ok(Some(self.message(view, event, names, is_too_soon)?))
     }
 
     fn message(
@@ -271,9 +285,9 @@ impl NodeHandle {
         let mut message = api::Message {
             id: event.id.to_string(),
             room: view.row.room.to_string(),
-            user: user.to_string(),
+            user: names.user(user),
             name: names.of(self, view, user)?,
-            device: device.to_string(),
+            device: names.device(device),
             ms: Hlc(event.clock).ms(),
             kind: "text".to_owned(),
             text: String::new(),
@@ -418,18 +432,29 @@ struct Looks {
     reactions: BTreeMap<String, Vec<String>>,
 }
 
-/// Names looked up once for a page.
+/// Names in a room, looked up once for a page, and keys as they are written: that takes longer than to read a message.
 #[derive(Default)]
-struct Names(HashMap<UserId, String>);
+pub(crate) struct Names {
+    names: HashMap<UserId, String>,
+    keys: HashMap<[u8; 32], String>,
+}
 
 impl Names {
     fn of(&mut self, node: &NodeHandle, view: &RoomView, user: UserId) -> Result<String, NodeError> {
-        if let Some(name) = self.0.get(&user) {
+        if let Some(name) = self.names.get(&user) {
             return Ok(name.clone());
         }
         let name = node.name_in(view, user)?;
-        self.0.insert(user, name.clone());
+        self.names.insert(user, name.clone());
         Ok(name)
+    }
+
+    fn user(&mut self, user: UserId) -> String {
+        self.keys.entry(user.0).or_insert_with(|| user.to_string()).clone()
+    }
+
+    fn device(&mut self, device: DeviceId) -> String {
+        self.keys.entry(device.0).or_insert_with(|| device.to_string()).clone()
     }
 }
 

@@ -16,6 +16,7 @@ use thiserror::Error;
 use tidings_protocol::control::payload::Erase;
 use tidings_protocol::event::{Hlc, VerifiedEvent};
 use tidings_protocol::id::{EventId, RoomId};
+use tidings_protocol::log::Log;
 use tidings_storage::{Batch, Durability, StorageError, Writer};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -67,6 +68,19 @@ pub struct Stored {
     pub changed: Vec<EventId>,
     /// Messages came or went because others count now: the room has to be read anew.
     pub turned: bool,
+    /// What is new, where that is one event: many ask for it, and need not all read it.
+    pub only: Option<Outline>,
+}
+
+/// What of an event is neither said nor signed.
+#[derive(Debug, Clone, Copy)]
+pub struct Outline {
+    /// The log it stands in.
+    pub log: Log,
+    /// By class.
+    pub kind: u16,
+    /// Its time.
+    pub hlc: Hlc,
 }
 
 /// The writer's state.
@@ -478,10 +492,16 @@ impl Desk<'_, '_> {
             room_changed: admitted.control,
             changed: admitted.filled.clone(),
             turned: admitted.turned,
+            only: outline_of(events).filter(|_| admitted.stored.len() == 1),
         });
         debug_assert!(admitted.verdict != Verdict::UnknownRoom);
         Ok(admitted)
     }
+}
+
+fn outline_of(events: &[VerifiedEvent]) -> Option<Outline> {
+    let [event] = events else { return None };
+    Some(Outline { log: event.log(), kind: event.header().kind, hlc: event.header().hlc })
 }
 
 /// Commands in one batch at most.

@@ -127,6 +127,52 @@ impl Store {
         Ok(out)
     }
 
+    /// Events of a room that arrived after the one of number `cursor`, in order of arrival, at most `max`; and up to which
+    /// number there are no more of them than these.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn arrived_in(
+        &self,
+        room: RoomNumber,
+        cursor: u64,
+        max: usize,
+    ) -> Result<(Vec<StoredEvent>, u64), StorageError> {
+        let newest = self.next_number()?.saturating_sub(1);
+        if newest.saturating_sub(cursor) <= ARRIVED_LOOKED_AT {
+            let mut arrived = self.arrived_since(cursor, max)?;
+            let through = arrived.last().map_or(cursor, |event| event.number);
+            arrived.retain(|event| event.room == room);
+            return Ok((arrived, through));
+        }
+        // So much came that little of it is likely to be of this room: its logs tell what is.
+        self.arrived_in_logs(room, cursor, newest, max)
+    }
+
+    fn arrived_in_logs(
+        &self,
+        room: RoomNumber,
+        cursor: u64,
+        newest: u64,
+        max: usize,
+    ) -> Result<(Vec<StoredEvent>, u64), StorageError> {
+        let mut numbers = Vec::new();
+        for class in [Class::Control, Class::Content] {
+            for (_, row) in self.logs(room, class)? {
+                for number in self.numbers_of_log(row.number)? {
+                    numbers.extend(Some(number?).filter(|number| *number > cursor && *number <= newest));
+                }
+            }
+        }
+        numbers.sort_unstable();
+        let through = numbers.get(max).map_or(newest, |next| next - 1);
+        let mut events = Vec::new();
+        for number in numbers.into_iter().take(max) {
+            events.extend(self.event(number)?);
+        }
+        Ok((events, through))
+    }
+
     /// The number that the next event gets; every event held has a smaller one.
     ///
     /// # Errors
@@ -315,6 +361,8 @@ pub(crate) fn from_payload(payload: &Payload) -> Vec<u8> {
 
 /// Edits and reactions of one message that are looked at, newest first.
 const RELATIONS_LOOKED_AT: usize = 65_536;
+/// Events of last arrival that are looked through for those of one room.
+const ARRIVED_LOOKED_AT: u64 = 4096;
 /// Events of last arrival that tell where the clock stood.
 const RECENT_EVENTS: usize = 64;
 
@@ -328,4 +376,47 @@ fn base32_prefix(text: &str) -> Option<(Vec<u8>, Vec<u8>)> {
     let bytes = tidings_protocol::id::base32::to_bytes(&padded)?;
     let shared = (text.len() * 5 / 8).min(8);
     Some((bytes.get(..8)?.to_vec(), bytes.get(..shared)?.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{add_room, append, said};
+
+    #[test]
+    fn what_arrived_in_a_room_is_the_same_either_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, mut writer) = Store::open(folder.path()).unwrap();
+        let rooms = [1, 2].map(|n| add_room(&mut writer, n));
+        let [(_, one), (_, other)] = [1, 2].map(|n| said(n, 9, |n, _| Content::Text(format!("{n}").as_str().into())));
+        for n in 0..9 {
+            append(&mut writer, rooms[0], &one[n..=n]);
+            append(&mut writer, rooms[1], &other[n..=n]);
+        }
+        let newest = store.next_number().unwrap() - 1;
+        let numbers = |(events, through): (Vec<StoredEvent>, u64)| {
+            (events.into_iter().map(|event| event.number).collect::<Vec<_>>(), through)
+        };
+        let all = numbers(store.arrived_in(rooms[0], 0, 100).unwrap());
+        assert_eq!((all.0.len(), all.1), (9, newest));
+        assert_eq!(numbers(store.arrived_in_logs(rooms[0], 0, newest, 100).unwrap()), all);
+        for cursor in 0..=newest {
+            // However few are asked for at a time, all come and none twice.
+            let (mut at, mut got) = (cursor, Vec::new());
+            while at < newest {
+                let (part, through) = numbers(store.arrived_in_logs(rooms[0], at, newest, 2).unwrap());
+                assert!(through > at && part.len() <= 2);
+                got.extend(part);
+                at = through;
+            }
+            let (mut near, mut looked) = (cursor, Vec::new());
+            while near < newest {
+                let (part, through) = numbers(store.arrived_in(rooms[0], near, 2).unwrap());
+                looked.extend(part);
+                near = through;
+            }
+            let wanted: Vec<u64> = all.0.iter().copied().filter(|number| *number > cursor).collect();
+            assert_eq!((got, looked), (wanted.clone(), wanted));
+        }
+    }
 }

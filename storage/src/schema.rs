@@ -1,8 +1,8 @@
 //! Column families and how each is tuned. Wire or disk change: bump `SCHEMA`, keep a fixture of the old.
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Options, SliceTransform,
-    WriteBufferManager,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Options,
+    SliceTransform, WriteBufferManager,
 };
 
 /// The schema that this program writes.
@@ -157,7 +157,8 @@ pub fn database_options(sizes: &Sizes) -> Result<Options, rocksdb::Error> {
 
 /// Every family with its options; they share one cache.
 pub fn families(sizes: &Sizes) -> Vec<ColumnFamilyDescriptor> {
-    let cache = Cache::new_lru_cache(BLOCK_CACHE_LEN_MAX);
+    // In one piece: of a cache in shards each would be smaller than a filter, which then would be read anew each time.
+    let cache = Cache::new_hyper_clock_cache(BLOCK_CACHE_LEN_MAX, 0);
     let descriptor = |f: Family| ColumnFamilyDescriptor::new(f.name(), family_options(f, &cache, sizes));
     // The family that RocksDB always has and we never use. After a full disk RocksDB waits until the largest write
     // buffer of any family fits again, so this one's must not be the 64 MB that it would have.
@@ -188,12 +189,12 @@ fn family_options(family: Family, cache: &Cache, sizes: &Sizes) -> Options {
     match family {
         Family::Id => {
             // Random keys: an absent id is the common question, and must not read the disk.
-            table.set_bloom_filter(10.0, false);
+            set_filter(&mut table);
             options.set_memtable_whole_key_filtering(true);
             options.set_memtable_prefix_bloom_ratio(0.1);
         }
         Family::Timeline => {
-            table.set_bloom_filter(10.0, false);
+            set_filter(&mut table);
             options.set_memtable_whole_key_filtering(true);
             options.set_memtable_prefix_bloom_ratio(0.1);
         }
@@ -206,13 +207,20 @@ fn family_options(family: Family, cache: &Cache, sizes: &Sizes) -> Options {
         Family::Search => {
             options.set_target_file_size_base(rewritten_len);
             // A rare word is in few buckets, and must not be looked for in the files of the others.
-            table.set_bloom_filter(10.0, false);
+            set_filter(&mut table);
             options.set_merge_operator_associative("search", crate::search::merge);
         }
         _ => {}
     }
     options.set_block_based_table_factory(&table);
     options
+}
+
+/// A filter in parts of a few thousand keys, and an index over them: of a million keys the one part is read that is asked.
+fn set_filter(table: &mut BlockBasedOptions) {
+    table.set_bloom_filter(10.0, false);
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_partition_filters(true);
 }
 
 /// All memtables together; above it the largest is flushed.

@@ -43,10 +43,14 @@ impl Follower {
             return Ok(());
         }
         self.last = Some(Instant::now());
+        let views = &node.manager.views;
         let dirty = std::mem::take(&mut self.dirty);
-        let all = std::mem::take(&mut self.all);
+        let rooms: Vec<_> = match std::mem::take(&mut self.all) {
+            true => views.all(),
+            false => dirty.into_iter().filter_map(|room| Some((room, views.find(room)?))).collect(),
+        };
         let mut wanted = BTreeSet::new();
-        for (room, view) in node.manager.views.all().into_iter().filter(|(room, _)| all || dirty.contains(room)) {
+        for (room, view) in rooms {
             if tells_of_homes(&view) {
                 wanted.extend(homes(node, room, &view)?);
             }

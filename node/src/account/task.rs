@@ -44,8 +44,9 @@ struct Task {
     ledger: Ledger,
     /// What was told or done last of a room: what differs from it was changed here.
     known: BTreeMap<RoomId, (String, bool)>,
-    /// Rooms to be looked at.
+    /// Rooms to be looked at, and those of which the read marker may have to be told.
     dirty: BTreeSet<RoomId>,
+    reads: BTreeSet<RoomId>,
     /// Own wishes that are not sealed yet.
     unsaid: Vec<Entry>,
     /// Read markers may be told from then on.
@@ -76,7 +77,7 @@ pub(crate) async fn run(node: NodeHandle, mut wishes: mpsc::Receiver<Wish>) {
     };
     let mut tick = tokio::time::interval(TICK);
     loop {
-        let mut asked = None;
+        let (mut asked, mut is_due) = (None, false);
         tokio::select! {
             news = stored.recv() => match news {
                 Ok(news) => task.note(&news),
@@ -84,7 +85,7 @@ pub(crate) async fn run(node: NodeHandle, mut wishes: mpsc::Receiver<Wish>) {
                 Err(broadcast::error::RecvError::Closed) => return,
             },
             wish = wishes.recv() => match wish {
-                Some(Wish::Person(user, field)) => drop(task.untold.insert((user, field))),
+                Some(Wish::Person(user, field)) => is_due = task.untold.insert((user, field)),
                 Some(Wish::Settle(reply)) => {
                     // What is not on disk yet is not told yet, but it is here.
                     task.note_all();
@@ -92,13 +93,17 @@ pub(crate) async fn run(node: NodeHandle, mut wishes: mpsc::Receiver<Wish>) {
                 }
                 None => return,
             },
-            _ = tick.tick() => {}
+            _ = tick.tick() => is_due = true,
         }
         // What came meanwhile is dealt with together.
         while let Ok(news) = stored.try_recv() {
             task.note(&news);
         }
-        match task.settle().await {
+        let settled = match is_due || asked.is_some() || !task.dirty.is_empty() {
+            true => task.settle().await,
+            false => Ok(()),
+        };
+        match settled {
             Ok(()) => {}
             Err(NodeError::Stopping) => return,
             Err(error) => tracing::warn!(%error, "the account is not up to date yet"),
@@ -125,6 +130,7 @@ impl Task {
             ledger,
             known,
             dirty: BTreeSet::new(),
+            reads: BTreeSet::new(),
             unsaid: Vec::new(),
             reads_due: now,
             untold: BTreeSet::new(),
@@ -145,7 +151,10 @@ impl Task {
     }
 
     fn note(&mut self, news: &Stored) {
-        self.dirty.insert(news.room);
+        // What is said in another room changes nothing of the account.
+        if news.room_changed || news.room == self.node.manager.keys.self_room() {
+            self.dirty.insert(news.room);
+        }
         self.follower.note(news);
     }
 
@@ -215,6 +224,7 @@ impl Task {
         for room in dirty {
             if let Some(view) = self.node.manager.views.find(room).filter(|v| v.row.home_of.is_none()) {
                 self.look_at(room, &view);
+                self.reads.insert(room);
             }
         }
         self.take_people().await?;
@@ -250,12 +260,15 @@ impl Task {
     async fn read_on_in(&mut self, home: RoomId, does: bool) -> Result<(), NodeError> {
         let manager = self.node.manager.clone();
         loop {
-            let through = self.ledger.through;
-            let arrived = tokio::task::block_in_place(|| manager.store.arrived_since(through, ARRIVED_MAX))?;
-            let Some(last) = arrived.last().map(|event| event.number) else { return Ok(()) };
+            let before = self.ledger.through;
             let Some(view) = manager.views.find(home) else { return Ok(()) };
+            let (arrived, through) =
+                tokio::task::block_in_place(|| manager.store.arrived_in(view.number, before, ARRIVED_MAX))?;
+            if through <= before {
+                return Ok(());
+            }
             let mut own = Vec::new();
-            for event in arrived.iter().filter(|e| e.room == view.number) {
+            for event in &arrived {
                 // A device of ours that was stolen may let others into the self-room: what they say there is not ours.
                 let author = effective::author_of(&manager.store, &view, event)?;
                 if event.log.class == Class::Control || author == Some(manager.keys.user) {
@@ -272,7 +285,7 @@ impl Task {
                     self.take_name(event).await?;
                 }
             }
-            self.ledger.through = self.ledger.through.max(last);
+            self.ledger.through = self.ledger.through.max(through);
             for entry in news.iter().filter(|_| does) {
                 self.apply(entry).await?;
             }
@@ -440,9 +453,10 @@ impl Task {
     /// Takes up how far rooms were read, many at once.
     fn take_reads(&mut self) {
         let mut any = false;
-        for (room, view) in self.node.manager.views.all() {
+        for room in std::mem::take(&mut self.reads) {
+            let Some(view) = self.node.manager.views.find(room) else { continue };
             let read = Hlc(view.row.read_clock);
-            if view.row.home_of.is_none() && self.ledger.room(room).is_some() && read > self.ledger.read_to(room) {
+            if self.ledger.room(room).is_some() && read > self.ledger.read_to(room) {
                 let entry = Entry::new(&Record::Read(room), read);
                 if self.ledger.account.merge(entry.clone(), now_ms()) {
                     self.unsaid.push(entry);

@@ -11,6 +11,7 @@ use crate::api::search as api;
 use crate::api::types::Message;
 use crate::clock::now_ms;
 use crate::handle::{NodeError, NodeHandle};
+use crate::page::Names;
 use crate::rooms::RoomView;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -49,7 +50,8 @@ impl NodeHandle {
             }
         };
         let hits = self.manager.store.search(search, accepts)?;
-        let judge = Judge { node: self, query: &query, people: &people, rooms: &rooms, seen: HashSet::new(), bytes: 0 };
+        let (seen, names) = (HashSet::new(), HashMap::new());
+        let judge = Judge { node: self, query: &query, people: &people, rooms: &rooms, seen, bytes: 0, names };
         let finds = Finds { judge, hits, units, limit };
         match wanted.sort {
             api::Sort::Newest => finds.newest(),
@@ -138,6 +140,7 @@ struct Judge<'a> {
     seen: HashSet<(RoomNumber, EventId)>,
     /// Bytes of text that were compared.
     bytes: usize,
+    names: HashMap<RoomNumber, Names>,
 }
 
 impl Judge<'_> {
@@ -152,18 +155,23 @@ impl Judge<'_> {
     /// The message that an event is or changes, if it is shown and matches.
     fn message(&mut self, event: &StoredEvent) -> Result<Option<Judged>, NodeError> {
         let Some(view) = self.rooms.get(&event.room) else { return Ok(None) };
-        let id = match event.content() {
-            Some(Content::Edit { target, .. }) => target,
+        let shown = match event.content() {
+            Some(Content::Edit { target, .. }) => Err(target),
             Some(Content::Imported(_)) => match self.node.shown_at(view, event)? {
-                Some(shown) => shown,
+                Some(shown) => Ok(shown),
                 None => return Ok(None),
             },
-            _ => event.id,
+            _ => Ok(event.clone()),
         };
+        let id = shown.as_ref().map_or_else(|target| *target, |shown| shown.id);
         if !self.seen.insert((event.room, id)) {
             return Ok(None);
         }
-        let Some(message) = self.node.message_of(view, id)? else { return Ok(None) };
+        let message = match shown {
+            Ok(shown) => self.node.message_as(view, shown, self.names.entry(event.room).or_default())?,
+            Err(target) => self.node.message_of(view, target)?,
+        };
+        let Some(message) = message else { return Ok(None) };
         let is_told = !message.erased && !message.purged && message.hidden.is_none() && !message.known.blocked;
         let is_within = (self.query.from_ms..self.query.until_ms).contains(&message.ms);
         if !is_told || !is_within || self.is_adopted_by_blocked(&message) || !self.is_of_wanted(view, &message)? {

@@ -2,6 +2,7 @@
 
 use super::budget::Live;
 use super::deliver::Room;
+use super::gossip;
 use super::leases::Leases;
 use super::talk;
 use super::tips::{self, SealedTips};
@@ -10,28 +11,27 @@ use crate::account::Wish;
 use crate::beacons::{Beacons, Sharing};
 use crate::clock::now_ms;
 use crate::command::Command;
+use crate::effective;
 use crate::enrol::Enrolment;
 use crate::files::Files;
-use crate::ingest::Verdict;
 use crate::keys::Keys;
 use crate::lookup::Lookup;
 use crate::network::redial::Redial;
-use crate::network::{self, Duplex, Event, GossipTicket, GossipVerdict, Opener, Peer, PeerAddress};
+use crate::network::{self, Duplex, Event, GossipVerdict, Opener, Peer, PeerAddress};
 use crate::people::People;
 use crate::rooms::{RoomView, Views};
 use crate::sync::holdings::{DigestCache, NodeHoldings};
 use crate::trim::{Budget, ReadBack};
-use crate::writer::{Origin, Stored};
+use crate::writer::Stored;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tidings_protocol::control::payload::RoomKind;
 use tidings_protocol::event::SignedEvent;
-use tidings_protocol::gossip::topic;
 use tidings_protocol::id::{EventId, RoomId};
 use tidings_protocol::sync::Side;
-use tidings_storage::Store;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tidings_storage::{StorageError, Store, StoredEvent};
+use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 
 /// What all conversations share.
@@ -161,11 +161,31 @@ impl Manager {
 
     /// Own events were sent to a peer.
     pub(super) async fn sent(&self, peer: Peer, room: RoomId, events: &[(EventId, u64)]) {
-        let news: Vec<EventId> = events.iter().filter(|(id, _)| self.told.sent(*id, peer)).map(|(id, _)| *id).collect();
-        let numbers = events.iter().map(|(_, number)| *number).collect();
-        drop(self.commands.send(Command::Told(numbers)).await);
+        let (mut news, mut first) = (Vec::new(), Vec::new());
+        for (id, number) in events {
+            let sent = self.told.sent(*id, peer);
+            news.extend(sent.is_news.then_some(*id));
+            first.extend(sent.is_first.then_some(*number));
+        }
+        if !first.is_empty() {
+            drop(self.commands.send(Command::Told(first)).await);
+        }
         if !news.is_empty() {
             let _ = self.peers_changed.send(PeerNews::Told(room, news));
+        }
+    }
+
+    /// Whether an event is content that is here byte for byte, and counts: it was checked before.
+    pub(super) fn is_here(&self, event: &SignedEvent) -> bool {
+        let id = event.header.id();
+        let room = event.header.room_of(id);
+        let is_same = |view: &RoomView, held: &StoredEvent| {
+            let counts = effective::author_of(&self.store, view, held)?.is_some();
+            Ok::<_, StorageError>(counts && self.store.signed_event(room, held)?.as_ref() == Some(event))
+        };
+        match (self.views.find(room), self.store.event_by_id(id)) {
+            (Some(view), Ok(Some(held))) => matches!(is_same(&view, &held), Ok(true)),
+            _ => false,
         }
     }
 
@@ -198,11 +218,11 @@ pub async fn run(
     let mut talks = Talks::default();
     let mut stored = manager.stored.subscribe();
     let mut redial = tokio::time::interval(REDIAL_EVERY);
-    let gossip = start_gossip(manager.clone());
+    let gossip = gossip::start(manager.clone());
     // Dropped with this, and so ended.
     let mut sealed = tokio::task::JoinSet::new();
     sealed.spawn(tips::run(manager.clone()));
-    subscribe_all(&manager).await;
+    gossip::subscribe_all(&manager).await;
     loop {
         tokio::select! {
             event = events.recv() => match event {
@@ -222,8 +242,8 @@ pub async fn run(
                 talks.replace(&manager, peer, tokio::spawn(async move { answer(&answering, peer, stream).await }));
             }
             news = stored.recv() => match news {
-                Ok(news) => on_stored(&manager, &news).await,
-                Err(broadcast::error::RecvError::Lagged(_)) => subscribe_all(&manager).await,
+                Ok(news) => gossip::on_stored(&manager, &news).await,
+                Err(broadcast::error::RecvError::Lagged(_)) => gossip::subscribe_all(&manager).await,
                 Err(broadcast::error::RecvError::Closed) => break,
             },
             _ = redial.tick() => {
@@ -284,12 +304,7 @@ impl Drop for Talks {
     }
 }
 
-async fn on_event(
-    manager: &Arc<Manager>,
-    event: Event,
-    talks: &mut Talks,
-    gossip: &mpsc::Sender<(GossipTicket, Peer, String, Vec<u8>)>,
-) {
+async fn on_event(manager: &Arc<Manager>, event: Event, talks: &mut Talks, gossip: &mpsc::Sender<gossip::Heard>) {
     match event {
         Event::Listening(address) => {
             manager.listening.lock().unwrap_or_else(PoisonError::into_inner).insert(address);
@@ -331,8 +346,8 @@ async fn on_event(
         }
         Event::Addresses { peer, addresses, local } => on_addresses(manager, peer, addresses, local).await,
         Event::Gossip { ticket, from, topic, data } => {
-            if let Err(refused) = gossip.try_send((ticket, from, topic, data)) {
-                let (ticket, ..) = refused.into_inner();
+            if let Err(refused) = gossip.try_send(gossip::Heard { ticket, from, topic, data }) {
+                let ticket = refused.into_inner().ticket;
                 drop(manager.network.send(network::Command::Report(ticket, GossipVerdict::Ignore)).await);
             }
         }
@@ -402,87 +417,6 @@ async fn converse(manager: &Manager, peer: Peer, side: Side, stream: Box<dyn Dup
     fault
 }
 
-async fn subscribe_all(manager: &Manager) {
-    for (room, view) in manager.views.all() {
-        if is_gossiped(&view) && !view.row.left {
-            drop(manager.network.send(network::Command::Subscribe(topic(room))).await);
-        }
-    }
-}
-
-/// Self-rooms are many and quiet: sync is enough for them.
-fn is_gossiped(view: &RoomView) -> bool {
-    view.row.kind == RoomKind::Public && view.row.home_of.is_none()
-}
-
-/// What was said here goes out on a public room's topic.
-async fn on_stored(manager: &Manager, news: &Stored) {
-    let Some(view) = manager.views.find(news.room).filter(|view| is_gossiped(view)) else { return };
-    if news.room_changed {
-        let name = topic(news.room);
-        let left = view.row.left;
-        let command = if left { network::Command::Unsubscribe(name) } else { network::Command::Subscribe(name) };
-        drop(manager.network.send(command).await);
-    }
-    if news.origin != Origin::Local {
-        return;
-    }
-    for number in &news.numbers {
-        let event = manager.store.event(*number).ok().flatten();
-        let signed = event.and_then(|event| manager.store.signed_event(news.room, &event).ok().flatten());
-        if let Some(signed) = signed {
-            let data = tidings_protocol::codec::encode(&signed);
-            drop(manager.network.send(network::Command::Publish { topic: topic(news.room), data }).await);
-        }
-    }
-}
-
-/// Starts the pool that verifies and admits gossip.
-fn start_gossip(manager: Arc<Manager>) -> mpsc::Sender<(GossipTicket, Peer, String, Vec<u8>)> {
-    let (queue, mut messages) = mpsc::channel::<(GossipTicket, Peer, String, Vec<u8>)>(GOSSIP_MAX);
-    tokio::spawn(async move {
-        while let Some((ticket, from, name, data)) = messages.recv().await {
-            let verdict = admit_gossip(&manager, from, &name, &data).await;
-            drop(manager.network.send(network::Command::Report(ticket, verdict)).await);
-        }
-    });
-    queue
-}
-
-async fn admit_gossip(manager: &Manager, from: Peer, name: &str, data: &[u8]) -> GossipVerdict {
-    if manager.tips.is_sealed(name) {
-        return tips::judge(manager, from, name, data);
-    }
-    let Ok(signed) = SignedEvent::decode(data) else { return GossipVerdict::Reject };
-    let Ok(event) = signed.verify() else { return GossipVerdict::Reject };
-    let room = event.room();
-    if topic(room) != name {
-        return GossipVerdict::Reject;
-    }
-    if manager.views.find(room).is_none_or(|view| !is_gossiped(&view)) {
-        return GossipVerdict::Ignore;
-    }
-    if !manager.live.takes_gossip(from, room, event.header().author) {
-        return GossipVerdict::Ignore;
-    }
-    let is_recent = event.header().hlc.ms().abs_diff(now_ms()) < GOSSIP_RECENT_MS;
-    let (reply, answer) = oneshot::channel();
-    let origin = Origin::Live(from.to_bytes());
-    if manager.commands.send(Command::Admit { room, events: vec![event], origin, reply }).await.is_err() {
-        return GossipVerdict::Ignore;
-    }
-    match answer.await {
-        Ok(Ok(admitted)) => match admitted.verdict {
-            Verdict::Stored => GossipVerdict::Accept,
-            // It came by push first; others may still wait for it. What is old is not passed round again.
-            Verdict::Known if is_recent => GossipVerdict::Accept,
-            Verdict::Rejected(_) => GossipVerdict::Reject,
-            _ => GossipVerdict::Ignore,
-        },
-        _ => GossipVerdict::Ignore,
-    }
-}
-
 /// How often the list of peers to dial is looked at.
 const REDIAL_EVERY: Duration = Duration::from_millis(500);
 /// A conversation that ended is begun again after this, doubled each time.
@@ -491,10 +425,6 @@ const TALK_AGAIN_MAX: Duration = Duration::from_secs(20);
 /// Streams that one peer may open in a minute; an honest one opens another when it has lost the last.
 const STREAMS_A_MINUTE_MAX: u32 = 20;
 const MINUTE: Duration = Duration::from_secs(60);
-/// Gossip messages that wait to be verified; beyond, they are ignored, and sync brings them.
-const GOSSIP_MAX: usize = 1024;
-/// As long as gossipsub knows its duplicates.
-const GOSSIP_RECENT_MS: u64 = 10 * 60 * 1000;
 /// Peers whose addresses are remembered while we run.
 const SEEN_PEERS_MAX: usize = 1024;
 const SEEN_ADDRESSES_MAX: usize = 16;

@@ -6,6 +6,7 @@ mod deliver;
 mod ended;
 mod frames;
 pub mod given_up;
+mod gossip;
 pub mod holdings;
 mod leases;
 mod manager;

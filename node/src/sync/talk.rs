@@ -306,7 +306,11 @@ impl Talk<'_> {
             self.gaps.insert(room);
             return Ok(());
         }
-        let event = SignedEvent::decode(bytes).map_err(EventError::from)?.verify()?;
+        let event = SignedEvent::decode(bytes).map_err(EventError::from)?;
+        if self.manager.is_here(&event) {
+            return Ok(());
+        }
+        let event = event.verify()?;
         if !self.manager.live.takes_push(&mut self.window, self.peer, room, event.header().author) {
             return Ok(());
         }

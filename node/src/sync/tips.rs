@@ -12,7 +12,7 @@ use crate::keys::random;
 use crate::network::{self, GossipVerdict, Peer};
 use crate::rooms::RoomView;
 use crate::writer::Stored;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tidings_protocol::control::payload::RoomKind;
@@ -31,6 +31,8 @@ pub struct SealedTips {
 #[derive(Default)]
 struct Inner {
     rooms: HashMap<RoomId, Room>,
+    /// Rooms of which something is to be said, and when: few of many.
+    due: BTreeMap<RoomId, Instant>,
     topics: HashMap<String, RoomId>,
     /// Counts changes of keys.
     version: u64,
@@ -46,9 +48,8 @@ struct Room {
     older: VecDeque<[u8; 32]>,
     /// Keys for circles that we do not see yet, or no more, and which device told them.
     early: VecDeque<Early>,
-    /// What moved and was not said yet, and when it will be.
+    /// What moved and was not said yet.
     moved: VecDeque<EventId>,
-    due: Option<Instant>,
     /// Said lately, by us or others.
     named: VecDeque<EventId>,
     asked: Option<Instant>,
@@ -160,24 +161,23 @@ impl SealedTips {
         let excess = found.moved.len().saturating_sub(TIPS_MAX);
         found.moved.drain(..excess);
         let wait = SAID_AFTER_MIN + (SAID_AFTER_MAX - SAID_AFTER_MIN).mul_f64(rand::random());
-        found.due.get_or_insert_with(|| Instant::now() + wait);
+        inner.due.entry(room).or_insert_with(|| Instant::now() + wait);
     }
 
     fn next_due(&self) -> Option<Instant> {
-        self.lock().rooms.values().filter_map(|r| r.due).min()
+        self.lock().due.values().min().copied()
     }
 
     fn due(&self) -> Vec<RoomId> {
         let now = Instant::now();
-        let inner = self.lock();
-        inner.rooms.iter().filter(|(_, r)| r.due.is_some_and(|due| due <= now)).map(|(room, _)| *room).collect()
+        self.lock().due.extract_if(.., |_, due| *due <= now).map(|(room, _)| room).collect()
     }
 
     /// What is to be said of a room, if nobody else has said it.
     fn seal(&self, room: RoomId) -> Option<network::Command> {
         let mut inner = self.lock();
+        inner.due.remove(&room);
         let found = inner.rooms.get_mut(&room)?;
-        found.due = None;
         let ids: Vec<EventId> = found.moved.drain(..).collect();
         let ids: Vec<EventId> = ids.into_iter().filter(|id| !found.named.contains(id)).collect();
         if ids.is_empty() {
@@ -239,7 +239,6 @@ impl Room {
             older: VecDeque::new(),
             early: VecDeque::new(),
             moved: VecDeque::new(),
-            due: None,
             named: VecDeque::new(),
             asked: None,
             heard: (None, 0),

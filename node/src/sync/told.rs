@@ -30,6 +30,15 @@ pub struct PeerStats {
     pub traffic: Arc<Traffic>,
 }
 
+/// What it means that a peer was sent an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sent {
+    /// It is an own one, and that this peer has it was not known.
+    pub(super) is_news: bool,
+    /// Nobody is known to have been sent it before.
+    pub(super) is_first: bool,
+}
+
 impl Told {
     /// Begins to follow an own event.
     pub fn follow(&self, event: EventId, room: RoomId) {
@@ -47,17 +56,19 @@ impl Told {
         }
     }
 
-    /// A peer was sent an event; whether that is news of an own one.
-    pub fn sent(&self, event: EventId, peer: Peer) -> bool {
+    /// A peer was sent an event.
+    pub(super) fn sent(&self, event: EventId, peer: Peer) -> Sent {
         let mut inner = self.lock();
         if let Some((_, peers)) = inner.events.get_mut(&event) {
-            return note(peers, peer);
+            let is_first = peers.is_empty();
+            return Sent { is_news: note(peers, peer), is_first };
         }
+        let is_first = inner.early.iter().all(|(id, _)| *id != event);
         if inner.early.len() >= EARLY_MAX {
             inner.early.pop_front();
         }
         inner.early.push_back((event, peer));
-        false
+        Sent { is_news: false, is_first }
     }
 
     /// A peer holds all that we hold of a room; returns the own events for which that is news.
@@ -167,11 +178,14 @@ mod tests {
     #[test]
     fn what_went_out_before_it_is_followed_was_told() {
         let (told, room, id) = (Told::default(), RoomId([1; 32]), EventId([2; 32]));
-        assert!(!told.sent(id, peer(1)) && !told.sent(id, peer(2)));
+        let sent = |is_news, is_first| Sent { is_news, is_first };
+        assert_eq!([told.sent(id, peer(1)), told.sent(id, peer(2))], [sent(false, true), sent(false, false)]);
         told.follow(id, room);
         assert_eq!(told.peers_of(id).unwrap().len(), 2);
-        assert!(!told.sent(id, peer(1)) && told.sent(id, peer(3)));
-        (0..10_000).for_each(|n| assert!(!told.sent(EventId([3; 32]), peer(n))));
+        assert_eq!([told.sent(id, peer(1)), told.sent(id, peer(3))], [sent(false, false), sent(true, false)]);
+        told.follow(EventId([4; 32]), room);
+        assert_eq!(told.sent(EventId([4; 32]), peer(1)), sent(true, true));
+        (0..10_000).for_each(|n| assert!(!told.sent(EventId([3; 32]), peer(n)).is_news));
         assert_eq!(told.lock().early.len(), EARLY_MAX);
     }
 
@@ -180,7 +194,7 @@ mod tests {
         let (told, room) = (Told::default(), RoomId([1; 32]));
         told.follow(EventId([2; 32]), room);
         let news = (0..1000).filter(|n| !told.agreed(room, peer(*n)).is_empty()).count();
-        assert!(!told.sent(EventId([2; 32]), peer(2000)));
+        assert!(!told.sent(EventId([2; 32]), peer(2000)).is_news);
         assert_eq!((news, told.peers_of(EventId([2; 32])).unwrap().len()), (PEERS_SHOWN_MAX, PEERS_SHOWN_MAX));
     }
 }

@@ -29,7 +29,7 @@ impl Reconcile {
         let mut by_item = BTreeMap::new();
         for head in heads {
             let item = keys.item(&head);
-            sets.insert(0, Id::from_byte_array(item)).map_err(broken)?;
+            sets.insert(head.hlc.ms(), Id::from_byte_array(item)).map_err(broken)?;
             by_item.insert(item, head);
         }
         sets.seal().map_err(broken)?;

@@ -35,6 +35,8 @@ pub(super) struct Room {
     shown: bool,
     /// Our introduction was told by a knock: another would say nothing new.
     pub(super) introduced: bool,
+    /// Our proof was refused, and we had nothing to introduce us by.
+    unwelcome: bool,
     /// Whose proof we refused only because we do not know the device: to be shown again when we do.
     pub(super) unheard: Option<DeviceId>,
     /// Whose introduction is being admitted.
@@ -77,6 +79,7 @@ impl Room {
             told_little: false,
             shown: false,
             introduced: false,
+            unwelcome: false,
             unheard: None,
             introducing: None,
             introductions: PerMinute::default(),
@@ -293,6 +296,7 @@ impl Conversation {
             self.audience(id, held)?;
             self.close_shut(id, held)?;
             self.match_room(id, held)?;
+            self.introduce_late(id);
             return self.tell_all(id, held);
         }
         if self.our_tags.places.len() + self.early_rooms.len() >= ROOMS_MAX {
@@ -306,6 +310,15 @@ impl Conversation {
         self.tell_tags(&[id]);
         self.knock(id);
         self.match_room(id, held)
+    }
+
+    /// Introduces us where we were refused before there was anything to do so by: only just have we come in.
+    fn introduce_late(&mut self, id: RoomId) {
+        let can = |r: &&mut Room| r.unwelcome && !r.proven && !r.offer.introduction.is_empty();
+        if let Some(room) = self.rooms.get_mut(&id).filter(can) {
+            room.unwelcome = false;
+            self.introduce(id);
+        }
     }
 
     /// A device that was told of control alone is a member's again: says what we hold of all.
@@ -331,10 +344,14 @@ impl Conversation {
         let Some(id) = self.handles.get(&handle).copied() else { return };
         let can_introduce = |r: &Room| r.shown && !r.introduced && !r.offer.introduction.is_empty();
         let introduces = self.rooms.get(&id).is_some_and(can_introduce);
+        let unwelcome = self.rooms.get(&id).is_some_and(|r| r.shown && r.offer.introduction.is_empty());
         if self.rooms.get(&id).is_some_and(|room| room.theirs.is_some()) {
             self.out.push_back(Output::Closed(id));
         }
         self.reset(id);
+        if let Some(room) = self.rooms.get_mut(&id) {
+            room.unwelcome |= unwelcome;
+        }
         if introduces {
             self.introduce(id);
         } else {
@@ -453,6 +470,7 @@ impl Conversation {
             *room = Room {
                 handle: room.handle,
                 introduced: room.introduced,
+                unwelcome: room.unwelcome,
                 unheard: room.unheard,
                 introducing: room.introducing,
                 introductions: room.introductions,

@@ -131,10 +131,10 @@ impl<F: FnMut(RoomNumber, &Log) -> Accepts> Hits<'_, F> {
                 continue;
             }
             let key = rows::column_key(bucket, chunk);
-            let Some(column) = self.store.find(Family::Search, &key)?.map(|bytes| rows::to_column(&bytes)) else {
-                continue;
-            };
-            for said in column.into_iter().filter(|said| places.has(said.place)) {
+            let Some(column) = self.store.find(Family::Search, &key)? else { continue };
+            let mut said = Vec::new();
+            rows::each_said(&column, |one| said.extend(places.has(one.place).then_some(one)));
+            for said in said {
                 if self.passes(&said, &named) {
                     self.found.push(Hit { second: said.second, number: rows::number_of(bucket, said.place) });
                 }

@@ -125,8 +125,14 @@ pub(crate) fn column(said: &[Said]) -> Vec<u8> {
     out
 }
 
-pub(crate) fn to_column(mut bytes: &[u8]) -> Vec<Said> {
+pub(crate) fn to_column(bytes: &[u8]) -> Vec<Said> {
     let mut out = Vec::with_capacity(bytes.len() / 3);
+    each_said(bytes, |said| out.push(said));
+    out
+}
+
+/// Calls for each row of a column.
+pub(crate) fn each_said(mut bytes: &[u8], mut each: impl FnMut(Said)) {
     let (mut place, mut second, mut origin) = (0u16, 0i64, 0i64);
     while let (Some(step), Some(seconds), Some(other)) = (take(&mut bytes), take(&mut bytes), take(&mut bytes)) {
         place = place.wrapping_add(step as u16);
@@ -138,9 +144,8 @@ pub(crate) fn to_column(mut bytes: &[u8]) -> Vec<Said> {
             _ => Whose::Quoted,
         };
         let log = u32::try_from(origin >> 2).unwrap_or_default();
-        out.push(Said { place, second: u32::try_from(second).unwrap_or_default(), log, whose });
+        each(Said { place, second: u32::try_from(second).unwrap_or_default(), log, whose });
     }
-    out
 }
 
 /// Merges what was added to a row with what is there. What does not read is left out: all of it can be made again.
@@ -180,6 +185,11 @@ fn put(out: &mut Vec<u8>, mut value: u64) {
 }
 
 fn take(bytes: &mut &[u8]) -> Option<u64> {
+    // Nearly all are short.
+    if let [byte @ 0..0x80, rest @ ..] = *bytes {
+        *bytes = rest;
+        return Some(u64::from(*byte));
+    }
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
         let (byte, rest) = bytes.split_first()?;

@@ -2,7 +2,7 @@
 //! after that nothing.
 
 use super::{Ended, Talk, offers, tips};
-use crate::writer::{Origin, Stored};
+use crate::writer::{Origin, Outline, Stored};
 use tidings_protocol::codec::encode;
 use tidings_protocol::control::kind::ends_somebody;
 use tidings_protocol::event::{Class, SignedEvent};
@@ -15,28 +15,29 @@ impl Talk<'_> {
     pub(super) async fn news(&mut self, news: &Stored) -> Result<(), Ended> {
         if !self.moving.contains(&news.room)
             && let Some(newest) = news.numbers.last()
-            && matches!(self.held.store.event(*newest), Ok(Some(event)) if tips::is_recent(event.hlc))
+            && self.outline(news, *newest).is_some_and(|event| tips::is_recent(event.hlc))
         {
             self.moving.insert(news.room);
             self.keys_version = None;
         }
         let from_them = matches!(&news.origin, Origin::Live(p) | Origin::Bulk(p) if *p == self.peer_bytes);
         for number in news.numbers.iter().filter(|_| !from_them) {
-            let Ok(Some(event)) = self.held.store.event(*number) else { continue };
+            let Some(Outline { log, kind, .. }) = self.outline(news, *number) else { continue };
             // Whoever is out by it hears of it from whomever it talks with.
-            let ends = event.log.class == Class::Control && ends_somebody(event.kind);
+            let ends = log.class == Class::Control && ends_somebody(kind);
             let is_pushed = ends || news.origin == Origin::Local;
-            let signed = if is_pushed { self.signed(news.room, &event) } else { None };
-            let class = event.log.class;
-            match signed {
-                Some(_) if ends && self.conversation.is_shut(news.room, &self.held).map_err(Failure::from)? => {
+            let event = if is_pushed { self.held.store.event(*number).ok().flatten() } else { None };
+            match event.and_then(|event| Some((self.signed(news.room, &event)?, event))) {
+                Some((_, event))
+                    if ends && self.conversation.is_shut(news.room, &self.held).map_err(Failure::from)? =>
+                {
                     self.say_farewell(news.room, event).await?;
                 }
-                Some(signed) => self.push(news.room, event.number, &signed).await?,
-                None => drop(self.moved.insert((news.room, event.log))),
+                Some((signed, _)) => self.push(news.room, *number, &signed).await?,
+                None => drop(self.moved.insert((news.room, log))),
             }
             // They are of one log, and it says all that moved.
-            if matches!(news.origin, Origin::Bulk(_)) && class == Class::Content {
+            if matches!(news.origin, Origin::Bulk(_)) && log.class == Class::Content {
                 break;
             }
         }
@@ -127,6 +128,12 @@ impl Talk<'_> {
     pub(super) fn newest(&self) -> Result<u64, Ended> {
         let next = self.held.store.next_number().map_err(|_| Failure::from(Unavailable))?;
         Ok(next.saturating_sub(1))
+    }
+
+    /// What one of the new events is.
+    fn outline(&self, news: &Stored, number: u64) -> Option<Outline> {
+        let read = || self.held.store.event(number).ok().flatten();
+        news.only.or_else(|| read().map(|event| Outline { log: event.log, kind: event.kind, hlc: event.hlc }))
     }
 
     fn signed(&self, room: RoomId, event: &StoredEvent) -> Option<SignedEvent> {

@@ -244,6 +244,30 @@ fn a_member_whose_device_is_not_known_yet_introduces_itself() {
 }
 
 #[test]
+fn who_was_refused_introduces_itself_as_soon_as_it_can() {
+    let world = world();
+    for newer in [I, R] {
+        let nodes = [member(&world), member(&world)];
+        let join = world.join(7);
+        let offers = [I, R].map(|side| {
+            let key = if side == newer { world.joiner(7) } else { world.key(0) };
+            vec![nodes[side].offer(&world, Some(credential(&world, side, &key)))]
+        });
+        let mut link = Link::new(nodes, offers);
+        // It has the room, and has not come in yet: there is nothing to introduce it by.
+        link.pump();
+        assert!(!link.ends[newer].refused.is_empty());
+        assert_eq!(link.ends[1 - newer].shared, []);
+        link.ends[newer].node.take(std::slice::from_ref(&join));
+        link.ends[newer].node.current.insert(world.joiner(7).device());
+        let mut offer = link.ends[newer].node.offer(&world, Some(credential(&world, newer, &world.joiner(7))));
+        offer.introduction.push(encode(&join.to_signed().unwrap()));
+        link.input(newer, Input::Offer(offer));
+        link.pump().assert_agreed(world.room);
+    }
+}
+
+#[test]
 fn a_knock_that_lets_nobody_in_has_no_answer() {
     let world = world();
     let stranger = credential(&world, I, &world.joiner(8));
