@@ -302,6 +302,37 @@ fn rooms_keep_what_their_moderators_and_the_operator_say() {
     assert_eq!(kept(&bob)["max_days"], 90);
 }
 
+#[test]
+fn what_a_room_keeps_no_longer_goes_from_its_author_too_and_a_budget_drops_nothing_that_nobody_else_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let [mut alice, mut bob] = ["alice", "bob"].map(|name| Person::at(folder.path(), name));
+    alice.up();
+    bob.up();
+    alice.json(&["room", "create", "zig"]);
+    bob.json(&["room", "join", &alice.link("zig"), "--wait", "30s"]);
+    let log = folder.path().join("log.jsonl");
+    alice.done(&["import", "zig", &records(&log, 600, 500, 3), "--source", "log"]);
+    until_agreed(&alice, &bob);
+    // From here on bob says nothing of what he has.
+    bob.done(&["room", "keep", "zig", "--max-bytes", "100kB"]);
+    until("bob trims", || kept(&bob)["since_ms"].as_u64().is_some());
+    alice.done(&["import", "zig", &records_from(&log, (600, 300), 500, 5), "--source", "log"]);
+    alice.send("zig", "of today");
+    until_agreed_on(&alice, &bob);
+    alice.done(&["room", "keep", "zig", "--max-bytes", "100kB"]);
+    until("alice trims what bob has", || kept(&alice)["since_ms"].as_u64().is_some());
+    let of_alice = kept(&alice)["bytes"].as_u64().unwrap();
+    assert!(of_alice > 300 * 500, "{of_alice}");
+    alice.done(&["room", "set", "zig", "keep", "90d"]);
+    until("all that is older has gone", || {
+        [&alice, &bob].iter().all(|person| kept(person)["bytes"].as_u64().unwrap() < 20_000)
+    });
+    for person in [&alice, &bob] {
+        assert!(person.texts("zig").contains(&"of today".to_owned()));
+        assert!(newest(person, 1000).len() <= 3);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_branch_forked_below_a_floor_is_nothing_to_argue_about() {
     let folder = tempfile::tempdir().unwrap();

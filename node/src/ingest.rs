@@ -250,6 +250,9 @@ fn admit_controls(
     if admitted.control {
         rooms.tally_control(room);
     }
+    if !admitted.erased.is_empty() {
+        batch.await_trimmed(number)?;
+    }
     // Content that counts now and did not before, or the other way, has moved for our peers.
     admitted.turned = batch.touch(number, &moved)? > 0;
     let void = events.last().and_then(|event| rooms.find(room)?.control.void(event.id()));

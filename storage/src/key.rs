@@ -225,6 +225,12 @@ pub(crate) fn to_shred(number: u64) -> Vec<u8> {
     [META_SHRED, &number.to_be_bytes()].concat()
 }
 pub(crate) const META_UNRECLAIMED: &[u8] = b"unreclaimed";
+/// Rooms in which something was erased that may lie among what was trimmed: behind it a room.
+pub(crate) const META_AWAITS: &[u8] = b"w";
+
+pub(crate) fn awaits(room: RoomNumber) -> Vec<u8> {
+    [META_AWAITS, &room.0.to_be_bytes()].concat()
+}
 
 pub(crate) fn log_by_number(log: LogNumber) -> Vec<u8> {
     [b"l".as_slice(), &log.0.to_be_bytes()].concat()

@@ -6,7 +6,7 @@
 //! store, so that a kill in between leaves nothing behind.
 
 use crate::error::StorageError;
-use crate::key;
+use crate::key::{self, RoomNumber};
 use crate::schema::Family;
 use crate::search::place_of;
 use crate::shredding::Stretch;
@@ -23,8 +23,8 @@ pub struct Unreclaimed {
     pub words: Option<(u64, u64)>,
     /// Of how many events rows of indexes are.
     pub indexed: u64,
-    /// What an event with a lower local number than this names and is not held lies in no file.
-    pub clean_to: u64,
+    /// Between which numbers payloads may be left in however few places: all that was trimmed since everything last went.
+    pub all: (u64, u64),
 }
 
 impl Unreclaimed {
@@ -59,6 +59,16 @@ impl Store {
         self.find_row(Family::Meta, key::META_UNRECLAIMED, "unreclaimed")
     }
 
+    /// Whether something was erased in a room, or in any, that may lie in files among what was trimmed: under a number that
+    /// nobody knows any more, also where it came back since.
+    ///
+    /// # Errors
+    /// `Rocks`.
+    pub fn awaits_trimmed(&self, room: Option<RoomNumber>) -> Result<bool, StorageError> {
+        let prefix = room.map_or_else(|| key::META_AWAITS.to_vec(), key::awaits);
+        Ok(self.scan(Family::Meta, &prefix, &prefix)?.next().transpose()?.is_some())
+    }
+
     /// Makes everything go from the files that was trimmed, whatever lies beside it; whether it is in none any more. It is not
     /// so while somebody still reads an old file: then it is to be done again.
     ///
@@ -66,15 +76,12 @@ impl Store {
     /// `DiskFull`, `Rocks`, `Damaged`.
     pub fn reclaim_everything(&self, left: &Unreclaimed, window_len: u64) -> Result<bool, StorageError> {
         let mut everywhere: Vec<Stretch> = INDEXES.map(|family| (family, Vec::new(), None)).to_vec();
-        if let Some((low, high)) = left.payloads {
-            // Others than these stay where they are.
-            let end = key::number(high.saturating_add(1)).to_vec();
-            everywhere.push((Family::Payload, key::number(low).to_vec(), Some(end)));
-        }
+        // Others than these stay where they are.
+        let (low, high) = left.all;
+        let end = key::number(high.saturating_add(1)).to_vec();
+        everywhere.push((Family::Payload, key::number(low).to_vec(), Some(end)));
         self.gone_after(&everywhere, || {
-            if let Some(range) = left.payloads {
-                self.reclaim_payloads(range, window_len, true)?;
-            }
+            self.reclaim_payloads(left.all, window_len, true)?;
             self.reclaim_indexes(window_len)
         })
     }
@@ -108,7 +115,8 @@ impl Store {
             if from > to {
                 continue;
             }
-            if dead > 0 && (all || dead.saturating_mul(DEAD_SHARE) >= window.rows) {
+            // How many are dead is an estimate.
+            if all || (dead > 0 && dead.saturating_mul(DEAD_SHARE) >= window.rows) {
                 self.drop_dead(from, to, &live)?;
             } else if dead > 0 {
                 left = Some(left.map_or((from, high), |(low, _)| (low, high)));
@@ -232,20 +240,20 @@ fn join(mut files: Vec<Window>, window_len: u64) -> Vec<Window> {
 impl Canonical for Unreclaimed {
     fn write(&self, w: &mut Writer) {
         w.u64(self.indexed);
-        w.u64(self.clean_to);
-        for range in [self.payloads, self.words] {
+        for range in [Some(self.all), self.payloads, self.words] {
             let (low, high) = range.unwrap_or((1, 0));
             w.u64(low);
             w.u64(high);
         }
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
-        let (indexed, clean_to) = (r.u64()?, r.u64()?);
+        let indexed = r.u64()?;
+        let all = (r.u64()?, r.u64()?);
         let mut range = || {
             let (low, high) = (r.u64()?, r.u64()?);
             Ok((low <= high).then_some((low, high)))
         };
-        Ok(Unreclaimed { payloads: range()?, words: range()?, indexed, clean_to })
+        Ok(Unreclaimed { payloads: range()?, words: range()?, indexed, all })
     }
 }
 

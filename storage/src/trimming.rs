@@ -189,25 +189,43 @@ impl Batch<'_> {
             }
         }
         let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else { return Ok(()) };
-        let nothing = Unreclaimed { payloads: None, words: None, indexed: 0, clean_to: self.counters.event };
-        let before = self.store().unreclaimed()?.unwrap_or(nothing);
+        let before = self.store().unreclaimed()?;
         let with = |range: Option<(u64, u64)>| {
             let (low, high) = range.unwrap_or((*first, *last));
-            Some((low.min(*first), high.max(*last)))
+            (low.min(*first), high.max(*last))
         };
-        let indexed = before.indexed.saturating_add(numbers.len() as u64);
-        let (payloads, words) = (with(before.payloads), with(before.words));
-        self.put_unreclaimed(Some(Unreclaimed { payloads, words, indexed, ..before }))
+        self.put_unreclaimed(Some(Unreclaimed {
+            all: with(before.map(|before| before.all)),
+            payloads: Some(with(before.and_then(|before| before.payloads))),
+            words: Some(with(before.and_then(|before| before.words))),
+            indexed: before.map_or(0, |before| before.indexed).saturating_add(numbers.len() as u64),
+        }))
     }
 
-    /// What was trimmed and may lie in files still.
+    /// What was trimmed and may lie in files still. With nothing left, no room waits for it any more.
     ///
     /// # Errors
     /// `Rocks`.
     pub fn put_unreclaimed(&mut self, left: Option<Unreclaimed>) -> Result<(), StorageError> {
         match left {
             Some(left) => self.put(Family::Meta, key::META_UNRECLAIMED, &encode(&left)),
-            None => self.delete(Family::Meta, key::META_UNRECLAIMED),
+            None => {
+                let end = key::after_prefix(key::META_AWAITS).unwrap_or_default();
+                self.delete_range(Family::Meta, key::META_AWAITS, &end)?;
+                self.delete(Family::Meta, key::META_UNRECLAIMED)
+            }
+        }
+    }
+
+    /// Something was erased in a room: what was trimmed may be it, and has to go from all files before that is said of it.
+    /// Has to be in the batch that brings the Erase.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn await_trimmed(&mut self, room: RoomNumber) -> Result<(), StorageError> {
+        match self.store().unreclaimed()? {
+            Some(_) => self.put(Family::Meta, &key::awaits(room), &[]),
+            None => Ok(()),
         }
     }
 

@@ -35,22 +35,18 @@ pub(crate) fn told(store: &Store, view: &RoomView) -> Hlc {
 /// # Errors
 /// `StorageError`.
 pub fn first_waiting(store: &Store, view: &RoomView, now_ms: u64) -> Result<Hlc, StorageError> {
-    let (mut first, mut newest_absent) = (NOTHING_WAITS, None);
+    let mut first = NOTHING_WAITS;
     for (place, erasure) in view.state.erased.iter() {
-        let by = || {
-            let by = store.event_by_id(erasure.by)?;
-            Ok::<_, StorageError>(by.map_or((u64::MAX, Hlc(1)), |event| (event.number, event.hlc)))
-        };
+        let by = || Ok::<_, StorageError>(store.event_by_id(erasure.by)?.map_or(Hlc(1), |event| event.hlc));
         match store.erasure(place.id)? {
             Some((_, 0)) => {}
             // It goes with the writer's next round.
             Some(_) if erasure.own => return Ok(Hlc(0)),
-            Some(_) => first = first.min(by()?.1),
+            Some(_) => first = first.min(by()?),
             // The Erase is here a moment before it is carried out.
             None if is_there(store, view, place)? => return Ok(Hlc(0)),
             None => {
-                let (number, hlc) = by()?;
-                newest_absent = newest_absent.max(Some(number));
+                let hlc = by()?;
                 // What its author erased is never taken any more; what a moderator did is, as long as that may turn out void.
                 if !erasure.own && hlc.ms().saturating_add(MODERATED_ERASE_AFTER_MS) > now_ms {
                     first = first.min(hlc);
@@ -58,28 +54,11 @@ pub fn first_waiting(store: &Store, view: &RoomView, now_ms: u64) -> Result<Hlc,
             }
         }
     }
-    // Last, because what is found erased above has its row among these from the same moment on, and so has what was trimmed:
-    // it may be what an Erase names, and its bytes may be there.
+    // Last, because what is found erased above has its row among these from the same moment on, and an Erase that may name
+    // what was trimmed has one that came with it.
     let left = store.to_shred(LEFT_LOOKED_AT)?;
     let is_left = left.len() >= LEFT_LOOKED_AT || left.iter().any(|left| left.room == view.number);
-    Ok(if is_left || is_unreclaimed(store, newest_absent)? { Hlc(0) } else { first })
-}
-
-/// Whether what an Erase of this local number or a lower one names may have been trimmed and lie in files.
-fn is_unreclaimed(store: &Store, newest_absent: Option<u64>) -> Result<bool, StorageError> {
-    let Some(newest) = newest_absent else { return Ok(false) };
-    Ok(store.unreclaimed()?.is_some_and(|left| newest >= left.clean_to))
-}
-
-/// Whether a room's erasures wait for what was trimmed to go from the files.
-pub(crate) fn waits_for_trimmed(store: &Store, view: &RoomView) -> Result<bool, StorageError> {
-    let mut newest = None;
-    for (place, erasure) in view.state.erased.iter() {
-        if store.erasure(place.id)?.is_none() && !is_there(store, view, place)? {
-            newest = newest.max(store.event_by_id(erasure.by)?.map(|event| event.number));
-        }
-    }
-    is_unreclaimed(store, newest)
+    Ok(if is_left || store.awaits_trimmed(Some(view.number))? { Hlc(0) } else { first })
 }
 
 /// Whether the message that an Erase names is here, at the place that it says.
@@ -117,7 +96,7 @@ impl NodeHandle {
             ms: by.hlc.ms(),
             own: erasure.own,
             due_ms: (due_ms > 0).then_some(due_ms),
-            here: due_ms == 0 && !is_left,
+            here: due_ms == 0 && !is_left && !store.awaits_trimmed(Some(view.number))?,
             devices: self.answers(&view, &by, erasure.own)?,
         })
     }

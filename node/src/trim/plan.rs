@@ -14,8 +14,10 @@ use tidings_storage::{Direction, LogRow, Position, Step, StorageError, Store};
 pub(super) enum Goal {
     /// So many bytes go.
     Bytes(u64),
-    /// What stands before this clock goes.
+    /// What stands before this clock goes, but for what nobody else is known to hold.
     Before(u64),
+    /// What stands before this clock goes.
+    Expired(u64),
 }
 
 /// How far the logs of a room are raised.
@@ -44,7 +46,7 @@ struct Cursor {
 pub(super) fn plan(store: &Store, view: &RoomView, us: DeviceId, goal: Goal) -> Result<Plan, StorageError> {
     let newest = store.timeline(view.number, Position::LAST, Direction::Older, NEWEST_KEPT)?;
     let bound = match goal {
-        Goal::Before(clock) => clock,
+        Goal::Before(clock) | Goal::Expired(clock) => clock,
         // With fewer messages than a page nothing goes.
         Goal::Bytes(_) if newest.len() < NEWEST_KEPT => 0,
         Goal::Bytes(_) => newest.last().map_or(0, |place| place.position.clock),
@@ -57,7 +59,8 @@ pub(super) fn plan(store: &Store, view: &RoomView, us: DeviceId, goal: Goal) -> 
     let mut cursors = Vec::new();
     let mut oldest = BinaryHeap::new();
     for (log, row) in store.logs(view.number, Class::Content)? {
-        let private_from = if log.author == us { own } else { u64::MAX };
+        let is_private = log.author == us && !matches!(goal, Goal::Expired(_));
+        let private_from = if is_private { own } else { u64::MAX };
         let event_bytes = row.bytes / row.state.held().max(1);
         let steps = steps_from(store, &row, (0, 0), STEP_EVENTS, STEPS_READ)?;
         if let Some(first) = steps.first() {

@@ -6,7 +6,6 @@ use super::plan::{Goal, Plan, plan};
 use super::void::{self, VOID_LEN_MAX};
 use crate::clock::now_ms;
 use crate::command::Command;
-use crate::erasing;
 use crate::handle::{NodeError, NodeHandle};
 use crate::rooms::RoomView;
 use crate::sync::Manager;
@@ -112,10 +111,13 @@ impl Work {
             if keep.forever {
                 continue;
             }
-            let days = kept_days(&view, &keep);
-            if days > 0 {
-                let before = now_ms().saturating_sub(u64::from(days) * DAY_MS);
-                self.carry_out(node, room, &view, Goal::Before(Hlc::at_ms(before).0)).await?;
+            let before = |days: u32| Hlc::at_ms(now_ms().saturating_sub(u64::from(days) * DAY_MS)).0;
+            // What its moderators set is for everybody's words, whoever else has them; what one says oneself is not.
+            if let Some(days) = set_days(&view) {
+                self.carry_out(node, room, &view, Goal::Expired(before(days))).await?;
+            }
+            if keep.max_days > 0 {
+                self.carry_out(node, room, &view, Goal::Before(before(keep.max_days))).await?;
             }
             if keep.max_bytes == 0 {
                 continue;
@@ -198,19 +200,11 @@ impl Work {
     /// Makes all of what was trimmed go from the files where something was erased that may be among it.
     async fn clean(&mut self, node: &NodeHandle) -> Result<(), NodeError> {
         let is_due = self.cleaned_until.is_none_or(|until| Instant::now() >= until);
-        if !is_due || node.manager.store.unreclaimed()?.is_none() {
+        if !is_due || !node.manager.store.awaits_trimmed(None)? {
             return Ok(());
         }
         let begun = Instant::now();
-        let of = node.clone();
-        let looked = tokio::task::spawn_blocking(move || {
-            let views = of.manager.views.all();
-            let mut waits = views.iter().map(|(_, view)| erasing::waits_for_trimmed(&of.manager.store, view));
-            waits.try_fold(false, |any, waits| Ok::<_, StorageError>(any || waits?))
-        });
-        if looked.await.map_err(|_| NodeError::Stopping)?? {
-            self.reclaim(node, true).await?;
-        }
+        self.reclaim(node, true).await?;
         self.cleaned_until = Some(Instant::now() + begun.elapsed().saturating_mul(CLEAN_REST).max(CLEAN_EVERY));
         Ok(())
     }
@@ -290,9 +284,11 @@ impl Work {
         }
         let window_len =
             node.manager.budget.max().map_or(WINDOW_LEN_MAX, |max| (max / 32).clamp(1 << 20, WINDOW_LEN_MAX));
+        // What was trimmed may have brought files.
+        let is_swept = all && node.sweep_files().await?;
         let reclaimed = tokio::task::spawn_blocking(move || {
             if all {
-                let is_all = store.reclaim_everything(&before, window_len)?;
+                let is_all = store.reclaim_everything(&before, window_len)? && is_swept;
                 return Ok((!is_all).then_some(before));
             }
             let payloads = before.payloads.map(|range| store.reclaim_payloads(range, window_len, false)).transpose()?;
@@ -338,11 +334,13 @@ async fn measure_with(manager: &Manager, files: &mut FileBytes) {
 
 /// Days that content of a room is kept here: the shorter of what its moderators set and its keeper here says.
 pub(super) fn kept_days(view: &RoomView, keep: &KeepRow) -> u32 {
-    let set = view.state.settings.get(RETENTION).and_then(|days| days.parse().ok()).unwrap_or(0);
-    match (set, keep.max_days) {
-        (0, days) | (days, 0) => days,
-        (set, own) => set.min(own),
-    }
+    let own = Some(keep.max_days).filter(|days| *days > 0);
+    set_days(view).into_iter().chain(own).min().unwrap_or(0)
+}
+
+/// Days that its moderators set for a room, if they did.
+fn set_days(view: &RoomView) -> Option<u32> {
+    view.state.settings.get(RETENTION).and_then(|days| days.parse().ok()).filter(|days| *days > 0)
 }
 
 /// What is set of a room for a time that was typed: `90d`, or `forever`.
