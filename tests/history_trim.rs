@@ -211,7 +211,7 @@ fn files_give_back_what_was_trimmed() {
             batch.commit(Durability::Buffered).unwrap();
         }
     }
-    store.store.reclaim_indexes(1 << 20).unwrap();
+    store.store.reclaim_indexes(1 << 20, false).unwrap();
     let after = tables(&store);
     assert!(before > 3_000_000 && after < before / 4, "{before} -> {after}");
     assert_eq!(walk(&store).len(), duo.control.len() + 100);

@@ -5,7 +5,7 @@ mod erasures;
 use crate::clock::{Clock, now_ms};
 use crate::command::{Command, Reply};
 use crate::inbox::tally;
-use crate::ingest::{self, Admitted, Verdict};
+use crate::ingest::{Admitted, Verdict};
 use crate::keys::Keys;
 use crate::local;
 use crate::refusal::Refusal;

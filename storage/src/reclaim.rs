@@ -82,7 +82,7 @@ impl Store {
         everywhere.push((Family::Payload, key::number(low).to_vec(), Some(end)));
         self.gone_after(&everywhere, || {
             self.reclaim_payloads(left.all, window_len, true)?;
-            self.reclaim_indexes(window_len)
+            self.reclaim_indexes(window_len, true)
         })
     }
 
@@ -117,7 +117,7 @@ impl Store {
             }
             // How many are dead is an estimate.
             if all || (dead > 0 && dead.saturating_mul(DEAD_SHARE) >= window.rows) {
-                self.drop_dead(from, to, &live)?;
+                self.drop_dead((from, to), &live, all)?;
             } else if dead > 0 {
                 left = Some(left.map_or((from, high), |(low, _)| (low, high)));
             }
@@ -127,7 +127,7 @@ impl Store {
     }
 
     /// Drops all payloads from one number to another but for those of the events that live.
-    fn drop_dead(&self, from: u64, to: u64, live: &[u64]) -> Result<(), StorageError> {
+    fn drop_dead(&self, (from, to): (u64, u64), live: &[u64], all: bool) -> Result<(), StorageError> {
         let family = self.family(Family::Payload)?;
         // Nothing lives between the event below and here, and what deleted it once may still lie there in small files.
         let below = self.scan_back(Family::Event, &[], &key::number(from.saturating_sub(1)))?.next().transpose()?;
@@ -150,7 +150,7 @@ impl Store {
             self.db().delete_file_in_range_cf(family, key::number(first), key::number(end - 1))?;
         }
         let (first, end) = (key::number(from), key::number(to.saturating_add(1)));
-        self.db().compact_range_cf_opt(family, Some(first), Some(end), &options());
+        self.db().compact_range_cf_opt(family, Some(first), Some(end), &options(all));
         Ok(())
     }
 
@@ -170,16 +170,16 @@ impl Store {
         Ok(())
     }
 
-    /// Rewrites the files of indexes and headers from which rows were deleted, in windows of so many bytes.
+    /// Rewrites the files of indexes and headers from which rows were deleted, or all of them, in windows of so many bytes.
     ///
     /// # Errors
     /// `DiskFull`, `Rocks`.
-    pub fn reclaim_indexes(&self, window_len: u64) -> Result<(), StorageError> {
+    pub fn reclaim_indexes(&self, window_len: u64, all: bool) -> Result<(), StorageError> {
         for family in INDEXES {
             self.db().flush_cf(self.family(family)?)?;
             for window in self.windows(family, None, window_len)? {
                 let (first, last) = (Some(&window.first), Some(&window.last));
-                self.db().compact_range_cf_opt(self.family(family)?, first, last, &options());
+                self.db().compact_range_cf_opt(self.family(family)?, first, last, &options(all));
             }
         }
         Ok(())
@@ -257,12 +257,14 @@ impl Canonical for Unreclaimed {
     }
 }
 
-fn options() -> CompactOptions {
+fn options(all: bool) -> CompactOptions {
     let mut options = CompactOptions::default();
     // What others bring is written meanwhile.
     options.set_exclusive_manual_compaction(false);
-    // A file of the last level is rewritten where something above it has rows in its place, and only there.
-    options.set_bottommost_level_compaction(BottommostLevelCompaction::Skip);
+    // A file of the last level is rewritten where something above it has rows in its place, and only there. But what was
+    // deleted before it ever came to a file may have gone down as it was, and its key is the word that was deleted.
+    let last_level = if all { BottommostLevelCompaction::ForceOptimized } else { BottommostLevelCompaction::Skip };
+    options.set_bottommost_level_compaction(last_level);
     options
 }
 

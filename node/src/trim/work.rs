@@ -293,7 +293,7 @@ impl Work {
             }
             let payloads = before.payloads.map(|range| store.reclaim_payloads(range, window_len, false)).transpose()?;
             if indexes && before.indexed > 0 {
-                store.reclaim_indexes(window_len)?;
+                store.reclaim_indexes(window_len, false)?;
             }
             let (indexed, words) = if indexes { (0, None) } else { (before.indexed, before.words) };
             Ok::<_, StorageError>(Some(Unreclaimed { payloads: payloads.flatten(), words, indexed, ..before }))
