@@ -143,6 +143,7 @@ pub struct LiveRoom {
 /// All rooms of the writer.
 pub struct Rooms {
     live: HashMap<RoomId, LiveRoom>,
+    numbers: HashMap<RoomNumber, RoomId>,
     views: Views,
     /// Rooms whose view is not what the writer has.
     stale: BTreeSet<RoomId>,
@@ -169,7 +170,8 @@ impl Rooms {
     /// `StorageError`.
     pub fn load_for(store: &Store, views: Views, user: Option<UserId>) -> Result<Self, StorageError> {
         let (purges, taken, tally) = (Purges::default(), HashMap::new(), Tally::load(store, user)?);
-        let mut rooms = Rooms { live: HashMap::new(), views, stale: BTreeSet::new(), purges, taken, tally };
+        let (live, numbers) = (HashMap::new(), HashMap::new());
+        let mut rooms = Rooms { live, numbers, views, stale: BTreeSet::new(), purges, taken, tally };
         rooms.reload(store)?;
         Ok(rooms)
     }
@@ -180,6 +182,7 @@ impl Rooms {
     /// `StorageError`.
     pub fn reload(&mut self, store: &Store) -> Result<(), StorageError> {
         self.live.clear();
+        self.numbers.clear();
         self.stale.clear();
         self.purges = Purges::load(store)?;
         self.taken.clear();
@@ -197,6 +200,7 @@ impl Rooms {
             let kept = summaries.get(&number).copied();
             let live = LiveRoom::new(number, control, clocks);
             self.live.insert(room, LiveRoom { summary: kept.unwrap_or_default(), kept, ..live });
+            self.numbers.insert(number, room);
             self.put_view(room, row);
         }
         self.tally.look_for_ended(&self.views);
@@ -234,17 +238,20 @@ impl Rooms {
     /// Makes a room known that has no events yet.
     pub fn add(&mut self, room: RoomId, number: RoomNumber) {
         self.live.insert(room, LiveRoom::new(number, ControlSet::new(room), HashMap::new()));
+        self.numbers.insert(number, room);
         self.stale.insert(room);
     }
 
     /// The room of a number in the store.
     pub fn of_number(&self, number: RoomNumber) -> Option<RoomId> {
-        self.live.iter().find(|(_, live)| live.number == number).map(|(room, _)| *room)
+        self.numbers.get(&number).copied()
     }
 
     /// Makes a room unknown.
     pub fn remove(&mut self, room: RoomId) {
-        self.live.remove(&room);
+        if let Some(live) = self.live.remove(&room) {
+            self.numbers.remove(&live.number);
+        }
         self.stale.remove(&room);
         self.tally.uncounted.remove(&room);
         self.views.remove(room);

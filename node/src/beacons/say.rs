@@ -272,6 +272,7 @@ impl Speaker {
         if sweeps {
             self.swept = Instant::now();
         }
+        let [public, others] = [RoomKind::Public, RoomKind::Members].map(|kind| hints::told(listening, kind));
         for (room, view) in self.manager.views.all() {
             if sweeps {
                 self.manager.beacons.sweep(&view).await;
@@ -280,8 +281,9 @@ impl Speaker {
             if !self.is_in(&view) {
                 continue;
             }
-            self.say_unless_said(&view, Signal::Addresses(hints::told(listening, view.row.kind))).await;
-            if self.manager.sharing.presence && view.row.kind != RoomKind::Public {
+            let is_public = view.row.kind == RoomKind::Public;
+            self.say_unless_said(&view, Signal::Addresses(if is_public { &public } else { &others }.clone())).await;
+            if self.manager.sharing.presence && !is_public {
                 self.say_unless_said(&view, Signal::Presence(presence)).await;
             }
         }
@@ -330,8 +332,7 @@ impl Speaker {
 
     /// Whether this device's word stands that it holds all.
     fn said_durable(&self, room: RoomId) -> bool {
-        let own = self.manager.keys.device().id();
-        let said = self.manager.beacons.said(room, own, kind::HOLDS);
+        let said = self.manager.beacons.said(room, self.manager.keys.device().id(), kind::HOLDS);
         matches!(said, Some((_, Signal::Holds { durable: true, .. })))
     }
 
@@ -342,8 +343,7 @@ impl Speaker {
         }
         let wish = self.manager.sharing.wishes.lock().unwrap_or_else(PoisonError::into_inner).remove(&room);
         let Some((event, at)) = wish else { return };
-        let device = self.manager.keys.device().id();
-        let before = self.manager.beacons.said(room, device, kind::READ);
+        let before = self.manager.beacons.said(room, self.manager.keys.device().id(), kind::READ);
         // Never back, whatever else moves the marker.
         if !matches!(before, Some((_, Signal::Read { at: said, .. })) if said >= at) {
             spoken.read = Some(Instant::now());
