@@ -71,7 +71,7 @@ async fn trim(node: &NodeHandle) {
 struct Work {
     /// When the rooms' own bounds were looked at.
     capped: Option<Instant>,
-    /// When it is looked again whether what was erased waits for what was trimmed.
+    /// Until when it is not made again that all of what was trimmed goes from the files: that takes long.
     cleaned_until: Option<Instant>,
 }
 
@@ -162,11 +162,8 @@ impl Work {
             }
         }
         // Nothing can go; but what went before may still lie in files.
-        if node.manager.store.unreclaimed()?.is_some_and(|left| left.is_some()) {
-            self.reclaim(node, true).await?;
-            return Ok(node.manager.budget.excess(false).is_none());
-        }
-        Ok(false)
+        let is_left = node.manager.store.unreclaimed()?.is_some_and(|left| left.is_some());
+        Ok(is_left && self.reclaim_all(node).await? && node.manager.budget.excess(false).is_none())
     }
 
     /// Drops what does not count of a room, but for so much; whether anything went.
@@ -199,14 +196,21 @@ impl Work {
 
     /// Makes all of what was trimmed go from the files where something was erased that may be among it.
     async fn clean(&mut self, node: &NodeHandle) -> Result<(), NodeError> {
-        let is_due = self.cleaned_until.is_none_or(|until| Instant::now() >= until);
-        if !is_due || !node.manager.store.awaits_trimmed(None)? {
-            return Ok(());
+        if node.manager.store.awaits_trimmed(None)? {
+            self.reclaim_all(node).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes all of what was trimmed go from the files, unless that was done a moment ago; whether it was done now.
+    async fn reclaim_all(&mut self, node: &NodeHandle) -> Result<bool, NodeError> {
+        if self.cleaned_until.is_some_and(|until| Instant::now() < until) {
+            return Ok(false);
         }
         let begun = Instant::now();
         self.reclaim(node, true).await?;
         self.cleaned_until = Some(Instant::now() + begun.elapsed().saturating_mul(CLEAN_REST).max(CLEAN_EVERY));
-        Ok(())
+        Ok(true)
     }
 
     /// Something went: the files follow.
