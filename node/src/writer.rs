@@ -89,6 +89,8 @@ pub struct WriteLoop {
     unsynced: Unsynced,
     /// The last write found no room: reading goes on, and every command tries again.
     is_full: bool,
+    /// There was no room to take off what is erased: it is tried again as soon as anything is written.
+    erases_late: bool,
     /// Rooms whose counting takes long, and until when it waits.
     pub(crate) rests: HashMap<RoomId, Instant>,
 }
@@ -148,6 +150,7 @@ impl WriteLoop {
             stored,
             unsynced: Unsynced::default(),
             is_full: false,
+            erases_late: false,
             rests: HashMap::new(),
         })
     }
@@ -207,6 +210,9 @@ impl WriteLoop {
             }
             if round.due {
                 self.due_erasures()?;
+            }
+            if std::mem::take(&mut self.erases_late) {
+                self.all_erasures()?;
             }
         }
         Ok(round.stop)
@@ -333,7 +339,9 @@ impl WriteLoop {
             return Ok(());
         }
         let committed = batch.commit(Durability::Synced);
-        if self.has_room(committed)? {
+        if !self.has_room(committed)? {
+            self.erases_late = true;
+        } else {
             self.unsynced.notices.push(Stored { changed, ..Stored::nothing(room) });
             self.told();
         }
