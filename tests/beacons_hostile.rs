@@ -71,18 +71,7 @@ fn say(by: &Person, room: RoomId, hlc: Hlc, signal: Signal) -> SignedBeacon {
 
 fn view(scene: &Scene) -> RoomView {
     let state = scene.state();
-    let row = RoomRow {
-        home_of: None,
-        room: scene.set.room().unwrap(),
-        kind: RoomKind::Public,
-        secret: [0; 32],
-        alias: String::new(),
-        read_clock: 0,
-        change: 0,
-        left: false,
-        pending: None,
-        addresses: Vec::new(),
-    };
+    let row = RoomRow::new(scene.set.room().unwrap(), RoomKind::Public, [0; 32]);
     let (number, control_heads) = (RoomNumber(1), Arc::default());
     RoomView { number, row, state: Arc::new(state), control_heads, has_genesis: true, summary: Default::default() }
 }

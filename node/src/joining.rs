@@ -149,7 +149,7 @@ impl Desk<'_, '_> {
         };
         let pending = self.pending_enrol(room, &said)?;
         let Some(live) = self.rooms.find(room) else {
-            let row = crate::membership::empty_row(room, link.kind, link.secret);
+            let row = tidings_storage::RoomRow::new(room, link.kind, link.secret);
             self.add_room(RoomRow { pending, addresses: said.addresses, ..row })?;
             return Ok(Ok(room));
         };

@@ -37,7 +37,7 @@ impl Desk<'_, '_> {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let room = event.room();
-        self.add_room(RoomRow { alias: self.free_alias(&new.name)?, ..empty_row(room, new.kind, secret) })?;
+        self.add_room(RoomRow { alias: self.free_alias(&new.name)?, ..RoomRow::new(room, new.kind, secret) })?;
         let admitted = self.admit(room, &[event], Origin::Local)?;
         if let Some(refusal) = refusal(admitted.verdict) {
             return Ok(Err(refusal));
@@ -66,7 +66,7 @@ impl Desk<'_, '_> {
         let Some(signed) = event.to_signed() else { return Ok(Err(Refusal::UnknownRoom)) };
         let pending = PendingJoin { invite: link.invite, key: *link.key.seed(), join: encode(&signed) };
         let Some(live) = self.rooms.find(room) else {
-            let row = empty_row(room, link.kind, link.secret);
+            let row = RoomRow::new(room, link.kind, link.secret);
             self.add_room(RoomRow { pending: Some(pending), addresses: link.addresses.clone(), ..row })?;
             return Ok(Ok(room));
         };
@@ -218,22 +218,6 @@ pub(crate) fn typeable(name: &str) -> Option<String> {
     let plain: String = name.chars().map(|c| if is_plain(c) { c } else { '-' }).collect();
     let plain = plain.trim_matches(['-', '.']);
     (!plain.is_empty()).then(|| plain.to_owned())
-}
-
-/// The row of a room of which nothing is known but how to see it.
-pub(crate) fn empty_row(room: RoomId, kind: RoomKind, secret: [u8; 32]) -> RoomRow {
-    RoomRow {
-        room,
-        kind,
-        secret,
-        alias: String::new(),
-        read_clock: 0,
-        change: 0,
-        left: false,
-        pending: None,
-        addresses: Vec::new(),
-        home_of: None,
-    }
 }
 
 /// Whether a room may be called so: not empty, not longer than a name, not what an id looks like.

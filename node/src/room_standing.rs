@@ -120,18 +120,7 @@ mod tests {
 
     fn standing(state: RoomState) -> RoomStanding {
         let room = RoomId([1; 32]);
-        let row = RoomRow {
-            room,
-            kind: RoomKind::Public,
-            secret: [0; 32],
-            alias: "lab".into(),
-            read_clock: 0,
-            change: 0,
-            left: false,
-            pending: None,
-            addresses: Vec::new(),
-            home_of: None,
-        };
+        let row = RoomRow { alias: "lab".into(), ..RoomRow::new(room, RoomKind::Public, [0; 32]) };
         let (state, control_heads) = (Arc::new(state), Arc::default());
         let view = RoomView {
             number: RoomNumber(1),

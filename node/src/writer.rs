@@ -100,6 +100,8 @@ pub struct WriteLoop {
     unsynced: Unsynced,
     /// The last write found no room: reading goes on, and every command tries again.
     is_full: bool,
+    /// There was no room to take off what is erased: it is tried again as soon as anything is written.
+    erases_late: bool,
     /// Rooms whose counting takes long, and until when it waits.
     pub(crate) rests: HashMap<RoomId, Instant>,
     /// What of the disk may be used.
@@ -164,6 +166,7 @@ impl WriteLoop {
             stored,
             unsynced: Unsynced::default(),
             is_full: false,
+            erases_late: false,
             rests: HashMap::new(),
             budget,
             apart: None,
@@ -233,6 +236,9 @@ impl WriteLoop {
             }
             if round.due {
                 self.due_erasures()?;
+            }
+            if std::mem::take(&mut self.erases_late) {
+                self.all_erasures()?;
             }
         }
         Ok(round.stop)

@@ -146,18 +146,7 @@ mod tests {
     }
 
     fn row() -> RoomRow {
-        RoomRow {
-            home_of: None,
-            room: ROOM,
-            kind: RoomKind::Public,
-            secret: [0; 32],
-            alias: String::new(),
-            read_clock: 0,
-            change: 0,
-            left: false,
-            pending: None,
-            addresses: Vec::new(),
-        }
+        RoomRow::new(ROOM, RoomKind::Public, [0; 32])
     }
 
     const ROOM: RoomId = RoomId([3; 32]);

@@ -127,35 +127,23 @@ impl Store {
         Ok(out)
     }
 
-    /// Events of a room that arrived after the one of number `cursor`, in order of arrival, at most `max`; and up to which
-    /// number there are no more of them than these.
+    /// The numbers of events of a room that arrived after the one of number `cursor`, ascending; and the number up to which
+    /// these are all.
     ///
     /// # Errors
     /// `Rocks`, `Damaged`.
-    pub fn arrived_in(
-        &self,
-        room: RoomNumber,
-        cursor: u64,
-        max: usize,
-    ) -> Result<(Vec<StoredEvent>, u64), StorageError> {
-        let newest = self.next_number()?.saturating_sub(1);
-        if newest.saturating_sub(cursor) <= ARRIVED_LOOKED_AT {
-            let mut arrived = self.arrived_since(cursor, max)?;
-            let through = arrived.last().map_or(cursor, |event| event.number);
-            arrived.retain(|event| event.room == room);
-            return Ok((arrived, through));
+    pub fn arrived_in(&self, room: RoomNumber, cursor: u64) -> Result<(Vec<u64>, u64), StorageError> {
+        let newest = self.next_number()?.saturating_sub(1).max(cursor);
+        if newest - cursor > ARRIVED_LOOKED_AT {
+            // So much came that little of it is likely to be of this room: its logs tell what is.
+            return Ok((self.arrived_in_logs(room, cursor, newest)?, newest));
         }
-        // So much came that little of it is likely to be of this room: its logs tell what is.
-        self.arrived_in_logs(room, cursor, newest, max)
+        let arrived = self.arrived_since(cursor, ARRIVED_LOOKED_AT as usize)?;
+        let is_of_room = |event: &StoredEvent| event.room == room && event.number <= newest;
+        Ok((arrived.into_iter().filter(is_of_room).map(|event| event.number).collect(), newest))
     }
 
-    fn arrived_in_logs(
-        &self,
-        room: RoomNumber,
-        cursor: u64,
-        newest: u64,
-        max: usize,
-    ) -> Result<(Vec<StoredEvent>, u64), StorageError> {
+    fn arrived_in_logs(&self, room: RoomNumber, cursor: u64, newest: u64) -> Result<Vec<u64>, StorageError> {
         let mut numbers = Vec::new();
         for class in [Class::Control, Class::Content] {
             for (_, row) in self.logs(room, class)? {
@@ -165,12 +153,7 @@ impl Store {
             }
         }
         numbers.sort_unstable();
-        let through = numbers.get(max).map_or(newest, |next| next - 1);
-        let mut events = Vec::new();
-        for number in numbers.into_iter().take(max) {
-            events.extend(self.event(number)?);
-        }
-        Ok((events, through))
+        Ok(numbers)
     }
 
     /// The number that the next event gets; every event held has a smaller one.
@@ -394,29 +377,14 @@ mod tests {
             append(&mut writer, rooms[1], &other[n..=n]);
         }
         let newest = store.next_number().unwrap() - 1;
-        let numbers = |(events, through): (Vec<StoredEvent>, u64)| {
-            (events.into_iter().map(|event| event.number).collect::<Vec<_>>(), through)
-        };
-        let all = numbers(store.arrived_in(rooms[0], 0, 100).unwrap());
-        assert_eq!((all.0.len(), all.1), (9, newest));
-        assert_eq!(numbers(store.arrived_in_logs(rooms[0], 0, newest, 100).unwrap()), all);
+        let (all, through) = store.arrived_in(rooms[0], 0).unwrap();
+        assert_eq!((all.len(), through), (9, newest));
         for cursor in 0..=newest {
-            // However few are asked for at a time, all come and none twice.
-            let (mut at, mut got) = (cursor, Vec::new());
-            while at < newest {
-                let (part, through) = numbers(store.arrived_in_logs(rooms[0], at, newest, 2).unwrap());
-                assert!(through > at && part.len() <= 2);
-                got.extend(part);
-                at = through;
-            }
-            let (mut near, mut looked) = (cursor, Vec::new());
-            while near < newest {
-                let (part, through) = numbers(store.arrived_in(rooms[0], near, 2).unwrap());
-                looked.extend(part);
-                near = through;
-            }
-            let wanted: Vec<u64> = all.0.iter().copied().filter(|number| *number > cursor).collect();
-            assert_eq!((got, looked), (wanted.clone(), wanted));
+            let wanted: Vec<u64> = all.iter().copied().filter(|number| *number > cursor).collect();
+            assert_eq!(store.arrived_in(rooms[0], cursor).unwrap(), (wanted.clone(), newest));
+            assert_eq!(store.arrived_in_logs(rooms[0], cursor, newest).unwrap(), wanted);
         }
+        assert_eq!(store.arrived_in(rooms[0], newest + 5).unwrap(), (Vec::new(), newest + 5));
+        assert_eq!(store.arrived_in_logs(rooms[0], 0, all[4]).unwrap(), all[..5]);
     }
 }

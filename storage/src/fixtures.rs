@@ -15,18 +15,7 @@ use tidings_protocol::range::sign_run;
 pub(crate) const GRANT: EventId = EventId([2; 32]);
 
 pub(crate) fn add_room(writer: &mut Writer, n: u8) -> RoomNumber {
-    let row = RoomRow {
-        room: RoomId([n; 32]),
-        kind: RoomKind::Public,
-        secret: [0; 32],
-        alias: format!("room{n}"),
-        read_clock: 0,
-        change: 0,
-        left: false,
-        pending: None,
-        addresses: Vec::new(),
-        home_of: None,
-    };
+    let row = RoomRow { alias: format!("room{n}"), ..RoomRow::new(RoomId([n; 32]), RoomKind::Public, [0; 32]) };
     let mut batch = writer.begin();
     let number = batch.add_room(row).unwrap();
     batch.commit(Durability::Synced).unwrap();

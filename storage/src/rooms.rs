@@ -37,6 +37,24 @@ pub struct RoomRow {
     pub home_of: Option<UserId>,
 }
 
+impl RoomRow {
+    /// A room of which nothing is known but how to see it.
+    pub fn new(room: RoomId, kind: RoomKind, secret: [u8; 32]) -> Self {
+        RoomRow {
+            room,
+            kind,
+            secret,
+            alias: String::new(),
+            read_clock: 0,
+            change: 0,
+            left: false,
+            pending: None,
+            addresses: Vec::new(),
+            home_of: None,
+        }
+    }
+}
+
 /// What is needed to go on joining after a restart.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PendingJoin {

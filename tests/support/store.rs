@@ -149,18 +149,7 @@ impl TestStore {
 
 /// A room as one that just came to know of it has it.
 pub fn room_row(room: RoomId) -> RoomRow {
-    RoomRow {
-        room,
-        kind: RoomKind::Public,
-        secret: [0; 32],
-        alias: String::new(),
-        read_clock: 0,
-        change: 0,
-        left: false,
-        pending: None,
-        addresses: Vec::new(),
-        home_of: None,
-    }
+    RoomRow::new(room, RoomKind::Public, [0; 32])
 }
 
 /// Admits events, as a node's one door does, and appends them; those that follow one another in a log together.

@@ -6,7 +6,6 @@ use crate::api::types::RevokedIn;
 use crate::command::Reply;
 use crate::ingest::{self, Admitted, Verdict};
 use crate::keys::BIRTH_NOTE;
-use crate::membership::empty_row;
 use crate::refusal::Refusal;
 use crate::writer::{Desk, Origin};
 use std::collections::BTreeSet;
@@ -62,7 +61,7 @@ impl Desk<'_, '_> {
     fn begin(&mut self) -> Result<(), StorageError> {
         let (room, user) = (self.keys.self_room(), self.keys.user);
         if self.rooms.find(room).is_none() {
-            self.add_room(RoomRow { home_of: Some(user), ..empty_row(room, RoomKind::Public, [0; 32]) })?;
+            self.add_room(RoomRow { home_of: Some(user), ..RoomRow::new(room, RoomKind::Public, [0; 32]) })?;
             let genesis = self.keys.genesis.clone();
             self.admit(room, &[genesis], Origin::Local)?;
         }
@@ -79,7 +78,7 @@ impl Desk<'_, '_> {
             if !said.left {
                 let alias = self.alias_like(&said.alias, "")?;
                 let pending = self.pending_enrol(room, said)?;
-                let row = empty_row(room, said.kind, said.secret);
+                let row = RoomRow::new(room, said.kind, said.secret);
                 self.add_room(RoomRow { alias, pending, addresses: said.addresses.clone(), ..row })?;
             }
             return Ok(());

@@ -1,7 +1,6 @@
 //! What this node takes of other people's self-rooms: whose they are is what their Genesis says, a user has one, and of it is
 //! taken what a user's devices say there, up to a bound.
 
-use crate::membership::empty_row;
 use crate::writer::Desk;
 use tidings_protocol::control::kind::ENROL;
 use tidings_protocol::control::payload::RoomKind;
@@ -32,7 +31,7 @@ impl Desk<'_, '_> {
             if self.rooms.purges.refuses_room(room) {
                 return Ok(());
             }
-            return self.add_room(RoomRow { home_of: Some(user), ..empty_row(room, RoomKind::Public, [0; 32]) });
+            return self.add_room(RoomRow { home_of: Some(user), ..RoomRow::new(room, RoomKind::Public, [0; 32]) });
         };
         let (number, is_founded) = (live.number, live.control.genesis().is_some());
         let row = self.batch.room(number)?;

@@ -245,6 +245,8 @@ impl Task {
         let anew = self.ledger.anew(&ended_devices(&view.state, manager.keys.user));
         let Some(anew) = anew else { return self.read_on_in(home, true).await };
         let before = std::mem::replace(&mut self.ledger, anew);
+        // What a revoked device told of our own reading is to be told again.
+        self.reads.extend(self.node.manager.views.all().into_iter().map(|(room, _)| room));
         self.read_on_in(home, before.through == 0).await?;
         for entry in &self.unsaid {
             self.ledger.account.merge(entry.clone(), now_ms());
@@ -258,38 +260,45 @@ impl Task {
     }
 
     async fn read_on_in(&mut self, home: RoomId, does: bool) -> Result<(), NodeError> {
-        let manager = self.node.manager.clone();
+        let store = self.node.manager.store.clone();
         loop {
             let before = self.ledger.through;
-            let Some(view) = manager.views.find(home) else { return Ok(()) };
-            let (arrived, through) =
-                tokio::task::block_in_place(|| manager.store.arrived_in(view.number, before, ARRIVED_MAX))?;
+            let Some(view) = self.node.manager.views.find(home) else { return Ok(()) };
+            let (numbers, through) = tokio::task::block_in_place(|| store.arrived_in(view.number, before))?;
+            for part in numbers.chunks(ARRIVED_MAX) {
+                self.read_part(home, part, does).await?;
+            }
+            self.ledger.through = self.ledger.through.max(through);
             if through <= before {
                 return Ok(());
             }
-            let mut own = Vec::new();
-            for event in &arrived {
-                // A device of ours that was stolen may let others into the self-room: what they say there is not ours.
-                let author = effective::author_of(&manager.store, &view, event)?;
-                if event.log.class == Class::Control || author == Some(manager.keys.user) {
-                    own.push(event);
-                }
-            }
-            let device = manager.keys.device();
-            let words = manager.keys.phrase.as_ref().map(|phrase| phrase.sealing_key());
-            let keys: Vec<_> = std::iter::once(&device.sealing).chain(&words).collect();
-            let mut news = Vec::new();
-            for event in own {
-                news.extend(tokio::task::block_in_place(|| self.ledger.take(home, event, &keys, now_ms())));
+        }
+    }
+
+    /// Reads some events of the self-room.
+    async fn read_part(&mut self, home: RoomId, numbers: &[u64], does: bool) -> Result<(), NodeError> {
+        let manager = self.node.manager.clone();
+        let Some(view) = manager.views.find(home) else { return Ok(()) };
+        let device = manager.keys.device();
+        let words = manager.keys.phrase.as_ref().map(|phrase| phrase.sealing_key());
+        let keys: Vec<_> = std::iter::once(&device.sealing).chain(&words).collect();
+        let mut news = Vec::new();
+        for number in numbers {
+            let Some(event) = manager.store.event(*number)? else { continue };
+            // A device of ours that was stolen may let others into the self-room: what they say there is not ours.
+            let author = effective::author_of(&manager.store, &view, &event)?;
+            if event.log.class == Class::Control || author == Some(manager.keys.user) {
+                news.extend(tokio::task::block_in_place(|| self.ledger.take(home, &event, &keys, now_ms())));
                 if event.log.author != device.id() {
-                    self.take_name(event).await?;
+                    self.take_name(&event).await?;
                 }
-            }
-            self.ledger.through = self.ledger.through.max(through);
-            for entry in news.iter().filter(|_| does) {
-                self.apply(entry).await?;
             }
         }
+        self.ledger.through = self.ledger.through.max(numbers.last().copied().unwrap_or(0));
+        for entry in news.iter().filter(|_| does) {
+            self.apply(entry).await?;
+        }
+        Ok(())
     }
 
     /// Another device says what its user is called.
@@ -313,6 +322,7 @@ impl Task {
                 self.node.write(|reply| Command::Account(Order::Enter(room, Box::new(said), reply))).await?;
                 if let Some(view) = self.node.manager.views.find(room) {
                     self.known.insert(room, (view.row.alias.clone(), view.row.left));
+                    self.reads.insert(room);
                 }
                 self.read_on(room, self.ledger.read_to(room)).await?;
                 self.dial(addresses).await;
@@ -456,7 +466,7 @@ impl Task {
         for room in std::mem::take(&mut self.reads) {
             let Some(view) = self.node.manager.views.find(room) else { continue };
             let read = Hlc(view.row.read_clock);
-            if self.ledger.room(room).is_some() && read > self.ledger.read_to(room) {
+            if view.row.home_of.is_none() && self.ledger.room(room).is_some() && read > self.ledger.read_to(room) {
                 let entry = Entry::new(&Record::Read(room), read);
                 if self.ledger.account.merge(entry.clone(), now_ms()) {
                     self.unsaid.push(entry);

@@ -80,10 +80,11 @@ pub(super) fn start(manager: Arc<Manager>) -> mpsc::Sender<Heard> {
                     Some(heard) => match judge(&manager, &heard).await {
                         Judgement::Known(verdict) => (heard.ticket, verdict),
                         Judgement::Asked(answer, is_recent) => {
+                            let ticket = heard.ticket;
                             asked.push(async move {
                                 let admitted = answer.await.ok().and_then(Result::ok);
                                 let verdict = admitted.map(|admitted| by_verdict(&admitted.verdict, is_recent));
-                                (heard.ticket, verdict.unwrap_or(GossipVerdict::Ignore))
+                                (ticket, verdict.unwrap_or(GossipVerdict::Ignore))
                             });
                             continue;
                         }
@@ -103,7 +104,7 @@ async fn judge(manager: &Manager, heard: &Heard) -> Judgement {
         return Known(tips::judge(manager, *from, name, data));
     }
     let Ok(event) = SignedEvent::decode(data) else { return Known(GossipVerdict::Reject) };
-    let is_recent = event.header.hlc.ms().abs_diff(now_ms()) < RECENT_MS;
+    let is_recent = is_recent(&event);
     let room = event.header.room_of(event.header.id());
     if manager.is_here(&event) && topic(room) == *name {
         return Known(by_verdict(&Verdict::Known, is_recent));
@@ -126,6 +127,11 @@ async fn judge(manager: &Manager, heard: &Heard) -> Judgement {
     }
 }
 
+/// Whether an event is of now, as its author says.
+pub(super) fn is_recent(event: &SignedEvent) -> bool {
+    event.header.hlc.ms().abs_diff(now_ms()) < RECENT_MS
+}
+
 fn by_verdict(verdict: &Verdict, is_recent: bool) -> GossipVerdict {
     match verdict {
         Verdict::Stored => GossipVerdict::Accept,
@@ -138,7 +144,7 @@ fn by_verdict(verdict: &Verdict, is_recent: bool) -> GossipVerdict {
 
 /// Messages that wait to be judged; beyond, they are ignored, and sync brings them.
 const HEARD_MAX: usize = 1024;
-/// Messages of which the writer is asked at once.
-const ASKED_MAX: usize = 256;
+/// Messages of which the writer is asked at once, 64 KiB each at most: enough to share a commit.
+const ASKED_MAX: usize = 64;
 /// As long as gossipsub knows its duplicates.
 const RECENT_MS: u64 = 10 * 60 * 1000;

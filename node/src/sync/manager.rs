@@ -175,8 +175,12 @@ impl Manager {
         }
     }
 
-    /// Whether an event is content that is here byte for byte, and counts: it was checked before.
+    /// Whether an event of now is content that is here byte for byte, and counts: it was checked before. One of long ago is
+    /// not looked for: who says many of them would have us read the disk for each.
     pub(super) fn is_here(&self, event: &SignedEvent) -> bool {
+        if !gossip::is_recent(event) {
+            return false;
+        }
         let id = event.header.id();
         let room = event.header.room_of(id);
         let is_same = |view: &RoomView, held: &StoredEvent| {

@@ -46,7 +46,9 @@ impl WriteLoop {
             return Ok(());
         }
         let committed = batch.commit(Durability::Synced);
-        if self.has_room(committed)? {
+        if !self.has_room(committed)? {
+            self.erases_late = true;
+        } else {
             self.unsynced.notices.push(Stored { changed, ..Stored::nothing(room) });
             self.told();
         }
