@@ -132,7 +132,7 @@ fn until_agreed(one: &Person, other: &Person) {
             && behind(other)
             && !lacks(one)
             && !lacks(other)
-            && texts(&newest(one, 20)) == texts(&newest(other, 20))
+            && texts(&newest(one, 1000)) == texts(&newest(other, 1000))
     };
     let patience = Duration::from_millis(2 * size().1).max(Duration::from_secs(180));
     while !agree() {
@@ -170,8 +170,8 @@ fn a_node_stays_within_its_budget_and_what_it_trimmed_comes_back_from_who_has_it
         "only {mean} bytes of {budget} were used in the mean"
     );
     let of_room = kept(&bob);
-    assert!(of_room["since_ms"].as_u64().is_some() && of_room["bytes"].as_u64().unwrap() > 4_000_000, "{of_room}");
-    assert_eq!(bob.json(&["status"])["behind"], 0, "what was trimmed is not missing");
+    assert!(of_room["since_ms"].as_u64().is_some() && of_room["bytes"].as_u64().unwrap() > 3_000_000, "{of_room}");
+    until("what was trimmed is not missing", || bob.json(&["status"])["behind"] == 0);
     assert_eq!(texts(&newest(&bob, 40)), texts(&newest(&alice, 40)));
     bob.history("zig");
 
@@ -179,16 +179,22 @@ fn a_node_stays_within_its_budget_and_what_it_trimmed_comes_back_from_who_has_it
     let all = newest(&bob, 1000);
     let sampler = Sampler::start(&bob);
     let (mut at, mut pages) = (all[0]["id"].as_str().unwrap().to_owned(), 0);
-    let mut before = kept(&bob)["since_ms"].as_u64().unwrap();
-    while pages < 4 {
-        let page = page_before(&bob, &at, 200);
+    // A small budget leaves little room between where trimming begins and where nothing is taken any more.
+    let page_len = if budget < 100_000_000 { 50 } else { 200 };
+    while pages < 3 {
+        let since = kept(&bob)["since_ms"].as_u64().unwrap();
+        // So it may take a moment until there is.
+        let mut page = Vec::new();
+        until("there is room to read back", || {
+            page = page_before(&bob, &at, page_len);
+            page[0]["gap"].is_null()
+        });
         let oldest = page[0]["ms"].as_u64().unwrap();
-        assert_eq!(texts(&page), texts(&page_before(&alice, &at, 200)));
+        assert_eq!(texts(&page), texts(&page_before(&alice, &at, page_len)));
         at = page[0]["id"].as_str().unwrap().to_owned();
-        if oldest < before {
+        if oldest < since {
             pages += 1;
         }
-        before = before.min(oldest);
     }
     assert!(sampler.most() < budget);
     bob.history("zig");

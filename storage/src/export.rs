@@ -50,11 +50,16 @@ pub struct Record {
 }
 
 impl Store {
-    /// Writes what is held of a room and counts, with what shows that it does; returns how many events that were.
+    /// Writes what is held of a room and counts at this moment, with what shows that it does; returns how many events that
+    /// were. Until it is written nothing goes from the disk.
     ///
     /// # Errors
     /// `ExportError`.
     pub fn export(&self, number: RoomNumber, room: RoomId, out: &mut dyn Write) -> Result<u64, ExportError> {
+        self.at_this_moment().export_all(number, room, out)
+    }
+
+    fn export_all(&self, number: RoomNumber, room: RoomId, out: &mut dyn Write) -> Result<u64, ExportError> {
         let control = self.control_set(number, room)?;
         let mut kept = control.kept();
         self.keep_excuses(&control, &mut kept)?;

@@ -23,6 +23,7 @@ mod inbox;
 mod kept;
 mod key;
 mod logs;
+mod moment;
 mod people;
 pub mod proof;
 mod purge;

@@ -127,8 +127,8 @@ impl<'s> Walk<'s> {
     pub(crate) fn new(store: &'s Store) -> Result<Self, StorageError> {
         Ok(Walk {
             store,
-            events: store.db().raw_iterator_cf(store.family(Family::Event)?),
-            payloads: store.db().raw_iterator_cf(store.family(Family::Payload)?),
+            events: store.db().raw_iterator_cf_opt(store.family(Family::Event)?, store.read_options()),
+            payloads: store.db().raw_iterator_cf_opt(store.family(Family::Payload)?, store.read_options()),
         })
     }
 

@@ -146,7 +146,9 @@ impl Store {
         self.db().flush_cf(family)?;
         self.db().write(rows)?;
         self.db().flush_cf(family)?;
-        for (first, end) in gaps.into_iter().filter(|(first, end)| end - first >= WHOLE_FILES_FROM) {
+        // Files that go whole go from who sees the store as it was, too.
+        gaps.retain(|(first, end)| end - first >= WHOLE_FILES_FROM && !self.is_seen_as_it_was());
+        for (first, end) in gaps {
             self.db().delete_file_in_range_cf(family, key::number(first), key::number(end - 1))?;
         }
         let (first, end) = (key::number(from), key::number(to.saturating_add(1)));

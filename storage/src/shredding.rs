@@ -104,6 +104,10 @@ impl Store {
         stretches: &[Stretch],
         rewrite: impl FnOnce() -> Result<(), StorageError>,
     ) -> Result<bool, StorageError> {
+        // Who sees the store as it was before keeps what was deleted in the files.
+        if self.is_seen_as_it_was() {
+            return Ok(false);
+        }
         for family in Family::ALL {
             self.db().flush_cf(self.family(family)?)?;
         }

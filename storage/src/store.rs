@@ -4,6 +4,7 @@ use crate::batch::Writer;
 use crate::error::{Damage, StorageError};
 use crate::kept::Remembered;
 use crate::key::{self, LogNumber, RoomNumber};
+use crate::moment::Moment;
 use crate::schema::{Family, SCHEMA, Sizes, database_options, families};
 use rocksdb::{ColumnFamily, DB, DBPinnableSlice, Direction, IteratorMode, ReadOptions};
 use std::collections::{BTreeSet, HashMap};
@@ -30,6 +31,8 @@ pub struct Store {
     shreds: Arc<AtomicBool>,
     /// Rows read since it was opened.
     rows_read: Arc<AtomicU64>,
+    /// As which moment this sees the store; `None` sees it as it is.
+    moment: Option<Arc<Moment>>,
 }
 
 type KnownLogs = HashMap<LogNumber, (RoomNumber, Log)>;
@@ -60,6 +63,7 @@ impl Store {
             wants_again: Arc::default(),
             shreds: Arc::new(AtomicBool::new(true)),
             rows_read: Arc::default(),
+            moment: None,
         };
         match store.find(Family::Meta, key::META_SCHEMA)? {
             None => {
@@ -72,6 +76,13 @@ impl Store {
         store.wants_again.store(store.find_wanted_again()?, Ordering::Relaxed);
         let writer = Writer::new(store.clone())?;
         Ok((store, writer))
+    }
+
+    /// The store as it is now: what is written later is not in it.
+    #[must_use]
+    pub fn at_this_moment(&self) -> Store {
+        let moment = Some(Moment::now(self.db.clone()));
+        Store { moment, kept: Arc::default(), ..self.clone() }
     }
 
     /// The process that has the store in this folder open, where the system tells (Linux does).
@@ -195,9 +206,17 @@ impl Store {
         self.db.cf_handle(family.name()).ok_or(StorageError::Damaged(Damage::Missing(family.name())))
     }
 
+    pub(crate) fn read_options(&self) -> ReadOptions {
+        let mut options = ReadOptions::default();
+        if let Some(moment) = &self.moment {
+            moment.see(&mut options);
+        }
+        options
+    }
+
     pub(crate) fn find(&self, family: Family, key: &[u8]) -> Result<Option<DBPinnableSlice<'_>>, StorageError> {
         self.count_rows(1);
-        Ok(self.db.get_pinned_cf(self.family(family)?, key)?)
+        Ok(self.db.get_pinned_cf_opt(self.family(family)?, key, &self.read_options())?)
     }
 
     /// The rows of many keys, in their order: far cheaper than one by one.
@@ -207,7 +226,7 @@ impl Store {
         keys: &[K],
     ) -> Result<Vec<Option<DBPinnableSlice<'_>>>, StorageError> {
         self.count_rows(keys.len());
-        let rows = self.db.batched_multi_get_cf(self.family(family)?, keys, false);
+        let rows = self.db.batched_multi_get_cf_opt(self.family(family)?, keys, false, &self.read_options());
         rows.into_iter().map(|row| row.map_err(StorageError::from)).collect()
     }
 
@@ -229,7 +248,7 @@ impl Store {
         prefix: &[u8],
         from: &[u8],
     ) -> Result<impl Iterator<Item = Result<Row, StorageError>> + use<'s>, StorageError> {
-        let mut options = ReadOptions::default();
+        let mut options = self.read_options();
         options.set_total_order_seek(true);
         if let Some(end) = key::after_prefix(prefix) {
             options.set_iterate_upper_bound(end);
@@ -246,7 +265,7 @@ impl Store {
         prefix: &[u8],
         from: &[u8],
     ) -> Result<impl Iterator<Item = Result<Row, StorageError>> + use<'s>, StorageError> {
-        let mut options = ReadOptions::default();
+        let mut options = self.read_options();
         options.set_total_order_seek(true);
         options.set_iterate_lower_bound(prefix);
         let mode = IteratorMode::From(from, Direction::Reverse);

@@ -14,7 +14,10 @@ use futures::{Stream, StreamExt, stream};
 use serde::Deserialize;
 use std::convert::Infallible;
 use std::io::Write;
+use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::SendTimeoutError;
 
 #[derive(Deserialize)]
 pub(super) struct Since {
@@ -112,8 +115,10 @@ pub(super) async fn export(State(node): State<NodeHandle>, Path(room): Path<Stri
     let (pieces, queue) = mpsc::channel::<Result<Bytes, std::io::Error>>(PIECES_MAX);
     let store = node.store().clone();
     tokio::task::spawn_blocking(move || {
-        let mut out = Pieces { queue: pieces.clone(), buffer: Vec::with_capacity(PIECE_LEN) };
+        let runtime = Handle::current();
+        let mut out = Pieces { queue: pieces.clone(), buffer: Vec::with_capacity(PIECE_LEN), runtime };
         if let Err(error) = store.export(view.number, room, &mut out) {
+            tracing::warn!(%room, %error, "an export was broken off");
             // The broken body tells the reader that the file is not whole.
             drop(pieces.blocking_send(Err(std::io::Error::other(error))));
         }
@@ -126,6 +131,7 @@ pub(super) async fn export(State(node): State<NodeHandle>, Path(room): Path<Stri
 struct Pieces {
     queue: mpsc::Sender<Result<Bytes, std::io::Error>>,
     buffer: Vec<u8>,
+    runtime: Handle,
 }
 
 impl Write for Pieces {
@@ -139,10 +145,16 @@ impl Write for Pieces {
 
     fn flush(&mut self) -> std::io::Result<()> {
         let piece = Bytes::from(std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE_LEN)));
-        self.queue.blocking_send(Ok(piece)).map_err(|_| std::io::ErrorKind::BrokenPipe.into())
+        let sent = self.runtime.block_on(self.queue.send_timeout(Ok(piece), STALL_MAX));
+        sent.map_err(|error| match error {
+            SendTimeoutError::Timeout(_) => std::io::ErrorKind::TimedOut.into(),
+            SendTimeoutError::Closed(_) => std::io::ErrorKind::BrokenPipe.into(),
+        })
     }
 }
 
 const PROGRESS_MAX: usize = 64;
 const PIECES_MAX: usize = 8;
 const PIECE_LEN: usize = 64 * 1024;
+/// A reader that takes nothing for so long is given up: what it sees of the store cannot go from the disk.
+const STALL_MAX: Duration = Duration::from_secs(30);

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tidings_protocol::id::{EventId, RoomId};
 use tidings_storage::{Position, RoomNumber, StorageError, Store, StoredEvent, Trimmed};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
 
 /// What somebody reads back to.
@@ -20,10 +20,27 @@ pub struct ReadBack {
     /// Rooms of which something is wanted now.
     asked: broadcast::Sender<RoomId>,
     wake: Arc<Notify>,
-    /// When somebody last did.
-    last: Arc<Mutex<Option<Instant>>>,
+    /// When somebody last did, and whether trimming that is due comes first.
+    reading: Arc<watch::Sender<Reading>>,
     /// Where pages began that were read: what one reads on from may have gone again.
     places: Arc<Mutex<VecDeque<(EventId, Position)>>>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Reading {
+    last: Option<Instant>,
+    makes_room: bool,
+}
+
+/// Whether somebody reads back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reads {
+    /// Nobody.
+    Not,
+    /// Somebody begins: trimming that is due comes first.
+    Begin,
+    /// What is read is let be.
+    On,
 }
 
 impl Default for ReadBack {
@@ -32,7 +49,7 @@ impl Default for ReadBack {
             wanted: Arc::default(),
             asked: broadcast::channel(ASKED_MAX).0,
             wake: Arc::default(),
-            last: Arc::default(),
+            reading: Arc::new(watch::channel(Reading::default()).0),
             places: Arc::default(),
         }
     }
@@ -55,13 +72,31 @@ impl ReadBack {
     }
 
     /// Whether somebody read back a moment ago.
-    pub(super) fn is_active(&self) -> bool {
-        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.is_some_and(|last| last.elapsed() < READING)
+    pub(super) fn reads(&self) -> Reads {
+        let reading = *self.reading.borrow();
+        match reading.last {
+            Some(last) if last.elapsed() < READING && reading.makes_room => Reads::Begin,
+            Some(last) if last.elapsed() < READING => Reads::On,
+            _ => Reads::Not,
+        }
     }
 
-    fn begin(&self) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    /// No trimming is due.
+    pub(super) fn room_is_made(&self) {
+        self.reading.send_modify(|reading| reading.makes_room = false);
+    }
+
+    /// Somebody reads back. Who does so for the first time in a while waits until what is to go has gone: later, it would be
+    /// what they have just fetched.
+    async fn begin(&self) {
+        let begins = self.reads() == Reads::Not;
+        let mut made = self.reading.subscribe();
+        self.reading.send_modify(|reading| *reading = Reading { last: Some(Instant::now()), makes_room: begins });
+        if begins {
+            self.wake();
+            drop(tokio::time::timeout(ROOM_PATIENCE, made.wait_for(|reading| !reading.makes_room)).await);
+            self.room_is_made();
+        }
     }
 
     /// Where a page began that was read a while ago.
@@ -116,25 +151,54 @@ impl NodeHandle {
         limit: usize,
         blocked: Blocked,
     ) -> Result<Vec<api::Line>, NodeError> {
-        if !matches!(from, From::Before(_)) || whole_since(&self.manager.store, view)?.is_none() {
+        if whole_since(&self.manager.store, view)?.is_none() {
             return self.page_with(view, from, limit, blocked);
         }
+        if matches!(from, From::Before(_)) {
+            self.fetch_page((room, view), from, limit, blocked).await?;
+        }
+        // What one reads on from may go meanwhile.
+        if let Some(first) = self.page_events(view, from, limit, blocked)?.first() {
+            self.manager.read_back.note(first);
+        }
+        self.page_with(view, from, limit, blocked)
+    }
+
+    /// Fetches what was trimmed of a page.
+    async fn fetch_page(
+        &self,
+        (room, view): (RoomId, &RoomView),
+        from: From,
+        limit: usize,
+        blocked: Blocked,
+    ) -> Result<(), NodeError> {
         let _one_at_a_time = self.manager.reading_back.lock().await;
-        self.manager.read_back.begin();
+        if self.manager.budget.max().is_some() {
+            if self.manager.read_back.reads() == Reads::Not {
+                self.flush_log().await?;
+            }
+            self.manager.read_back.begin().await;
+        }
         let until = Instant::now() + PATIENCE;
+        let mut waits = true;
         for _ in 0..ROUNDS_MAX {
             let trimmed = self.manager.store.trimmed(view.number)?;
             let Some(newest) = trimmed.first() else { break };
             let held = self.page_events(view, from, limit, blocked)?;
             let whole = held.iter().filter(|event| event.clock >= newest.clock).count();
-            if whole >= limit || !self.fetch_back(room, view.number, &trimmed, until).await? {
+            if whole >= limit {
+                break;
+            }
+            if !self.has_room_to_read(&mut waits).await? {
+                tracing::debug!(%room, used = self.manager.budget.used(), "there is no room to read further back");
+                break;
+            }
+            if !self.fetch_back(room, view.number, &trimmed, until).await? {
+                tracing::debug!(%room, "nobody sent what one reads back to");
                 break;
             }
         }
-        if let Some(first) = self.page_events(view, from, limit, blocked)?.first() {
-            self.manager.read_back.note(first);
-        }
-        self.page_with(view, from, limit, blocked)
+        Ok(())
     }
 
     /// The event from which one reads back. It may have gone again.
@@ -152,14 +216,24 @@ impl NodeHandle {
     }
 
     /// Whether anything can be fetched. What was fetched before takes much less once it has left the write-ahead log.
-    async fn has_room_to_read(&self) -> Result<bool, NodeError> {
+    /// Else it is waited for once: much that came a moment ago is still to go.
+    async fn has_room_to_read(&self, waits: &mut bool) -> Result<bool, NodeError> {
+        let mut opened = self.manager.budget.opened();
         if !self.manager.budget.is_open() {
-            let store = self.manager.store.clone();
-            let flushed = tokio::task::spawn_blocking(move || store.flush_log_above(0));
-            flushed.await.map_err(|_| NodeError::Stopping)??;
-            super::work::measure(&self.manager).await;
+            self.flush_log().await?;
+        }
+        if !self.manager.budget.is_open() && std::mem::take(waits) {
+            drop(tokio::time::timeout(ROOM_PATIENCE, opened.changed()).await);
         }
         Ok(self.manager.budget.is_open())
+    }
+
+    async fn flush_log(&self) -> Result<(), NodeError> {
+        let store = self.manager.store.clone();
+        let flushed = tokio::task::spawn_blocking(move || store.flush_log_above(0));
+        flushed.await.map_err(|_| NodeError::Stopping)??;
+        super::work::measure(&self.manager).await;
+        Ok(())
     }
 
     /// Fetches what lies in the newest of these holes; whether any of them closed.
@@ -170,8 +244,7 @@ impl NodeHandle {
         trimmed: &[Trimmed],
         until: Instant,
     ) -> Result<bool, NodeError> {
-        let shares = self.manager.told.shared_by_any(room);
-        if !shares || !self.has_room_to_read().await? {
+        if !self.manager.told.shared_by_any(room) {
             return Ok(false);
         }
         let tops: Vec<(RoomId, EventId)> = trimmed.iter().take(HOLES_AT_ONCE).map(|hole| (room, hole.top.id)).collect();
@@ -236,7 +309,8 @@ const HOLES_AT_ONCE: usize = 32;
 const ROUNDS_MAX: usize = 64;
 /// As long as somebody may still read what they came back to.
 const READING: Duration = Duration::from_secs(30);
-/// Longer than this nobody looks at an empty page; a peer that answers is waited for between two answers.
+/// Longer than this nobody looks at an empty page; trimming is waited for, and a peer that answers between two answers.
 const PATIENCE: Duration = Duration::from_secs(20);
+const ROOM_PATIENCE: Duration = Duration::from_secs(5);
 const FIRST_ANSWER: Duration = Duration::from_secs(6);
 const NEXT_ANSWER: Duration = Duration::from_secs(2);

@@ -2,6 +2,7 @@
 //! rewritten lie on the disk twice; at another, what others bring waits; at the last one's own words wait, too, as long as
 //! anything can go.
 
+use super::back::Reads;
 use crate::writer::WriteError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -148,11 +149,15 @@ impl Budget {
         (begin, begin - (max / 100 * STEP_PERCENT).max(STEP_MIN))
     }
 
-    /// How much is to go, if trimming is due; while somebody reads back, what they read is let be as long as it can.
-    pub(super) fn excess(&self, is_read: bool) -> Option<u64> {
+    /// How much is to go, if trimming is due. While somebody reads back, what they read is let be as long as it can: it is the
+    /// oldest, so it would go first.
+    pub(super) fn excess(&self, reads: Reads) -> Option<u64> {
         let max = self.max?;
         let (begin, end) = Budget::marks(max);
-        let begin = if is_read { Budget::stop_at(max) - max / 100 } else { begin };
+        let (begin, end) = match reads {
+            Reads::On => (Budget::stop_at(max) - max / 100, Budget::stop_at(max) - max / 50),
+            Reads::Not | Reads::Begin => (begin, end),
+        };
         let used = self.used();
         (used > begin).then(|| used.saturating_sub(end))
     }
@@ -268,8 +273,8 @@ mod tests {
         let (begin, end) = Budget::marks(100_000_000);
         assert!(end < begin && begin >= 75_000_000, "most of it is to be used");
         budget.measured(80_000_000, 3_000_000);
-        assert!(budget.is_open() && budget.excess(false).is_some());
-        assert!(budget.excess(true).is_none());
+        assert!(budget.is_open() && budget.excess(Reads::Not).is_some());
+        assert!(budget.excess(Reads::On).is_none());
         let room = budget.clone().admit(900_000).await;
         assert!(budget.try_admit(900_000).is_none(), "what comes counts");
         drop(room);
@@ -277,7 +282,7 @@ mod tests {
         budget.wrote(2_000_000);
         assert!(!budget.is_open() && budget.try_admit(1).is_none());
         budget.measured(10_000_000, 0);
-        assert!(budget.excess(false).is_none());
+        assert!(budget.excess(Reads::Not).is_none());
         assert!(Budget::new(None).is_open());
         // Who was refused is told, once.
         let mut opened = budget.opened();

@@ -2,6 +2,7 @@
 //! thing at a time, and never more than a slice of what is held.
 
 use super::Order;
+use super::back::Reads;
 use super::plan::{Goal, Plan, plan};
 use super::void::{self, VOID_LEN_MAX};
 use crate::clock::now_ms;
@@ -83,12 +84,19 @@ impl Work {
             self.caps(node).await?;
         }
         self.clean(node).await?;
-        let budget = &node.manager.budget;
-        let Some(excess) = budget.excess(node.manager.read_back.is_active()) else {
+        let (budget, reads) = (&node.manager.budget, node.manager.read_back.reads());
+        let Some(excess) = budget.excess(reads) else {
+            node.manager.read_back.room_is_made();
             budget.set_stuck(false);
             return Ok(false);
         };
         let gone = self.shrink(node, excess).await?;
+        if reads == Reads::Begin {
+            if !gone {
+                node.manager.read_back.room_is_made();
+            }
+            return Ok(true);
+        }
         let was_stuck = budget.is_stuck();
         budget.set_stuck(!gone);
         if !gone && !was_stuck {
@@ -163,7 +171,7 @@ impl Work {
         }
         // Nothing can go; but what went before may still lie in files.
         let is_left = node.manager.store.unreclaimed()?.is_some_and(|left| left.is_some());
-        Ok(is_left && self.reclaim_all(node).await? && node.manager.budget.excess(false).is_none())
+        Ok(is_left && self.reclaim_all(node).await? && node.manager.budget.excess(Reads::Not).is_none())
     }
 
     /// Drops what does not count of a room, but for so much; whether anything went.
