@@ -59,7 +59,9 @@ fn what_is_left_reaches_who_asks_somebody_without_a_signature_of_it() {
     for person in [&*bob, carol, dave] {
         assert_eq!(person.json(&["room", "join", &link])["pending"], false);
     }
-    until("all are connected", || dave.json(&["peers"]).as_array().unwrap().len() == 3);
+    for person in [&*alice, bob, carol, dave] {
+        until("all are connected", || person.json(&["peers"]).as_array().unwrap().len() == 3);
+    }
     carol.down();
     dave.down();
     say(bob, 1..=50);

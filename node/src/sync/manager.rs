@@ -409,6 +409,7 @@ async fn answer(manager: &Manager, peer: Peer, stream: Box<dyn Duplex>) {
 
 /// Talks with a peer; whether it broke the rules.
 async fn converse(manager: &Manager, peer: Peer, side: Side, stream: Box<dyn Duplex>) -> bool {
+    tracing::debug!(%peer, ?side, "conversation begins");
     let ended = talk::talk(manager, peer, side, stream).await;
     manager.told.end(peer);
     let fault = ended.is_fault();
