@@ -255,7 +255,7 @@ const STEP_MIN: u64 = 1_500_000;
 /// sizes under a budget bound all of it.
 const RESERVE_PERCENT: u64 = 16;
 /// The same where the budget is small: single batches of a megabyte do not become smaller with it.
-const RESERVE_MIN: u64 = 10_000_000;
+const RESERVE_MIN: u64 = 15_000_000;
 /// Files of others take at most one in so many bytes of the budget.
 const FILES_SHARE: u64 = 2;
 /// How long one's own words wait for room: trimming that gets nowhere for so long is stuck.
