@@ -404,7 +404,7 @@ fn questions() -> Vec<Frame> {
         Frame::Heads { room, class, listing: Listing::Whole, last, heads: Vec::new() },
         Frame::Heads { room, class: Class::Control, listing: Listing::Whole, last, heads: Vec::new() },
         Frame::Reconcile { room, class, message: Vec::new() },
-        Frame::Lack { room, class, ids: vec![[2; 32]] },
+        Frame::Lack { room, class, items: vec![2] },
         Frame::Slots { room, names: Vec::new() },
         Frame::Beacons { room, beacons: Vec::new() },
         Frame::Want { request: 5, room, branches: vec![Branch { top, down_to: 1 }] },

@@ -394,7 +394,7 @@ fn questions(room: Handle) -> Vec<Frame> {
         Frame::Heads { room, class, listing: Listing::Whole, last, heads: Vec::new() },
         Frame::Heads { room, class: Class::Control, listing: Listing::Moved, last, heads: Vec::new() },
         Frame::Reconcile { room, class, message: Vec::new() },
-        Frame::Lack { room, class, ids: vec![[2; 32]] },
+        Frame::Lack { room, class, items: vec![2] },
         Frame::Want { request: 5, room, branches: vec![Branch { top, down_to: 1 }] },
         Frame::Push { room, event: vec![1; 9] },
         Frame::Key { room, circle: [1; 32], key: [2; 32] },

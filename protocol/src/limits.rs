@@ -134,7 +134,13 @@ pub const CREDIT_STEP: u32 = 64 * 1024;
 pub const CHUNK_FILL_LEN: usize = 192 * 1024;
 /// Bytes of one message of set reconciliation.
 pub const RECONCILE_LEN_MAX: usize = 64 * 1024;
-/// Messages of one set reconciliation; a million heads need about six.
+/// Coded symbols in one message of set reconciliation: at 14 bytes each they stay under that.
+pub const SYMBOLS_PER_FRAME_MAX: u32 = 4096;
+/// Coded symbols of one set reconciliation: 900 KB, for some 43,000 heads that differ.
+pub const RECONCILE_SYMBOLS_MAX: u32 = 65_536;
+/// Where more differ one in 2 to this power of them is compared at a time, at least.
+pub const RECONCILE_SHARE_BITS_MAX: u8 = 12;
+/// Messages by each side of one set reconciliation: all symbols that may be asked for, and some asked for too few at a time.
 pub const RECONCILE_ROUNDS_MAX: u32 = 32;
 
 /// What one beacon says: eight addresses as they are written, or a place and two digests many times over.

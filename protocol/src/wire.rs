@@ -174,17 +174,17 @@ pub enum Frame {
         room: Handle,
         /// Which logs.
         class: Class,
-        /// As the `negentropy` crate writes it, or empty.
+        /// What symbols are asked for, or the symbols, or empty (`sync::reconcile`).
         message: Vec<u8>,
     },
-    /// The sender lacks the heads with these reconciliation ids.
+    /// The sender lacks the heads with these items of set reconciliation.
     Lack {
         /// The room.
         room: Handle,
         /// Which logs.
         class: Class,
-        /// Their ids.
-        ids: Vec<[u8; 32]>,
+        /// The items.
+        items: Vec<u64>,
     },
     /// Asks for a branch from its top down.
     Want {
@@ -320,12 +320,12 @@ impl Canonical for Frame {
                 class.write(w);
                 w.bytes(message);
             }
-            Frame::Lack { room, class, ids } => {
+            Frame::Lack { room, class, items } => {
                 w.u8(8);
                 room.write(w);
                 class.write(w);
-                w.length(ids.len());
-                ids.iter().for_each(|id| w.array(id));
+                w.length(items.len());
+                items.iter().for_each(|item| w.u64(*item));
             }
             Frame::Want { request, room, branches } => {
                 w.u8(9);
@@ -396,7 +396,7 @@ impl Canonical for Frame {
                 class: Class::read(r)?,
                 message: r.bytes(RECONCILE_LEN_MAX)?.to_vec(),
             },
-            8 => Frame::Lack { room: Handle::read(r)?, class: Class::read(r)?, ids: ids(r)? },
+            8 => Frame::Lack { room: Handle::read(r)?, class: Class::read(r)?, items: items(r)? },
             9 => Frame::Want { request: r.u32()?, room: Handle::read(r)?, branches: r.list(WANTS_MAX)? },
             10 => Frame::Events { request: r.u32()?, last: bit(r)?, chunk: r.bytes(CHUNK_LEN_MAX)?.to_vec() },
             11 => Frame::Credit(r.u32()?),
@@ -415,10 +415,10 @@ fn bit(r: &mut Reader<'_>) -> Result<bool, CodecError> {
     if bit > 1 { Err(CodecError::Invalid("flag")) } else { Ok(bit == 1) }
 }
 
-fn ids(r: &mut Reader<'_>) -> Result<Vec<[u8; 32]>, CodecError> {
+fn items(r: &mut Reader<'_>) -> Result<Vec<u64>, CodecError> {
     let mut out = Vec::new();
     for _ in 0..r.length(HEADS_PER_FRAME_MAX)? {
-        out.push(r.array()?);
+        out.push(r.u64()?);
     }
     Ok(out)
 }

@@ -105,7 +105,7 @@ impl Conversation {
             }
             Frame::Heads { class, listing, last, heads, .. } => self.take_heads(id, class, listing, last, heads, held),
             Frame::Reconcile { class, message, .. } => self.take_reconcile(id, class, &message, held),
-            Frame::Lack { class, ids, .. } => self.take_lack(id, class, &ids, held),
+            Frame::Lack { class, items, .. } => self.take_lack(id, class, &items, held),
             _ => Ok(()),
         }
     }

@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 #[derive(Default)]
 pub(super) struct Exchanges {
     open: [Option<Exchange>; 2],
+    /// Exchanges of each class in this conversation.
+    begun: [u32; 2],
     /// Exchanges of each class that brought nothing, since something last did or the other side's digests changed.
     fruitless: [u32; 2],
     /// Exchanges since one brought or served anything.
@@ -27,6 +29,8 @@ pub(super) struct Exchange {
     /// Their list has ended.
     pub(super) heard: bool,
     pub(super) listed: usize,
+    /// Which one of its class in this conversation.
+    pub(super) number: u32,
     /// Our heads that were not in their whole list, as far as it came.
     pub(super) lacked: Option<BTreeMap<EventId, Head>>,
     pub(super) reconcile: Option<Reconcile>,
@@ -92,7 +96,9 @@ impl Exchanges {
         if self.idle.add(now_ms) > IDLE_EXCHANGES_MAX * 4 {
             return Err(Failure::Budget("comparisons that bring nothing"));
         }
-        self.open[index(class)] = Some(Exchange { moved_ms: now_ms, ..Exchange::default() });
+        let begun = &mut self.begun[index(class)];
+        *begun = begun.wrapping_add(1);
+        self.open[index(class)] = Some(Exchange { moved_ms: now_ms, number: *begun, ..Exchange::default() });
         Ok(())
     }
 

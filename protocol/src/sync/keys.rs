@@ -53,14 +53,14 @@ impl Keys {
     }
 
     /// A head in set reconciliation: salted by the nonces, so that nobody can prepare collisions.
-    pub(super) fn item(&self, head: &Head) -> [u8; 32] {
+    pub(super) fn item(&self, head: &Head) -> u64 {
         let mut w = Writer::default();
         w.array(&self.initiator);
         w.array(&self.responder);
         w.array(head.author.as_bytes());
         w.array(head.grant.as_bytes());
         w.array(head.tip.id.as_bytes());
-        blake3::derive_key("tidings/head/1", &w.into_bytes())
+        u64::from_be_bytes(first_8(&blake3::derive_key("tidings/head/1", &w.into_bytes())))
     }
 
     /// Seals what `side` says when it knocks. The same text sealed twice is the same: each text has its own nonce.

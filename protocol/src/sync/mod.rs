@@ -16,6 +16,7 @@ mod knock;
 mod reconcile;
 mod rooms;
 mod serve;
+mod sketch;
 #[cfg(test)]
 mod tests;
 

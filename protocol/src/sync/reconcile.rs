@@ -1,45 +1,119 @@
 //! Set reconciliation over heads, where there are too many to list and no agreement to begin from. The initiator of the
-//! conversation runs it; the responder asks for it, and learns from it, at the end, what the initiator lacks.
+//! conversation asks for coded symbols (`sketch`) until it knows what differs; the responder asks it to begin, and learns
+//! from it, at the end, what the initiator lacks.
 
 use super::conversation::Conversation;
 use super::keys::Keys;
+use super::sketch::{Decoder, Encoder, Symbol};
 use super::{Failure, Holdings, Side};
+use crate::codec::{CodecError, Reader, Writer};
 use crate::event::Class;
 use crate::id::RoomId;
-use crate::limits::{HEADS_PER_FRAME_MAX, RECONCILE_LEN_MAX, RECONCILE_ROUNDS_MAX};
+use crate::limits::{
+    HEADS_PER_FRAME_MAX, RECONCILE_ROUNDS_MAX, RECONCILE_SHARE_BITS_MAX, RECONCILE_SYMBOLS_MAX, SYMBOLS_PER_FRAME_MAX,
+};
 use crate::wire::{Frame, Head, Listing};
-use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use std::collections::BTreeMap;
 
 /// Set reconciliation under way.
 pub(super) struct Reconcile {
-    sets: Negentropy<'static, NegentropyStorageVector>,
-    /// Our heads that the other side was not found to lack yet.
-    heads: BTreeMap<[u8; 32], Head>,
+    /// Our heads that the other side was not found to lack yet, by their items.
+    heads: BTreeMap<u64, Head>,
     /// Those that it was found to lack.
     have: Vec<Head>,
-    /// Items that we lack, so far: at most what all rounds' messages hold.
-    need: Vec<[u8; 32]>,
+    share: Share,
+    sides: Sides,
+    /// About how many items of the share differ, by the first symbols.
+    differ: u32,
     rounds: u32,
 }
 
-impl Reconcile {
-    fn new(keys: &Keys, heads: Vec<Head>) -> Result<Self, Failure> {
-        let mut sets = NegentropyStorageVector::with_capacity(heads.len());
-        let mut by_item = BTreeMap::new();
-        for head in heads {
-            let item = keys.item(&head);
-            sets.insert(head.hlc.ms(), Id::from_byte_array(item)).map_err(broken)?;
-            by_item.insert(item, head);
+/// What each side does.
+enum Sides {
+    /// The initiator: what it asked for last.
+    Finds(Decoder, Ask),
+    /// The responder, once it was asked.
+    Tells(Option<Encoder>),
+}
+
+/// The items that are compared: those whose last `bits` bits are `part`. All of them, unless far more differ than one exchange
+/// can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Share {
+    bits: u8,
+    part: u16,
+}
+
+/// What the initiator asks for: `count` symbols from symbol `from` on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ask {
+    from: u32,
+    count: u16,
+    share: Share,
+}
+
+impl Share {
+    /// One of so many shares that what differs can be told, another one with each exchange.
+    fn of(differ: u32, exchange: u32) -> Share {
+        let symbols = u64::from(differ) * 2;
+        let too_many = |bits: u8| symbols >> bits > u64::from(RECONCILE_SYMBOLS_MAX);
+        let bits = (0..RECONCILE_SHARE_BITS_MAX).find(|bits| !too_many(*bits)).unwrap_or(RECONCILE_SHARE_BITS_MAX);
+        Share { bits, part: (exchange & ((1 << bits) - 1)) as u16 }
+    }
+
+    fn has(self, item: u64) -> bool {
+        item & ((1 << self.bits) - 1) == u64::from(self.part)
+    }
+
+    fn encoder(self, heads: &BTreeMap<u64, Head>) -> Encoder {
+        Encoder::new(heads.keys().copied().filter(|item| self.has(*item)))
+    }
+}
+
+impl Ask {
+    /// Of so many symbols more as fit a message.
+    fn new(from: u32, more: u32, share: Share) -> Ask {
+        let count = more.clamp(1, SYMBOLS_PER_FRAME_MAX).min(RECONCILE_SYMBOLS_MAX - from);
+        Ask { from, count: count as u16, share }
+    }
+
+    fn to_bytes(self) -> Vec<u8> {
+        let mut w = Writer::default();
+        w.u32(self.from);
+        w.u16(self.count);
+        w.u8(self.share.bits);
+        w.u16(self.share.part);
+        w.into_bytes()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Ask, CodecError> {
+        let mut r = Reader::new(bytes);
+        let (from, count) = (r.u32()?, r.u16()?);
+        let share = Share { bits: r.u8()?, part: r.u16()? };
+        r.end()?;
+        let most = SYMBOLS_PER_FRAME_MAX.min(RECONCILE_SYMBOLS_MAX.saturating_sub(from));
+        let is_share = share.bits <= RECONCILE_SHARE_BITS_MAX && u32::from(share.part) >> share.bits == 0;
+        if count == 0 || u32::from(count) > most || !is_share {
+            return Err(CodecError::Invalid("what symbols are asked for"));
         }
-        sets.seal().map_err(broken)?;
-        let sets = Negentropy::owned(sets, RECONCILE_LEN_MAX as u64 / 2).map_err(broken)?;
-        Ok(Reconcile { sets, heads: by_item, have: Vec::new(), need: Vec::new(), rounds: 0 })
+        Ok(Ask { from, count, share })
+    }
+}
+
+impl Reconcile {
+    fn new(keys: &Keys, heads: Vec<Head>, side: Side) -> Self {
+        let heads: BTreeMap<u64, Head> = heads.into_iter().map(|head| (keys.item(&head), head)).collect();
+        let share = Share::default();
+        let sides = match side {
+            Side::Initiator => Sides::Finds(Decoder::new(share.encoder(&heads)), Ask::new(0, FIRST_SYMBOLS, share)),
+            Side::Responder => Sides::Tells(None),
+        };
+        Reconcile { heads, have: Vec::new(), share, sides, differ: 0, rounds: 0 }
     }
 
     /// Notes heads that the other side lacks: each once, however often it says so.
-    fn lacks<'i>(&mut self, items: impl Iterator<Item = &'i [u8; 32]>) {
-        self.have.extend(items.filter_map(|item| self.heads.remove(item)));
+    fn lacks(&mut self, items: impl IntoIterator<Item = u64>) {
+        self.have.extend(items.into_iter().filter_map(|item| self.heads.remove(&item)));
     }
 
     fn count_round(&mut self) -> Result<(), Failure> {
@@ -47,25 +121,70 @@ impl Reconcile {
         if self.rounds > RECONCILE_ROUNDS_MAX { Err(Failure::Budget(ROUNDS)) } else { Ok(()) }
     }
 
-    /// The initiator's next message; `None` at the end, or when enough was found for one exchange.
-    fn next(&mut self, message: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
+    /// Takes the responder's answer: what to ask for next, or, at the end, the items that we lack.
+    fn next(&mut self, message: &[u8], exchange: u32) -> Result<Result<Ask, Vec<u64>>, Failure> {
         self.count_round()?;
-        let (mut have, mut need) = (Vec::new(), Vec::new());
-        let next = self.sets.reconcile_with_ids(message, &mut have, &mut need).map_err(broken)?;
-        self.lacks(have.iter().map(|id| id.as_bytes()));
-        self.need.extend(need.iter().map(|id| *id.as_bytes()));
-        let is_last = self.rounds == RECONCILE_ROUNDS_MAX;
-        match next {
-            Some(_) if is_last && self.have.is_empty() && self.need.is_empty() => Err(Failure::Budget(ROUNDS)),
-            Some(_) if is_last => Ok(None),
-            next => Ok(next),
+        let Sides::Finds(decoder, asked) = &mut self.sides else { return Err(BROKEN) };
+        let (items, symbols) = symbols(message).map_err(|_| BROKEN)?;
+        if symbols.len() != usize::from(asked.count) {
+            return Err(BROKEN);
         }
+        let is_done = decoder.take(&symbols).map_err(|_| BROKEN)?;
+        let came = decoder.came();
+        if is_done || came >= RECONCILE_SYMBOLS_MAX || self.rounds == RECONCILE_ROUNDS_MAX {
+            let (have, need) = decoder.found();
+            if !is_done && have.is_empty() && need.is_empty() {
+                return Err(Failure::Budget(ROUNDS));
+            }
+            self.lacks(have);
+            return Ok(Err(need));
+        }
+        if asked.from == 0 {
+            self.differ = decoder.estimate(items);
+        }
+        let (differ, share) = (self.differ, Share::of(self.differ, exchange));
+        if asked.from == 0 && self.share.bits == 0 && share.bits > 0 {
+            self.share = share;
+            *decoder = Decoder::new(share.encoder(&self.heads));
+            *asked = Ask::new(0, SYMBOLS_PER_FRAME_MAX, share);
+        } else {
+            let enough = differ.saturating_add(differ / 2);
+            *asked = Ask::new(came, enough.saturating_sub(came).max(came / 4), self.share);
+        }
+        Ok(Ok(*asked))
     }
 
     fn answer(&mut self, message: &[u8]) -> Result<Vec<u8>, Failure> {
         self.count_round()?;
-        self.sets.reconcile(message).map_err(broken)
+        let ask = Ask::from_bytes(message).map_err(|_| BROKEN)?;
+        let Sides::Tells(encoder) = &mut self.sides else { return Err(BROKEN) };
+        if ask.share != self.share {
+            (self.share, *encoder) = (ask.share, None);
+        }
+        let encoder = encoder.get_or_insert_with(|| ask.share.encoder(&self.heads));
+        if ask.from != encoder.told() {
+            return Err(BROKEN);
+        }
+        let mut w = Writer::default();
+        w.length(encoder.len());
+        for symbol in encoder.tell(u32::from(ask.count)) {
+            w.u64(symbol.sum);
+            w.u32(symbol.check);
+            w.u16(symbol.count);
+        }
+        Ok(w.into_bytes())
     }
+}
+
+/// How many items they are of, and the symbols.
+fn symbols(message: &[u8]) -> Result<(u32, Vec<Symbol>), CodecError> {
+    let mut r = Reader::new(message);
+    let items = r.u32()?;
+    let mut out = Vec::with_capacity(r.rest().len() / SYMBOL_LEN);
+    while !r.rest().is_empty() {
+        out.push(Symbol { sum: r.u64()?, check: r.u32()?, count: r.u16()? });
+    }
+    Ok((items, out))
 }
 
 impl Conversation {
@@ -78,8 +197,8 @@ impl Conversation {
 
     pub(super) fn begin_reconcile(&mut self, id: RoomId, class: Class, heads: Vec<Head>) -> Result<(), Failure> {
         let (Some(room), Some(keys)) = (self.open_handle(id), self.keys) else { return Ok(()) };
-        let mut reconcile = Reconcile::new(&keys, heads)?;
-        let message = reconcile.sets.initiate().map_err(broken)?;
+        let reconcile = Reconcile::new(&keys, heads, Side::Initiator);
+        let message = Ask::new(0, FIRST_SYMBOLS, Share::default()).to_bytes();
         if let Some(exchange) = self.exchange(id, class) {
             exchange.reconcile = Some(reconcile);
         }
@@ -110,17 +229,18 @@ impl Conversation {
                 let Some(mut reconcile) = exchange.reconcile.take() else {
                     return Err(Failure::Unexpected("reconciliation"));
                 };
-                let Some(message) = reconcile.next(message)? else {
-                    return self.end_reconcile(id, class, reconcile, held);
+                let ask = match reconcile.next(message, exchange.number)? {
+                    Ok(ask) => ask,
+                    Err(need) => return self.end_reconcile(id, class, reconcile, need, held),
                 };
                 exchange.reconcile = Some(reconcile);
-                self.send(Frame::Reconcile { room, class, message });
+                self.send(Frame::Reconcile { room, class, message: ask.to_bytes() });
                 Ok(())
             }
             (Side::Responder, _) => {
                 let mut reconcile = match exchange.reconcile.take() {
                     Some(reconcile) => reconcile,
-                    None => Reconcile::new(&keys, held.heads(id, class, 0)?)?,
+                    None => Reconcile::new(&keys, held.heads(id, class, 0)?, side),
                 };
                 let message = reconcile.answer(message)?;
                 exchange.reconcile = Some(reconcile);
@@ -136,17 +256,18 @@ impl Conversation {
         id: RoomId,
         class: Class,
         mut done: Reconcile,
+        need: Vec<u64>,
         held: &dyn Holdings,
     ) -> Result<(), Failure> {
         let (Some(room), Some(exchange)) = (self.open_handle(id), self.exchange(id, class)) else { return Ok(()) };
         exchange.reconciled = true;
         let (told, heard) = (exchange.told, exchange.heard);
         if !heard {
-            let is_full = done.need.len().is_multiple_of(HEADS_PER_FRAME_MAX);
-            let mut parts: Vec<_> = done.need.chunks(HEADS_PER_FRAME_MAX).map(<[_]>::to_vec).collect();
+            let is_full = need.len().is_multiple_of(HEADS_PER_FRAME_MAX);
+            let mut parts: Vec<_> = need.chunks(HEADS_PER_FRAME_MAX).map(<[_]>::to_vec).collect();
             // A part shorter than can be ends them.
             parts.extend(is_full.then(Vec::new));
-            parts.into_iter().for_each(|ids| self.send(Frame::Lack { room, class, ids }));
+            parts.into_iter().for_each(|items| self.send(Frame::Lack { room, class, items }));
         }
         if told.is_none() {
             self.tell(id, class, Listing::Part, std::mem::take(&mut done.have))?;
@@ -159,19 +280,19 @@ impl Conversation {
         &mut self,
         id: RoomId,
         class: Class,
-        ids: &[[u8; 32]],
+        items: &[u64],
         held: &dyn Holdings,
     ) -> Result<(), Failure> {
         let side = self.settings.side;
         let exchange = self.exchange(id, class).filter(|_| side == Side::Responder);
         let Some((told, reconcile)) = exchange.and_then(|e| Some((e.told, e.reconcile.as_mut()?))) else {
-            return Err(Failure::Unexpected("ids that nobody reconciles"));
+            return Err(Failure::Unexpected("items that nobody reconciles"));
         };
         if told.is_some() {
             return Ok(());
         }
-        reconcile.lacks(ids.iter());
-        if ids.len() == HEADS_PER_FRAME_MAX {
+        reconcile.lacks(items.iter().copied());
+        if items.len() == HEADS_PER_FRAME_MAX {
             return Ok(());
         }
         let heads = std::mem::take(&mut reconcile.have);
@@ -180,8 +301,9 @@ impl Conversation {
     }
 }
 
-fn broken(_: negentropy::Error) -> Failure {
-    Failure::Unexpected("a false message of reconciliation")
-}
-
+/// Symbols asked for first: enough for some fifty items that differ.
+const FIRST_SYMBOLS: u32 = 80;
+/// A symbol on the wire.
+const SYMBOL_LEN: usize = 14;
+const BROKEN: Failure = Failure::Unexpected("a false message of reconciliation");
 const ROUNDS: &str = "rounds of reconciliation";

@@ -51,7 +51,7 @@ fn between_strangers_twenty_moved_logs_of_1542_are_found_by_reconciling() {
         let mut link = Link::public(nodes, wide());
         link.pump().assert_agreed(wide().room);
         println!("strangers, 20 of 1,542 logs differ at {sides:?}: {:?} bytes (all, not events)", link.bytes());
-        assert!(link.bytes().1 < 40_000);
+        assert!(link.bytes().1 < 10_000);
     }
 }
 

@@ -10,7 +10,8 @@ use crate::id::EventId;
 use crate::identity::{BadSignature, Signature};
 use crate::limits::{
     CREDIT_MAX, HEADS_LISTED_MAX, HEADS_MAX, HEADS_PER_FRAME_MAX, KNOCKS_MAX, PROOFS_MAX, RECONCILE_ROUNDS_MAX,
-    ROOMS_MAX, UNKNOWN_HEADS_MAX, UNTRUE_MAX, WANTS_MAX,
+    RECONCILE_SHARE_BITS_MAX, RECONCILE_SYMBOLS_MAX, ROOMS_MAX, SYMBOLS_PER_FRAME_MAX, UNKNOWN_HEADS_MAX, UNTRUE_MAX,
+    WANTS_MAX,
 };
 use crate::log::Tip;
 use crate::range::RangeError;
@@ -38,9 +39,24 @@ fn reconcile(message: &[u8]) -> Frame {
     Frame::Reconcile { room: ROOM, class: Class::Content, message: message.to_vec() }
 }
 
-/// A message of reconciliation: one range over everything, with a fingerprint that fits nothing.
-fn differs() -> Frame {
-    reconcile(&[&[0x61, 0, 0, 1][..], &[7; 16]].concat())
+/// Asks for symbols of all heads.
+fn ask(from: u32, count: u16) -> Frame {
+    reconcile(&[&from.to_be_bytes()[..], &count.to_be_bytes(), &[0; 3]].concat())
+}
+
+/// As many symbols as the last frame asks for, of so many items.
+fn symbols(asked: &[Frame], items: u32, symbol: [u8; 14]) -> Option<Frame> {
+    let Some(Frame::Reconcile { message, .. }) = asked.last() else { return None };
+    let count = u16::from_be_bytes([message[4], message[5]]);
+    Some(reconcile(&[&items.to_be_bytes()[..], &symbol.repeat(usize::from(count))].concat()))
+}
+
+/// An initiator that begins to reconcile, and what it asked for.
+fn asking() -> (Puppet, Vec<Frame>) {
+    let mut puppet = Puppet::public(I, wide());
+    let begun = puppet.hear(list(Class::Content, Listing::Part, true, Vec::new())).unwrap();
+    assert!(matches!(begun.last(), Some(Frame::Reconcile { message, .. }) if message.len() == 9), "{begun:?}");
+    (puppet, begun)
 }
 
 #[test]
@@ -256,39 +272,64 @@ fn few_heads_wait_of_authors_that_nobody_knows() {
 #[test]
 fn an_initiator_that_reconciles_for_ever_ends_it() {
     let mut puppet = Puppet::public(R, wide());
-    let failure = (1..).find_map(|n| Some((n, puppet.hear(differs()).err()?)));
-    assert_eq!(failure, Some((RECONCILE_ROUNDS_MAX + 1, Failure::Budget("rounds of reconciliation"))));
+    let failure = (0..).find_map(|n| Some((n, puppet.hear(ask(n, 1)).err()?)));
+    assert_eq!(failure, Some((RECONCILE_ROUNDS_MAX, Failure::Budget("rounds of reconciliation"))));
+}
+
+#[test]
+fn symbols_that_may_not_be_asked_for_end_it() {
+    let most = SYMBOLS_PER_FRAME_MAX as u16;
+    // None; too many at once; beyond the last; not the next; a part that is none.
+    let part = reconcile(&[&[0, 0, 0, 0, 0, 1][..], &[2, 0, 4]].concat());
+    let bits = reconcile(&[&[0, 0, 0, 0, 0, 1][..], &[RECONCILE_SHARE_BITS_MAX + 1, 0, 0]].concat());
+    for wrong in [ask(0, 0), ask(0, most + 1), ask(RECONCILE_SYMBOLS_MAX, 1), ask(u32::MAX, 1), ask(5, 1), part, bits] {
+        let mut puppet = Puppet::public(R, wide());
+        let failure = puppet.hear(wrong.clone());
+        assert_eq!(failure, Err(Failure::Unexpected("a false message of reconciliation")), "{wrong:?}");
+    }
+    let mut puppet = Puppet::public(R, wide());
+    puppet.hear(ask(0, 5)).unwrap();
+    puppet.hear(ask(5, most)).unwrap();
+    assert!(puppet.hear(ask(5, most)).is_err());
 }
 
 #[test]
 fn a_responder_that_reconciles_for_ever_ends_it() {
-    let mut puppet = Puppet::public(I, wide());
-    let begun = puppet.hear(list(Class::Content, Listing::Part, true, Vec::new())).unwrap();
-    assert!(matches!(begun.last(), Some(Frame::Reconcile { .. })), "{begun:?}");
-    let failure = (0..).find_map(|_| puppet.hear(differs()).err());
-    assert_eq!(failure, Some(Failure::Budget("rounds of reconciliation")));
+    let (mut puppet, mut asked) = asking();
+    let failure = loop {
+        // In each as many as in none of ours, so that nothing comes out, and nothing is told at the end.
+        match puppet.hear(symbols(&asked, 260, [7; 14]).unwrap()) {
+            Ok(next) => asked = next,
+            Err(failure) => break failure,
+        }
+    };
+    assert_eq!(failure, Failure::Budget("rounds of reconciliation"));
 }
 
 #[test]
-fn what_reconciliation_claims_again_and_again_counts_once() {
-    let mut puppet = Puppet::public(I, wide());
-    puppet.hear(list(Class::Content, Listing::Part, true, Vec::new())).unwrap();
-    // "I have nothing", and that the rest differs still.
-    let nothing = [&[0x61, 0, 1, 0x80, 2, 0, 0, 0, 1][..], &[7; 16]].concat();
-    let mut told = Vec::new();
-    while !told.iter().any(|f| matches!(f, Frame::Heads { .. })) {
-        told = puppet.hear(reconcile(&nothing)).unwrap();
+fn more_or_fewer_symbols_than_were_asked_for_end_it() {
+    for len in [3, 4 + 14 * 79, 4 + 14 * 80 + 1, 4 + 14 * 81] {
+        let failure = asking().0.hear(reconcile(&vec![0; len]));
+        assert_eq!(failure, Err(Failure::Unexpected("a false message of reconciliation")), "{len}");
+    }
+}
+
+#[test]
+fn who_says_to_have_nothing_is_told_each_head_once() {
+    let (mut puppet, mut told) = asking();
+    while let Some(nothing) = symbols(&told, 0, [0; 14]) {
+        told = puppet.hear(nothing).unwrap();
     }
     let count = told.iter().map(|f| if let Frame::Heads { heads, .. } = f { heads.len() } else { 0 }).sum::<usize>();
-    assert!((1..=wide().logs.len()).contains(&count), "{count}");
+    assert_eq!(count, wide().logs.len());
 }
 
 #[test]
-fn ids_that_nobody_reconciles_end_it() {
+fn items_that_nobody_reconciles_end_it() {
     for side in [I, R] {
         let mut puppet = Puppet::public(side, wide());
-        let lack = Frame::Lack { room: ROOM, class: Class::Content, ids: vec![[1; 32]; 5] };
-        assert_eq!(puppet.hear(lack), Err(Failure::Unexpected("ids that nobody reconciles")));
+        let lack = Frame::Lack { room: ROOM, class: Class::Content, items: vec![1; 5] };
+        assert_eq!(puppet.hear(lack), Err(Failure::Unexpected("items that nobody reconciles")));
     }
 }
 

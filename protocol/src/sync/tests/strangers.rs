@@ -34,7 +34,7 @@ fn attempts(proof: Option<Frame>) -> Vec<Frame> {
         ask(Class::Control, Listing::Whole),
         ask(Class::Content, Listing::Moved),
         Frame::Reconcile { room: ROOM, class: Class::Control, message: Vec::new() },
-        Frame::Lack { room: ROOM, class: Class::Content, ids: Vec::new() },
+        Frame::Lack { room: ROOM, class: Class::Content, items: Vec::new() },
         want(7, top, 1),
         Frame::Push { room: ROOM, event: vec![1, 2, 3] },
         Frame::Credit(0),
