@@ -2,6 +2,7 @@
 //! it takes commands, tells events, and hands out streams. It never reaches the store.
 
 mod addresses;
+mod boxed;
 mod gossip;
 mod limits;
 pub mod redial;

@@ -1,5 +1,6 @@
 //! The task that owns the swarm.
 
+use super::boxed::Boxed;
 use super::swarm::{Behaviour, BehaviourEvent};
 use super::{Command, Event, GossipTicket, GossipVerdict, Peer, PeerAddress, PeerInfo, gossip};
 use futures::StreamExt;
@@ -13,7 +14,7 @@ use tidings_protocol::gossip::MESSAGE_LEN_MAX;
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 struct Task {
-    swarm: Swarm<Behaviour>,
+    swarm: Swarm<Boxed<Behaviour>>,
     events: mpsc::Sender<Event>,
     /// Events that found the queue full. While there are any, the swarm waits and commands do not: who reads the events may
     /// be waiting to command.
@@ -22,7 +23,11 @@ struct Task {
 }
 
 /// Runs until nobody can command it any more.
-pub(super) async fn run(swarm: Swarm<Behaviour>, mut commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>) {
+pub(super) async fn run(
+    swarm: Swarm<Boxed<Behaviour>>,
+    mut commands: mpsc::Receiver<Command>,
+    events: mpsc::Sender<Event>,
+) {
     let queue = events.clone();
     let mut task = Task { swarm, events, backlog: VecDeque::new(), peers: BTreeMap::new() };
     loop {

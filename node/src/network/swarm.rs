@@ -1,6 +1,7 @@
 //! The swarm: transports, behaviours and their settings.
 
 use super::addresses::PerAddress;
+use super::boxed::Boxed;
 use super::{NetworkConfig, NetworkError, gossip, limits};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
@@ -24,7 +25,7 @@ pub(super) struct Behaviour {
     pub(super) stream: libp2p_stream::Behaviour,
 }
 
-pub(super) fn build(config: &NetworkConfig) -> Result<Swarm<Behaviour>, NetworkError> {
+pub(super) fn build(config: &NetworkConfig) -> Result<Swarm<Boxed<Behaviour>>, NetworkError> {
     let setup = |e: &dyn std::fmt::Display| NetworkError::Setup(e.to_string());
     let key = identity::Keypair::ed25519_from_bytes(config.seed).map_err(|e| setup(&e))?;
     let behaviour = behaviour(config, &key)?;
@@ -40,7 +41,7 @@ pub(super) fn build(config: &NetworkConfig) -> Result<Swarm<Behaviour>, NetworkE
         })
         .with_dns()
         .map_err(|e| setup(&e))?
-        .with_behaviour(|_| behaviour)
+        .with_behaviour(|_| Boxed(behaviour))
         .map_err(|e| setup(&e))?
         .with_swarm_config(|c| c.with_idle_connection_timeout(limits::IDLE_TIMEOUT))
         .build();

@@ -99,12 +99,42 @@ enum Step {
     Dealt(Input),
 }
 
-/// Starts dealing with the ranges of one conversation.
-pub(super) fn start(
+/// The ranges of one conversation. Who fetches nothing has neither tasks nor queues for it: most peers share no room with us.
+pub(super) struct Deliveries {
     peer: Vec<u8>,
     commands: mpsc::Sender<Command>,
     budget: Arc<Budget>,
-) -> (mpsc::Sender<Delivery>, mpsc::Receiver<Dealt>) {
+    begun: Option<(mpsc::Sender<Box<Delivery>>, mpsc::Receiver<Dealt>)>,
+}
+
+impl Deliveries {
+    /// Of a conversation with this peer.
+    pub(super) fn new(peer: Vec<u8>, commands: mpsc::Sender<Command>, budget: Arc<Budget>) -> Self {
+        Deliveries { peer, commands, budget, begun: None }
+    }
+
+    /// Deals with one more range; false when that has ended.
+    pub(super) async fn deal(&mut self, delivery: Delivery) -> bool {
+        let start = || start(self.peer.clone(), self.commands.clone(), self.budget.clone());
+        let (queue, _) = self.begun.get_or_insert_with(start);
+        queue.send(Box::new(delivery)).await.is_ok()
+    }
+
+    /// What became of the next one; waits for ever while there was none.
+    pub(super) async fn dealt(&mut self) -> Option<Dealt> {
+        match &mut self.begun {
+            Some((_, dealt)) => dealt.recv().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Starts dealing with the ranges of one conversation. What is queued is boxed: a queue keeps room for 32 once it was used.
+fn start(
+    peer: Vec<u8>,
+    commands: mpsc::Sender<Command>,
+    budget: Arc<Budget>,
+) -> (mpsc::Sender<Box<Delivery>>, mpsc::Receiver<Dealt>) {
     let (deliveries, queue) = mpsc::channel(DELIVERIES_MAX);
     let (dealt_queue, dealt) = mpsc::channel(DELIVERIES_MAX);
     let (committing, committing_queue) = mpsc::channel(DELIVERIES_MAX);
@@ -114,13 +144,14 @@ pub(super) fn start(
 }
 
 async fn verify(
-    mut queue: mpsc::Receiver<Delivery>,
+    mut queue: mpsc::Receiver<Box<Delivery>>,
     peer: Vec<u8>,
     (commands, budget): (mpsc::Sender<Command>, Arc<Budget>),
-    committing: mpsc::Sender<Step>,
+    committing: mpsc::Sender<Box<Step>>,
     dealt: mpsc::Sender<Dealt>,
 ) {
     while let Some(d) = queue.recv().await {
+        let d = *d;
         let bottom = (d.range.prev, d.range.first_seq);
         let (room, log, top, vouched, range) = (d.room, d.log, d.top, d.vouched, d.range);
         let verified = tokio::task::spawn_blocking(move || range.verify(room, log, top, vouched)).await;
@@ -128,7 +159,7 @@ async fn verify(
             Ok(Ok(events)) => events,
             Ok(Err(error)) if error.may_be_honest(vouched) => {
                 let untrue = Input::Untrue { request: d.request, bytes: d.bytes };
-                if committing.send(Step::Dealt(untrue)).await.is_err() {
+                if committing.send(Box::new(Step::Dealt(untrue))).await.is_err() {
                     return;
                 }
                 continue;
@@ -142,15 +173,15 @@ async fn verify(
         let disk = budget.clone().admit(kib * 1024).await;
         let admit = Command::Admit { room, events, origin: Origin::Bulk(peer.clone()), reply };
         let next = Step::Committing { delivery: (d.request, d.bytes, bottom), answer, memory: (d.memory, disk) };
-        if commands.send(admit).await.is_err() || committing.send(next).await.is_err() {
+        if commands.send(admit).await.is_err() || committing.send(Box::new(next)).await.is_err() {
             return drop(dealt.send(Dealt::Stopped).await);
         }
     }
 }
 
-async fn answer(mut queue: mpsc::Receiver<Step>, dealt: mpsc::Sender<Dealt>) {
+async fn answer(mut queue: mpsc::Receiver<Box<Step>>, dealt: mpsc::Sender<Dealt>) {
     while let Some(step) = queue.recv().await {
-        let ((request, bytes, bottom), answer, memory) = match step {
+        let ((request, bytes, bottom), answer, memory) = match *step {
             Step::Committing { delivery, answer, memory } => (delivery, answer, memory),
             Step::Dealt(input) => {
                 if dealt.send(Dealt::Done(Box::new(input))).await.is_err() {

@@ -32,12 +32,12 @@ impl Traffic {
     }
 }
 
-/// The two ends of a stream.
+/// The two ends of a stream. Frames are boxed: a queue has room for 32 from its beginning, and most streams are idle.
 pub struct Frames {
     /// Frames that come; an error ends them.
-    pub incoming: mpsc::Receiver<Result<Frame, Error>>,
+    pub incoming: mpsc::Receiver<Result<Box<Frame>, Error>>,
     /// Frames to send.
-    pub outgoing: mpsc::Sender<Frame>,
+    pub outgoing: mpsc::Sender<Box<Frame>>,
 }
 
 /// Serves a stream with two tasks, so that neither side ever waits with both hands full.
@@ -52,7 +52,7 @@ pub fn serve(stream: Box<dyn Duplex>, traffic: Arc<Traffic>) -> Frames {
 
 async fn read(
     mut reader: ReadHalf<Compat<Box<dyn Duplex>>>,
-    queue: mpsc::Sender<Result<Frame, Error>>,
+    queue: mpsc::Sender<Result<Box<Frame>, Error>>,
     traffic: Arc<Traffic>,
 ) {
     loop {
@@ -61,7 +61,7 @@ async fn read(
             () = queue.closed() => return,
         };
         let ended = frame.is_err();
-        if queue.send(frame).await.is_err() || ended {
+        if queue.send(frame.map(Box::new)).await.is_err() || ended {
             return;
         }
     }
@@ -81,7 +81,7 @@ async fn read_frame(reader: &mut ReadHalf<Compat<Box<dyn Duplex>>>, traffic: &Tr
 
 async fn write(
     mut writer: WriteHalf<Compat<Box<dyn Duplex>>>,
-    mut queue: mpsc::Receiver<Frame>,
+    mut queue: mpsc::Receiver<Box<Frame>>,
     traffic: Arc<Traffic>,
 ) {
     while let Some(frame) = queue.recv().await {

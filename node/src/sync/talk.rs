@@ -6,7 +6,7 @@ mod shine;
 
 use self::gaps::Barren;
 use super::budget::Window;
-use super::deliver::{self, Dealt, Delivery};
+use super::deliver::{self, Dealt, Deliveries, Delivery};
 use super::ended::Ended;
 use super::frames::{self, Traffic};
 use super::holdings::NodeHoldings;
@@ -40,8 +40,8 @@ struct Talk<'m> {
     peer_bytes: Vec<u8>,
     conversation: Conversation,
     held: NodeHoldings,
-    outgoing: mpsc::Sender<Frame>,
-    deliveries: mpsc::Sender<Delivery>,
+    outgoing: mpsc::Sender<Box<Frame>>,
+    deliveries: Deliveries,
     room: deliver::Room,
     /// Verdicts on pushed events and introductions that are awaited.
     verdicts: FuturesUnordered<futures::future::BoxFuture<'static, Judged>>,
@@ -90,7 +90,7 @@ pub(super) async fn talk(manager: &Manager, peer: Peer, side: Side, stream: Box<
     let frames = frames::serve(stream, traffic.clone());
     manager.told.begin(peer, traffic);
     let peer_bytes = peer.to_bytes();
-    let (deliveries, dealt) = deliver::start(peer_bytes.clone(), manager.commands.clone(), manager.budget.clone());
+    let deliveries = Deliveries::new(peer_bytes.clone(), manager.commands.clone(), manager.budget.clone());
     let us = manager.us.to_bytes();
     let settings = Settings {
         side,
@@ -129,7 +129,7 @@ pub(super) async fn talk(manager: &Manager, peer: Peer, side: Side, stream: Box<
         barren: Barren::default(),
         parted: BTreeSet::new(),
     };
-    let ended = match talk.run(frames.incoming, dealt).await {
+    let ended = match talk.run(frames.incoming).await {
         Ok(()) => Ended::Stopping,
         Err(ended) => ended,
     };
@@ -138,11 +138,7 @@ pub(super) async fn talk(manager: &Manager, peer: Peer, side: Side, stream: Box<
 }
 
 impl Talk<'_> {
-    async fn run(
-        &mut self,
-        mut incoming: mpsc::Receiver<Result<Frame, std::io::Error>>,
-        mut dealt: mpsc::Receiver<Dealt>,
-    ) -> Result<(), Ended> {
+    async fn run(&mut self, mut incoming: mpsc::Receiver<Result<Box<Frame>, std::io::Error>>) -> Result<(), Ended> {
         let mut stored = self.manager.stored.subscribe();
         self.seen = self.newest()?;
         let mut beacons = self.manager.beacons.news();
@@ -158,20 +154,20 @@ impl Talk<'_> {
         loop {
             tokio::select! {
                 frame = incoming.recv() => match frame {
-                    Some(frame) => self.input(Input::Frame(frame?)).await?,
+                    Some(frame) => self.input(Input::Frame(*frame?)).await?,
                     None => return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into()),
                 },
-                done = dealt.recv() => match done {
+                done = self.deliveries.dealt() => match done {
                     Some(Dealt::Done(input)) => self.input(*input).await?,
                     Some(Dealt::False(error)) => return Err(error.into()),
                     Some(Dealt::Rejected(why)) => return Err(why.into()),
                     Some(Dealt::Stopped) | None => return Ok(()),
                 },
-                Some(judged) = self.verdicts.next() => self.judged(judged).await?,
+                Some(judged) = self.verdicts.next() => Box::pin(self.judged(judged)).await?,
                 news = stored.recv() => match news {
-                    Ok(news) => self.news(&news).await?,
+                    Ok(news) => Box::pin(self.news(&news)).await?,
                     Err(broadcast::error::RecvError::Lagged(_)) => {
-                        self.catch_up().await?;
+                        Box::pin(self.catch_up()).await?;
                         self.offer_all().await?;
                         self.recheck().await?;
                     }
@@ -219,46 +215,59 @@ impl Talk<'_> {
                 Output::Send(frame) | Output::Farewell(frame) => {
                     self.pushes += u64::from(matches!(frame, Frame::Push { .. }));
                     self.keys_told += u64::from(matches!(frame, Frame::Key { .. }));
-                    self.send(frame).await?;
+                    self.send(Box::new(frame)).await?;
                 }
-                Output::Deliver { request, room, log, top, vouched, range, bytes } => {
-                    let memory = self.room.take(&range).await.ok_or(Ended::Stopping)?;
-                    let delivery = Delivery { request, room, log, top, vouched, range, bytes, memory };
-                    self.deliveries.send(delivery).await.map_err(|_| Ended::Stopping)?;
+                // Boxed, as all that idle conversations do not do: they need no room for it.
+                other => Box::pin(self.act(other)).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what is more than to send.
+    async fn act(&mut self, output: Output) -> Result<(), Ended> {
+        match output {
+            // Sent where it is taken.
+            Output::Send(_) | Output::Farewell(_) => {}
+            Output::Deliver { request, room, log, top, vouched, range, bytes } => {
+                let memory = self.room.take(&range).await.ok_or(Ended::Stopping)?;
+                let delivery = Delivery { request, room, log, top, vouched, range, bytes, memory };
+                if !self.deliveries.deal(delivery).await {
+                    return Err(Ended::Stopping);
                 }
-                Output::Introduce { room, events } => self.introductions.push((room, events)),
-                Output::Key { room, device, circle, key } => {
-                    if self.manager.tips.told(room, device, circle, key) {
-                        self.moving.insert(room);
-                        self.keys.remove(&room);
-                        self.keys_version = None;
-                    }
-                }
-                Output::Pushed { room, event } => self.pushed(room, &event).await?,
-                Output::Beacons { room, beacons } => {
-                    if let Some(view) = self.manager.views.find(room) {
-                        self.manager.beacons.hear(&view, &self.peer_bytes, beacons).await?;
-                        // A device of theirs may have been removed meanwhile.
-                        if let Some(now) = self.manager.views.find(room).filter(|now| !Arc::ptr_eq(now, &view)) {
-                            self.manager.beacons.sweep(&now).await;
-                        }
-                    }
-                }
-                Output::Shared(room) => {
+            }
+            Output::Introduce { room, events } => self.introductions.push((room, events)),
+            Output::Key { room, device, circle, key } => {
+                if self.manager.tips.told(room, device, circle, key) {
+                    self.moving.insert(room);
                     self.keys.remove(&room);
                     self.keys_version = None;
-                    self.manager.told.shared(room, self.peer);
-                    self.manager.met(self.peer);
                 }
-                Output::Closed(room) | Output::SameControl(room) => {
-                    if self.manager.views.find(room).is_some_and(|view| view.row.left) {
-                        self.parted.insert(room);
+            }
+            Output::Pushed { room, event } => self.pushed(room, &event).await?,
+            Output::Beacons { room, beacons } => {
+                if let Some(view) = self.manager.views.find(room) {
+                    self.manager.beacons.hear(&view, &self.peer_bytes, beacons).await?;
+                    // A device of theirs may have been removed meanwhile.
+                    if let Some(now) = self.manager.views.find(room).filter(|now| !Arc::ptr_eq(now, &view)) {
+                        self.manager.beacons.sweep(&now).await;
                     }
                 }
-                Output::Refused(room) => tracing::debug!(peer = %self.peer, %room, "not let into the room"),
-                Output::Agreed { room, agreed } => self.agreed(room, agreed).await?,
-                Output::Rested(room) => self.manager.leases.free(room, &self.peer_bytes),
             }
+            Output::Shared(room) => {
+                self.keys.remove(&room);
+                self.keys_version = None;
+                self.manager.told.shared(room, self.peer);
+                self.manager.met(self.peer);
+            }
+            Output::Closed(room) | Output::SameControl(room) => {
+                if self.manager.views.find(room).is_some_and(|view| view.row.left) {
+                    self.parted.insert(room);
+                }
+            }
+            Output::Refused(room) => tracing::debug!(peer = %self.peer, %room, "not let into the room"),
+            Output::Agreed { room, agreed } => self.agreed(room, agreed).await?,
+            Output::Rested(room) => self.manager.leases.free(room, &self.peer_bytes),
         }
         Ok(())
     }
@@ -270,7 +279,7 @@ impl Talk<'_> {
         Ok(self.conversation.next_output(&self.held)?)
     }
 
-    async fn send(&mut self, frame: Frame) -> Result<(), Ended> {
+    async fn send(&mut self, frame: Box<Frame>) -> Result<(), Ended> {
         match tokio::time::timeout(STALLED_AFTER, self.outgoing.send(frame)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(std::io::Error::from(std::io::ErrorKind::BrokenPipe).into()),

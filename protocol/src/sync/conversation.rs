@@ -33,7 +33,8 @@ impl Tags {
 pub struct Conversation {
     pub(super) settings: Settings,
     pub(super) keys: Option<Keys>,
-    pub(super) rooms: BTreeMap<RoomId, Room>,
+    /// Boxed: a map has room for eleven from its first entry on, and a conversation often has one.
+    pub(super) rooms: BTreeMap<RoomId, Box<Room>>,
     pub(super) handles: BTreeMap<Handle, RoomId>,
     /// Our rooms that wait for the hellos.
     pub(super) early_rooms: Vec<RoomId>,
@@ -78,7 +79,7 @@ impl Conversation {
         };
         for offer in offers.into_iter().take(ROOMS_MAX) {
             conversation.early_rooms.push(offer.room);
-            conversation.rooms.insert(offer.room, Room::new(offer));
+            conversation.rooms.insert(offer.room, Box::new(Room::new(offer)));
         }
         if conversation.settings.side == Side::Initiator {
             conversation.send(conversation.hello());

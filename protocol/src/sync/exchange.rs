@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 /// The exchanges of a room that are under way, one a class at most, and what came of those before.
 #[derive(Default)]
 pub(super) struct Exchanges {
-    open: [Option<Exchange>; 2],
+    /// Boxed: most of the time there are none, and a room is in each conversation.
+    open: [Option<Box<Exchange>>; 2],
     /// Exchanges of each class in this conversation.
     begun: [u32; 2],
     /// Exchanges of each class that brought nothing, since something last did or the other side's digests changed.
@@ -56,7 +57,7 @@ impl Exchanges {
     }
 
     pub(super) fn of(&mut self, class: Class) -> Option<&mut Exchange> {
-        self.open[index(class)].as_mut()
+        self.open[index(class)].as_deref_mut()
     }
 
     /// We sent events: the peer gets something out of it, and is busy.
@@ -98,7 +99,8 @@ impl Exchanges {
         }
         let begun = &mut self.begun[index(class)];
         *begun = begun.wrapping_add(1);
-        self.open[index(class)] = Some(Exchange { moved_ms: now_ms, number: *begun, ..Exchange::default() });
+        let exchange = Exchange { moved_ms: now_ms, number: *begun, ..Exchange::default() };
+        self.open[index(class)] = Some(Box::new(exchange));
         Ok(())
     }
 

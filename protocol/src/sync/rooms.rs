@@ -302,7 +302,7 @@ impl Conversation {
         if self.our_tags.places.len() + self.early_rooms.len() >= ROOMS_MAX {
             return Ok(());
         }
-        self.rooms.insert(id, Room::new(offer));
+        self.rooms.insert(id, Box::new(Room::new(offer)));
         if self.keys.is_none() {
             self.early_rooms.push(id);
             return Ok(());
@@ -314,8 +314,8 @@ impl Conversation {
 
     /// Introduces us where we were refused before there was anything to do so by: only just have we come in.
     fn introduce_late(&mut self, id: RoomId) {
-        let can = |r: &&mut Room| r.unwelcome && !r.proven && !r.offer.introduction.is_empty();
-        if let Some(room) = self.rooms.get_mut(&id).filter(can) {
+        let can = |r: &Room| r.unwelcome && !r.proven && !r.offer.introduction.is_empty();
+        if let Some(room) = self.rooms.get_mut(&id).filter(|r| can(r)) {
             room.unwelcome = false;
             self.introduce(id);
         }
@@ -343,7 +343,7 @@ impl Conversation {
     pub(super) fn refused(&mut self, handle: Handle) {
         let Some(id) = self.handles.get(&handle).copied() else { return };
         let can_introduce = |r: &Room| r.shown && !r.introduced && !r.offer.introduction.is_empty();
-        let introduces = self.rooms.get(&id).is_some_and(can_introduce);
+        let introduces = self.rooms.get(&id).is_some_and(|r| can_introduce(r));
         let unwelcome = self.rooms.get(&id).is_some_and(|r| r.shown && r.offer.introduction.is_empty());
         if self.rooms.get(&id).is_some_and(|room| room.theirs.is_some()) {
             self.out.push_back(Output::Closed(id));
@@ -467,7 +467,7 @@ impl Conversation {
         self.drop_early(id);
         if let Some(room) = self.rooms.get_mut(&id) {
             let new = Room::new(room.offer.clone());
-            *room = Room {
+            **room = Room {
                 handle: room.handle,
                 introduced: room.introduced,
                 unwelcome: room.unwelcome,
