@@ -3,7 +3,7 @@
 //!
 //! `keys` derives what only these two peers in this conversation can know; `conversation` says hello and takes turns;
 //! `rooms` matches rooms and checks proofs, `knock` lets in who has only a link; `compare` and `reconcile` find what
-//! differs; `fetch` asks for it, newest first; `serve` answers under credit; `beacons` tells what is of the day.
+//! differs, `sketch` by sums over sets; `fetch` asks for it, newest first; `serve` answers under credit; `beacons` tells what is of the day.
 
 mod beacons;
 mod budget;

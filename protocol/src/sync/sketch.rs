@@ -160,10 +160,12 @@ impl Decoder {
         self.symbols.len() as u32
     }
 
-    /// About how many items differ where their set has `theirs`, from symbols of which none has given anything away: from how
-    /// far their counts lie from what the sizes of the sets alone would make them.
+    /// About how many items differ where their set has `theirs`: those that were found, and by how far the counts of what is
+    /// left lie from what the sizes of the sets alone would make them.
     pub(super) fn estimate(&self, theirs: u32) -> u32 {
-        let more = f64::from(theirs) - self.ours.len() as f64;
+        let ours_found = self.found.iter().filter(|(_, is_ours)| *is_ours).count();
+        let theirs_left = f64::from(theirs) - (self.found.len() - ours_found) as f64;
+        let more = theirs_left - (self.ours.len() as f64 - ours_found as f64);
         let (mut squares, mut variances, mut sum) = (0.0, 0.0, 2.25);
         for (at, symbol) in self.symbols.iter().enumerate().skip(1) {
             // How many of all items lie here, about 2 / (i + 2): by the gaps in `Placed::below`, an item that lies in symbol j
@@ -177,7 +179,8 @@ impl Decoder {
             let off = f64::from(off) + expected - more * share;
             (squares, variances) = (squares + off * off, variances + share * (1.0 - share));
         }
-        if variances == 0.0 { more.abs() as u32 } else { (squares / variances).max(more.abs()) as u32 }
+        let left = if variances == 0.0 { more.abs() } else { (squares / variances).max(more.abs()) };
+        (self.found.len() as f64 + left) as u32
     }
 }
 
@@ -244,7 +247,9 @@ mod tests {
 
     #[test]
     fn from_few_symbols_one_sees_about_how_many_items_differ() {
-        for (both, ours, theirs) in [(5_000, 500, 500), (0, 20_000, 20_000), (100_000, 0, 70_000), (1_000, 60_000, 3)] {
+        for (both, ours, theirs) in
+            [(5_000, 40, 50), (5_000, 500, 500), (0, 20_000, 20_000), (100_000, 0, 70_000), (1_000, 60_000, 3)]
+        {
             let mut them = Encoder::new(items(1, both).chain(items(3, theirs)));
             let mut decoder = Decoder::new(Encoder::new(items(1, both).chain(items(2, ours))));
             assert!(!decoder.take(&them.tell(64)).unwrap());
