@@ -212,11 +212,7 @@ impl Talk<'_> {
     async fn perform(&mut self) -> Result<(), Ended> {
         while let Some(output) = self.next_output()? {
             match output {
-                Output::Send(frame) | Output::Farewell(frame) => {
-                    self.pushes += u64::from(matches!(frame, Frame::Push { .. }));
-                    self.keys_told += u64::from(matches!(frame, Frame::Key { .. }));
-                    self.send(Box::new(frame)).await?;
-                }
+                Output::Send(frame) | Output::Farewell(frame) => self.send(Box::new(frame)).await?,
                 // Boxed, as all that idle conversations do not do: they need no room for it.
                 other => Box::pin(self.act(other)).await?,
             }
@@ -227,8 +223,7 @@ impl Talk<'_> {
     /// Does what is more than to send.
     async fn act(&mut self, output: Output) -> Result<(), Ended> {
         match output {
-            // Sent where it is taken.
-            Output::Send(_) | Output::Farewell(_) => {}
+            Output::Send(frame) | Output::Farewell(frame) => self.send(Box::new(frame)).await?,
             Output::Deliver { request, room, log, top, vouched, range, bytes } => {
                 let memory = self.room.take(&range).await.ok_or(Ended::Stopping)?;
                 let delivery = Delivery { request, room, log, top, vouched, range, bytes, memory };
@@ -280,6 +275,8 @@ impl Talk<'_> {
     }
 
     async fn send(&mut self, frame: Box<Frame>) -> Result<(), Ended> {
+        self.pushes += u64::from(matches!(*frame, Frame::Push { .. }));
+        self.keys_told += u64::from(matches!(*frame, Frame::Key { .. }));
         match tokio::time::timeout(STALLED_AFTER, self.outgoing.send(frame)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(std::io::Error::from(std::io::ErrorKind::BrokenPipe).into()),

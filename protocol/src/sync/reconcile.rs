@@ -36,6 +36,13 @@ enum Sides {
     Tells(Option<Encoder>),
 }
 
+/// What the initiator does next.
+enum Next {
+    Asks(Ask),
+    /// All is found, or as much as may be asked for: the items that we lack.
+    Ends(Vec<u64>),
+}
+
 /// The items that are compared: those whose last `bits` bits are `part`. All of them, unless far more differ than one exchange
 /// can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -101,14 +108,19 @@ impl Ask {
 }
 
 impl Reconcile {
-    fn new(keys: &Keys, heads: Vec<Head>, side: Side) -> Self {
-        let heads: BTreeMap<u64, Head> = heads.into_iter().map(|head| (keys.item(&head), head)).collect();
-        let share = Share::default();
-        let sides = match side {
-            Side::Initiator => Sides::Finds(Decoder::new(share.encoder(&heads)), Ask::new(0, FIRST_SYMBOLS, share)),
-            Side::Responder => Sides::Tells(None),
-        };
-        Reconcile { heads, have: Vec::new(), share, sides, differ: 0, rounds: 0 }
+    /// At the initiator, and what it asks for first.
+    fn finding(keys: &Keys, heads: Vec<Head>) -> (Self, Ask) {
+        let ask = Ask::new(0, FIRST_SYMBOLS, Share::default());
+        let mut reconcile = Reconcile::telling(keys, heads);
+        reconcile.sides = Sides::Finds(Decoder::new(ask.share.encoder(&reconcile.heads)), ask);
+        (reconcile, ask)
+    }
+
+    /// At the responder.
+    fn telling(keys: &Keys, heads: Vec<Head>) -> Self {
+        let heads = heads.into_iter().map(|head| (keys.item(&head), head)).collect();
+        let (have, share, sides) = (Vec::new(), Share::default(), Sides::Tells(None));
+        Reconcile { heads, have, share, sides, differ: 0, rounds: 0 }
     }
 
     /// Notes heads that the other side lacks: each once, however often it says so.
@@ -121,8 +133,8 @@ impl Reconcile {
         if self.rounds > RECONCILE_ROUNDS_MAX { Err(Failure::Budget(ROUNDS)) } else { Ok(()) }
     }
 
-    /// Takes the responder's answer: what to ask for next, or, at the end, the items that we lack.
-    fn next(&mut self, message: &[u8], exchange: u32) -> Result<Result<Ask, Vec<u64>>, Failure> {
+    /// Takes the responder's answer.
+    fn next(&mut self, message: &[u8], exchange: u32) -> Result<Next, Failure> {
         self.count_round()?;
         let Sides::Finds(decoder, asked) = &mut self.sides else { return Err(BROKEN) };
         let (items, symbols) = symbols(message).map_err(|_| BROKEN)?;
@@ -137,7 +149,7 @@ impl Reconcile {
                 return Err(Failure::Budget(ROUNDS));
             }
             self.lacks(have);
-            return Ok(Err(need));
+            return Ok(Next::Ends(need));
         }
         if asked.from == 0 {
             self.differ = decoder.estimate(items);
@@ -151,7 +163,7 @@ impl Reconcile {
             let enough = differ.saturating_add(differ / 2);
             *asked = Ask::new(came, enough.saturating_sub(came).max(came / 4), self.share);
         }
-        Ok(Ok(*asked))
+        Ok(Next::Asks(*asked))
     }
 
     fn answer(&mut self, message: &[u8]) -> Result<Vec<u8>, Failure> {
@@ -197,12 +209,11 @@ impl Conversation {
 
     pub(super) fn begin_reconcile(&mut self, id: RoomId, class: Class, heads: Vec<Head>) -> Result<(), Failure> {
         let (Some(room), Some(keys)) = (self.open_handle(id), self.keys) else { return Ok(()) };
-        let reconcile = Reconcile::new(&keys, heads, Side::Initiator);
-        let message = Ask::new(0, FIRST_SYMBOLS, Share::default()).to_bytes();
+        let (reconcile, ask) = Reconcile::finding(&keys, heads);
         if let Some(exchange) = self.exchange(id, class) {
             exchange.reconcile = Some(reconcile);
         }
-        self.send(Frame::Reconcile { room, class, message });
+        self.send(Frame::Reconcile { room, class, message: ask.to_bytes() });
         Ok(())
     }
 
@@ -230,8 +241,8 @@ impl Conversation {
                     return Err(Failure::Unexpected("reconciliation"));
                 };
                 let ask = match reconcile.next(message, exchange.number)? {
-                    Ok(ask) => ask,
-                    Err(need) => return self.end_reconcile(id, class, reconcile, need, held),
+                    Next::Asks(ask) => ask,
+                    Next::Ends(need) => return self.end_reconcile(id, class, reconcile, need, held),
                 };
                 exchange.reconcile = Some(reconcile);
                 self.send(Frame::Reconcile { room, class, message: ask.to_bytes() });
@@ -240,7 +251,7 @@ impl Conversation {
             (Side::Responder, _) => {
                 let mut reconcile = match exchange.reconcile.take() {
                     Some(reconcile) => reconcile,
-                    None => Reconcile::new(&keys, held.heads(id, class, 0)?, side),
+                    None => Reconcile::telling(&keys, held.heads(id, class, 0)?),
                 };
                 let message = reconcile.answer(message)?;
                 exchange.reconcile = Some(reconcile);
