@@ -103,6 +103,8 @@ struct Files {
     table_len: u64,
     compaction_len: u64,
     level_len: u64,
+    /// What compaction may be behind before writes are slowed; at twice that they wait.
+    behind_len: u64,
 }
 
 impl Sizes {
@@ -111,7 +113,6 @@ impl Sizes {
     /// not merged with a whole family at once, but goes down by small pieces.
     pub fn within(budget: Option<u64>) -> Self {
         let part = |of: u64, min: u64, max: u64| budget.map_or(max, |budget| (budget / of).clamp(min, max));
-        let len = |len: u64| usize::try_from(len).unwrap_or(usize::MAX);
         Sizes {
             write_buffers_len: len(part(24, 1 << 20, WRITE_BUFFERS_LEN_MAX)),
             family_buffer_len: len(part(96, 256 << 10, FAMILY_BUFFER_LEN_MAX)),
@@ -120,6 +121,7 @@ impl Sizes {
                 table_len: part(96, 256 << 10, 16 << 20),
                 compaction_len: part(32, 1 << 20, 64 << 20),
                 level_len: part(32, 1 << 20, 256 << 20),
+                behind_len: part(16, 2 << 20, 1 << 30),
             }),
         }
     }
@@ -168,6 +170,10 @@ pub fn families(sizes: &Sizes) -> Vec<ColumnFamilyDescriptor> {
     Family::ALL.into_iter().map(descriptor).chain([unused]).collect()
 }
 
+fn len(len: u64) -> usize {
+    usize::try_from(len).unwrap_or(usize::MAX)
+}
+
 fn family_options(family: Family, cache: &Cache, sizes: &Sizes) -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
@@ -181,6 +187,12 @@ fn family_options(family: Family, cache: &Cache, sizes: &Sizes) -> Options {
         options.set_target_file_size_base(files.table_len);
         options.set_max_compaction_bytes(files.compaction_len);
         options.set_max_bytes_for_level_base(files.level_len);
+        // Rows of search lie all over their family: what was flushed of them is merged with the whole of the first level, and
+        // the longer that waits, the more is there twice.
+        options.set_level_zero_slowdown_writes_trigger(FLUSHED_SLOW);
+        options.set_level_zero_stop_writes_trigger(FLUSHED_MAX);
+        options.set_soft_pending_compaction_bytes_limit(len(files.behind_len));
+        options.set_hard_pending_compaction_bytes_limit(len(files.behind_len.saturating_mul(2)));
     }
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_bottommost_compression_type(DBCompressionType::Zstd);
@@ -233,6 +245,9 @@ const BLOCK_CACHE_LEN_MAX: usize = 16 << 20;
 const WAL_LEN_MAX: u64 = 8 << 20;
 /// A table of what can be erased: one erasure rewrites one of them.
 const REWRITTEN_LEN: u64 = 16 << 20;
+/// Flushed tables of a family that were not merged yet, under a disk budget: from how many on writes are slowed, and wait.
+const FLUSHED_SLOW: i32 = 6;
+const FLUSHED_MAX: i32 = 8;
 /// RocksDB's own log, under a disk budget.
 const LOG_LEN_MAX: usize = 256 << 10;
 /// Table files kept open.

@@ -135,8 +135,7 @@ impl Budget {
 
     /// What is left free above that mark.
     fn reserve(max: u64) -> u64 {
-        let small = (max / 100 * RESERVE_SMALL_PERCENT).min(RESERVE_SMALL_MAX);
-        (max / 100 * RESERVE_PERCENT).max(small).max(RESERVE_MIN).min(max / 2)
+        (max / 100 * RESERVE_PERCENT).max(RESERVE_MIN).min(max / 2)
     }
 
     /// The mark at which one's own words wait.
@@ -257,10 +256,6 @@ const STEP_MIN: u64 = 1_500_000;
 const RESERVE_PERCENT: u64 = 16;
 /// The same where the budget is small: single batches of a megabyte do not become smaller with it.
 const RESERVE_MIN: u64 = 15_000_000;
-/// And where it is middling: of 100 MB files that are written anew were seen to take 40 at once, of 200 MB no more than that.
-const RESERVE_SMALL_PERCENT: u64 = 40;
-/// To here.
-const RESERVE_SMALL_MAX: u64 = 32_000_000;
 /// Files of others take at most one in so many bytes of the budget.
 const FILES_SHARE: u64 = 2;
 /// How long one's own words wait for room: trimming that gets nowhere for so long is stuck.
@@ -274,61 +269,61 @@ mod tests {
 
     #[tokio::test]
     async fn what_others_bring_waits_until_there_is_room() {
-        let budget = Arc::new(Budget::new(Some(200_000_000)));
-        let (begin, end) = Budget::marks(200_000_000);
-        assert!(end < begin && begin >= 150_000_000, "most of it is to be used");
-        budget.measured(160_000_000, 6_000_000);
+        let budget = Arc::new(Budget::new(Some(100_000_000)));
+        let (begin, end) = Budget::marks(100_000_000);
+        assert!(end < begin && begin >= 75_000_000, "most of it is to be used");
+        budget.measured(80_000_000, 3_000_000);
         assert!(budget.is_open() && budget.excess(Reads::Not).is_some());
         assert!(budget.excess(Reads::On).is_none());
-        let room = budget.clone().admit(1_800_000).await;
-        assert!(budget.try_admit(1_800_000).is_none(), "what comes counts");
+        let room = budget.clone().admit(900_000).await;
+        assert!(budget.try_admit(900_000).is_none(), "what comes counts");
         drop(room);
-        drop(budget.try_admit(1_800_000).unwrap());
-        budget.wrote(4_000_000);
+        drop(budget.try_admit(900_000).unwrap());
+        budget.wrote(2_000_000);
         assert!(!budget.is_open() && budget.try_admit(1).is_none());
-        budget.measured(20_000_000, 0);
+        budget.measured(10_000_000, 0);
         assert!(budget.excess(Reads::Not).is_none());
         assert!(Budget::new(None).is_open());
         // Who was refused is told, once.
         let mut opened = budget.opened();
-        budget.measured(180_000_000, 0);
+        budget.measured(90_000_000, 0);
         assert!(!budget.is_open() && !opened.has_changed().unwrap());
-        budget.measured(20_000_000, 0);
+        budget.measured(10_000_000, 0);
         assert!(opened.has_changed().unwrap());
         opened.mark_unchanged();
-        budget.measured(22_000_000, 0);
+        budget.measured(11_000_000, 0);
         assert!(!opened.has_changed().unwrap());
     }
 
     #[tokio::test]
     async fn own_words_wait_as_long_as_anything_can_go() {
-        let budget = Arc::new(Budget::new(Some(200_000_000)));
-        budget.measured(172_000_000, 0);
+        let budget = Arc::new(Budget::new(Some(100_000_000)));
+        budget.measured(86_000_000, 0);
         assert!(!budget.is_open() && budget.admit_own().await.is_ok(), "they have a part of the reserve");
-        budget.measured(180_000_000, 0);
+        budget.measured(90_000_000, 0);
         let waits = tokio::spawn({
             let budget = budget.clone();
             async move { budget.admit_own().await }
         });
         tokio::task::yield_now().await;
         assert!(!waits.is_finished());
-        budget.measured(160_000_000, 0);
+        budget.measured(80_000_000, 0);
         assert!(waits.await.unwrap().is_ok());
-        budget.measured(180_000_000, 0);
+        budget.measured(90_000_000, 0);
         budget.set_stuck(true);
         assert!(matches!(budget.admit_own().await, Err(WriteError::Budget { .. })));
     }
 
     #[tokio::test]
     async fn a_file_that_comes_counts_before_it_is_here() {
-        let budget = Arc::new(Budget::new(Some(200_000_000)));
-        budget.measured(120_000_000, 0);
-        let room = budget.clone().admit_file(40_000_000).await.unwrap();
-        assert_eq!(budget.used(), 160_000_000);
+        let budget = Arc::new(Budget::new(Some(100_000_000)));
+        budget.measured(60_000_000, 0);
+        let room = budget.clone().admit_file(20_000_000).await.unwrap();
+        assert_eq!(budget.used(), 80_000_000);
         drop(room);
-        assert_eq!(budget.used(), 120_000_000);
+        assert_eq!(budget.used(), 60_000_000);
         budget.set_stuck(true);
-        assert!(budget.clone().admit_file(60_000_000).await.is_err());
-        assert_eq!(budget.used(), 120_000_000);
+        assert!(budget.clone().admit_file(30_000_000).await.is_err());
+        assert_eq!(budget.used(), 60_000_000);
     }
 }
