@@ -254,5 +254,6 @@ const LOG_LEN_MAX: usize = 256 << 10;
 const OPEN_FILES_MAX: i32 = 256;
 /// Parts of the table of open files: with the default 64 each would hold a few, and files would be opened again and again.
 const OPEN_FILES_SHARD_BITS: i32 = 2;
-/// Small enough for a page of 50 in a few reads, large enough to compress.
-const BLOCK_LEN: usize = 16 << 10;
+/// Large enough to compress, small enough that what a search finds here and there costs little to read: with 16 KiB a page
+/// anywhere took a third longer, and the disk a fiftieth less.
+const BLOCK_LEN: usize = 8 << 10;

@@ -69,9 +69,9 @@ impl Batch<'_> {
     pub fn strip_words(&mut self, bucket: u32, from: &[u8], max: usize) -> Result<Option<Vec<u8>>, StorageError> {
         let (store, prefix) = (self.store().clone(), bucket.to_be_bytes());
         let mut found = Places::none();
-        for key in (0..rows::CHUNKS).map(|chunk| rows::column_key(bucket, chunk)) {
-            let column = store.find(Family::Search, &key)?.map(|column| rows::to_column(&column));
-            column.into_iter().flatten().for_each(|said| found.add(said.place));
+        let columns = rows::columns_prefix(bucket);
+        for row in store.scan(Family::Search, &columns, &columns)? {
+            rows::each_said(&row?.1, |said| found.add(said.place));
         }
         if found.is_none() {
             let (first, end) = rows::buckets(rows::number_of(bucket, 0), rows::number_of(bucket, 0));
@@ -168,10 +168,16 @@ impl Batch<'_> {
         let buckets: BTreeSet<u32> =
             chunks.iter().map(|[a, b, c, d, ..]| u32::from_be_bytes([*a, *b, *c, *d])).collect();
         for bucket in buckets {
-            let mut is_left = false;
-            for key in (0..rows::CHUNKS).map(|chunk| rows::column_key(bucket, chunk)) {
-                let is_held = !emptied.contains(&key) && self.store().find(Family::Search, &key)?.is_some();
-                is_left |= is_held || said.contains_key(&key);
+            let columns = rows::columns_prefix(bucket);
+            let mut is_left = said.keys().any(|key| key.starts_with(&columns));
+            if !is_left {
+                for row in self.store().scan(Family::Search, &columns, &columns)? {
+                    let key = <[u8; 6]>::try_from(row?.0.as_ref());
+                    is_left |= key.is_ok_and(|key| !emptied.contains(&key));
+                    if is_left {
+                        break;
+                    }
+                }
             }
             let key = rows::head_key(bucket);
             let held = self.store().find(Family::Search, &key)?.map(|head| head.to_vec());

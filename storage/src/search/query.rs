@@ -126,18 +126,9 @@ impl<F: FnMut(RoomNumber, &Log) -> Accepts> Hits<'_, F> {
             true => Places::none(),
             false => self.named(bucket)?,
         };
-        for chunk in 0..rows::CHUNKS {
-            if !places.any_in(chunk) {
-                continue;
-            }
-            let key = rows::column_key(bucket, chunk);
-            let Some(column) = self.store.find(Family::Search, &key)? else { continue };
-            let mut said = Vec::new();
-            rows::each_said(&column, |one| said.extend(places.has(one.place).then_some(one)));
-            for said in said {
-                if self.passes(&said, &named) {
-                    self.found.push(Hit { second: said.second, number: rows::number_of(bucket, said.place) });
-                }
+        for said in self.said_at(bucket, &places)? {
+            if self.passes(&said, &named) {
+                self.found.push(Hit { second: said.second, number: rows::number_of(bucket, said.place) });
             }
         }
         if self.found.len() > FOUND_MAX {
@@ -148,6 +139,29 @@ impl<F: FnMut(RoomNumber, &Log) -> Accepts> Hits<'_, F> {
             self.found = newest.into();
         }
         Ok(())
+    }
+
+    /// When and by whom it was said, at these places of a bucket.
+    fn said_at(&self, bucket: u32, places: &Places) -> Result<Vec<Said>, StorageError> {
+        let mut said = Vec::new();
+        let mut read = |column: &[u8]| rows::each_said(column, |one| said.extend(places.has(one.place).then_some(one)));
+        let wanted: Vec<u8> = (0..rows::CHUNKS).filter(|chunk| places.any_in(*chunk)).collect();
+        if wanted.len() < CHUNKS_APART_MAX {
+            for chunk in wanted {
+                if let Some(column) = self.store.find(Family::Search, &rows::column_key(bucket, chunk))? {
+                    read(&column);
+                }
+            }
+        } else {
+            let prefix = rows::columns_prefix(bucket);
+            for row in self.store.scan(Family::Search, &prefix, &prefix)? {
+                let (key, column) = row?;
+                if rows::chunk_of_key(&key).is_some_and(|chunk| places.any_in(chunk)) {
+                    read(&column);
+                }
+            }
+        }
+        Ok(said)
     }
 
     fn passes(&mut self, said: &Said, named: &Places) -> bool {
@@ -266,6 +280,8 @@ impl Places {
 
 /// Of a bucket's places, as words of bits.
 const WORDS: usize = 1024;
+/// So many chunks of a column are read one by one; of more it is faster to go through all.
+const CHUNKS_APART_MAX: usize = 24;
 /// Events found that are in memory at a time, 16 bytes each: nobody reads so far.
 const FOUND_MAX: usize = 1 << 18;
 const FOUND_KEPT: usize = 1 << 17;

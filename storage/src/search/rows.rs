@@ -1,7 +1,7 @@
 //! The rows of the `search` family, as bytes, and how they merge. Merging gives the same in any order, and may be done again.
 //!
 //! ```text
-//! bucket u32, 0, chunk u8    -> column: of 4,096 numbers, when and by whom each was said
+//! bucket u32, 0, chunk u8    -> column: of 512 numbers, when and by whom each was said
 //! bucket u32, 1, name        -> places at which somebody of that name is said to have spoken, elsewhere
 //! bucket u32, 2, term        -> places at which the term occurs
 //! 0xffffffff, bucket u32     -> head: the first and the last second of the bucket
@@ -60,6 +60,16 @@ pub(crate) fn column_key(bucket: u32, chunk: u8) -> [u8; 6] {
 /// Which chunk of its bucket's column a place is in.
 pub(crate) fn chunk_of(place: u16) -> u8 {
     (place >> CHUNK_BITS) as u8
+}
+
+/// The beginning of the keys of a bucket's column, and which chunk such a key is of.
+pub(crate) fn columns_prefix(bucket: u32) -> [u8; 5] {
+    let [a, b, c, d, kind, _] = column_key(bucket, 0);
+    [a, b, c, d, kind]
+}
+
+pub(crate) fn chunk_of_key(key: &[u8]) -> Option<u8> {
+    key.get(5).copied()
 }
 
 pub(crate) fn write_term_key(key: &mut Vec<u8>, bucket: u32, kind: u8, term: &str) {
@@ -184,6 +194,7 @@ fn put(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+#[inline]
 fn take(bytes: &mut &[u8]) -> Option<u64> {
     // Nearly all are short.
     if let [byte @ 0..0x80, rest @ ..] = *bytes {
@@ -219,9 +230,9 @@ pub(crate) const TERM: u8 = 2;
 /// read and written in pieces that are too large.
 const PLACE_BITS: u32 = 16;
 /// Chunks of a bucket's column.
-pub(crate) const CHUNKS: u8 = 16;
-/// A chunk's numbers: what is read to know when one of them was said.
-const CHUNK_BITS: u32 = 12;
+pub(crate) const CHUNKS: u8 = 128;
+/// A chunk's numbers: what is read to know when one of them was said, and merged when one more is.
+const CHUNK_BITS: u32 = 9;
 
 #[cfg(test)]
 mod tests {
