@@ -25,10 +25,7 @@ pub struct Import {
     room: RoomId,
     source: String,
     line: u64,
-    /// Records of each millisecond so far.
-    orders: HashMap<u64, u32>,
-    /// Records with the same author, time and text so far, by a hash of those.
-    occurrences: HashMap<u64, u32>,
+    so_far: SoFar,
     batch: Vec<Imported>,
     /// Records given to the writer, and its answer: the next are read meanwhile.
     writing: Option<(u64, Answer<usize>)>,
@@ -63,8 +60,7 @@ impl Import {
             room,
             source,
             line: 0,
-            orders: HashMap::new(),
-            occurrences: HashMap::new(),
+            so_far: SoFar::default(),
             batch: Vec::with_capacity(BATCH_RECORDS),
             writing: None,
             done: Done::default(),
@@ -131,8 +127,7 @@ impl Import {
         }
         let mut hasher = DefaultHasher::new();
         (&line.author, line.ts, &line.text).hash(&mut hasher);
-        let order = count(self.orders.entry(line.ts).or_default());
-        let occurrence = count(self.occurrences.entry(hasher.finish()).or_default());
+        let (order, occurrence) = self.so_far.count(line.ts, hasher.finish());
         let (source, author, text) = (self.source.clone(), line.author, line.text);
         Ok(Imported { source, author, ms: line.ts, order, occurrence, text })
     }
@@ -168,6 +163,36 @@ impl Import {
     }
 }
 
+/// The records of the milliseconds that came last. One that so many others have followed is forgotten: a log is nearly in
+/// order, and what comes again so much later is the same record, brought twice.
+#[derive(Default)]
+struct SoFar {
+    young: HashMap<u64, Records>,
+    old: HashMap<u64, Records>,
+}
+
+/// The records of one millisecond: how many, and how many with the same author and text, by a hash of those.
+#[derive(Default)]
+struct Records {
+    count: u32,
+    same: HashMap<u64, u32>,
+}
+
+impl SoFar {
+    /// Counts a record: its order within its millisecond, and which of those that are the same it is.
+    fn count(&mut self, ms: u64, hash: u64) -> (u32, u32) {
+        if !self.young.contains_key(&ms) {
+            let before = self.old.remove(&ms).unwrap_or_default();
+            if self.young.len() >= REMEMBERED {
+                self.old = std::mem::take(&mut self.young);
+            }
+            self.young.insert(ms, before);
+        }
+        let records = self.young.entry(ms).or_default();
+        (count(&mut records.count), count(records.same.entry(hash).or_default()))
+    }
+}
+
 fn count(so_far: &mut u32) -> u32 {
     let n = *so_far;
     *so_far = n.saturating_add(1);
@@ -179,8 +204,35 @@ const EXAMPLE: &str = r#"{"ts": 1507466702000, "author": "ada", "text": "hello"}
 pub const LINE_LEN_MAX: usize = 256 * 1024;
 /// Records in one batch.
 const BATCH_RECORDS: usize = 2048;
+/// Milliseconds whose records are remembered: at least so many, at most twice.
+const REMEMBERED: usize = 8192;
 /// Lines that did not read of which one is told.
 const ERRORS_SHOWN: usize = 10;
 const SYNC_EVERY: Duration = Duration::from_millis(100);
 /// What a record's payload has beside its texts.
 const RECORD_OVERHEAD: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_repeats_is_counted_and_long_after_it_is_the_same_record() {
+        let mut so_far = SoFar::default();
+        assert_eq!([so_far.count(5, 1), so_far.count(5, 2), so_far.count(5, 1)], [(0, 0), (1, 0), (2, 1)]);
+        for ms in 0..REMEMBERED as u64 {
+            so_far.count(100 + ms, 1);
+        }
+        assert_eq!(so_far.count(5, 1), (3, 2), "it is remembered for as many, in any order");
+        for ms in 0..3 * REMEMBERED as u64 {
+            assert_eq!(so_far.count(1_000_000 + ms, 1), (0, 0));
+            assert!(so_far.young.len() + so_far.old.len() <= 2 * REMEMBERED);
+        }
+        assert_eq!(so_far.count(5, 1), (0, 0));
+        // Where all is said at once nothing is forgotten.
+        for n in 0..3 * REMEMBERED as u64 {
+            so_far.count(7, n);
+        }
+        assert_eq!(so_far.count(7, 0).1, 1);
+    }
+}
