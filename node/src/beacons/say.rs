@@ -147,7 +147,7 @@ impl Speaker {
         // Where more comes than that, no word of another's names what we held between two messages.
         let spoken = self.rooms.entry(told.room).or_default();
         let is_due = spoken.digest.is_none_or(|at| at.elapsed() >= DIGEST_EVERY);
-        if !matches!(told.origin, Origin::Bulk(_)) && is_due && self.is_small(&view) {
+        if !matches!(told.origin, Origin::Bulk(_)) && is_due && self.is_small(&view) && !is_alone(&view) {
             self.digest(&view).await;
         }
     }
@@ -309,7 +309,7 @@ impl Speaker {
         let is_less = is_trimmed || matches!(self.manager.store.lacks_words(view.number), Ok(true));
         let takes_back = is_less && self.said_durable(room);
         // Whoever has erased something waits for our word on that, whatever is missing here.
-        if !durable && !takes_back && view.state.erased.is_empty() {
+        if (!durable || is_alone(view)) && !takes_back && view.state.erased.is_empty() {
             return;
         }
         let Some(digests) = self.digest(view).await else { return };
@@ -397,6 +397,11 @@ impl Beacons {
 /// How many devices a room has: all of them may speak.
 pub(super) fn devices(view: &RoomView) -> usize {
     view.state.members.values().map(|member| member.devices.len()).sum()
+}
+
+/// Whether nobody is there to whom a receipt would say anything. Whoever comes changes the room, and is told then.
+fn is_alone(view: &RoomView) -> bool {
+    devices(view) <= 1
 }
 
 /// How long a device waits until it says the same kind of thing again: all of a room together say at most ten a second.
