@@ -5,6 +5,7 @@ use crate::api::types as api;
 use crate::effective;
 use crate::handle::{NodeError, NodeHandle};
 use crate::local::Intent;
+use crate::looks::Seen;
 use crate::rooms::RoomView;
 use crate::slow::Slow;
 use std::collections::HashSet;
@@ -38,16 +39,17 @@ impl NodeHandle {
         view: &RoomView,
         message: &mut api::Message,
         (target, author): (EventId, UserId),
-        is_too_soon: bool,
+        seen: Seen,
     ) -> Result<(), NodeError> {
         if message.erased || message.hidden.is_some() {
             return Ok(());
         }
-        if let Some(by) = folded_by(&self.manager.store, view, target, author)? {
+        let by = if seen.talked_of { folded_by(&self.manager.store, view, target, author)? } else { None };
+        if let Some(by) = by {
             message.hidden = Some(api::HIDDEN_BY_MODERATOR.to_owned());
             message.hidden_by = Some(by.to_string());
             message.hidden_by_name = Some(self.name_in(view, by)?);
-        } else if is_too_soon {
+        } else if seen.too_soon {
             message.hidden = Some(api::HIDDEN_BY_SLOW_MODE.to_owned());
         }
         Ok(())

@@ -30,6 +30,7 @@ mod joining;
 mod kept;
 pub mod keys;
 pub mod local;
+mod looks;
 pub mod lookup;
 mod membership;
 pub mod memory;

@@ -5,12 +5,13 @@ use crate::api::types as api;
 use crate::clock::now_ms;
 use crate::effective;
 use crate::handle::{NodeError, NodeHandle};
-use crate::inbox::shown::at_place;
+use crate::inbox::shown::{at_place, at_place_of, at_places};
+use crate::looks::{Looks, Seen};
 use crate::rooms::RoomView;
 use crate::trim;
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
-use tidings_protocol::content::{Content, Text, kind};
+use tidings_protocol::content::{Content, kind};
 use tidings_protocol::event::{Body, Hlc};
 use tidings_protocol::id::{DeviceId, EventId, UserId};
 use tidings_protocol::limits::WITHHELD_AFTER_MS;
@@ -92,7 +93,7 @@ impl NodeHandle {
         let shown = |event: &StoredEvent| -> Result<bool, StorageError> {
             Ok(blocked == Blocked::Shown || self.shows(view, event)?)
         };
-        let at = |place: &TimelineEntry| Ok(self.event_at(view, place)?.into_iter().collect());
+        let at = |places: &[TimelineEntry]| at_places(&self.manager.store, view, places);
         self.scan(view, from, limit, at, shown)
     }
 
@@ -102,16 +103,27 @@ impl NodeHandle {
     /// `NodeError::NotFound` for an event that is not here.
     pub fn void_page(&self, view: &RoomView, from: From, limit: usize) -> Result<Vec<api::Line>, NodeError> {
         let store = &self.manager.store;
-        let at = |place: &TimelineEntry| {
-            let events = place.numbers.iter().map(|number| store.event(*number));
-            events.filter_map(Result::transpose).collect()
+        // Any number may share a place: no more are kept than are wanted.
+        let at = |places: &[TimelineEntry]| {
+            let mut void = Vec::new();
+            for number in places.iter().flat_map(|place| &place.numbers) {
+                if void.len() >= limit {
+                    break;
+                }
+                let event = store.event(*number)?;
+                if let Some(event) = event
+                    && adoption::why_void(store, view, &event)?.is_some()
+                {
+                    void.push(event);
+                }
+            }
+            Ok(void)
         };
-        let void = |event: &StoredEvent| Ok(adoption::why_void(store, view, event)?.is_some());
         let mut names = Names::default();
         let mut lines = Vec::new();
-        for event in self.scan(view, from, limit, at, void)? {
+        for event in self.scan(view, from, limit, at, |_| Ok(true))? {
             let why = adoption::why_void(store, view, &event)?;
-            let mut message = self.message(view, event, &mut names, false)?;
+            let mut message = self.message(view, event, &mut names, Seen { too_soon: false, talked_of: true })?;
             message.void = why.map(str::to_owned);
             lines.push(api::Line::Message(Box::new(message)));
         }
@@ -124,7 +136,7 @@ impl NodeHandle {
         view: &RoomView,
         from: From,
         limit: usize,
-        at_place: impl Fn(&TimelineEntry) -> Result<Vec<StoredEvent>, StorageError>,
+        at_places: impl Fn(&[TimelineEntry]) -> Result<Vec<StoredEvent>, StorageError>,
         passes: impl Fn(&StoredEvent) -> Result<bool, StorageError>,
     ) -> Result<Vec<StoredEvent>, NodeError> {
         let (mut at, direction) = match from {
@@ -138,11 +150,9 @@ impl NodeHandle {
             let places = self.manager.store.timeline(view.number, at, direction, limit)?;
             let Some(last) = places.last() else { break };
             at = last.position;
-            for place in &places {
-                for event in at_place(place)? {
-                    if found.len() < limit && passes(&event)? {
-                        found.push(event);
-                    }
+            for event in at_places(&places)? {
+                if found.len() < limit && passes(&event)? {
+                    found.push(event);
                 }
             }
             looked_at += places.len();
@@ -202,8 +212,7 @@ impl NodeHandle {
 
     /// The message that is shown where an event stands, if any is.
     pub(crate) fn shown_at(&self, view: &RoomView, event: &StoredEvent) -> Result<Option<StoredEvent>, StorageError> {
-        let Some(place) = self.manager.store.place(view.number, event.position())? else { return Ok(None) };
-        self.event_at(view, &place)
+        at_place_of(&self.manager.store, view, event)
     }
 
     pub(crate) fn position(&self, id: EventId) -> Result<Position, NodeError> {
@@ -220,6 +229,7 @@ impl NodeHandle {
         let mut logs: HashMap<Log, Option<LogRow>> = HashMap::new();
         let mut names = Names::default();
         let too_soon = self.too_soon(view, &events)?;
+        let talked_of = self.manager.store.talked_of(view.number, events.iter().map(|event| event.id))?;
         let mut lines = Vec::with_capacity(events.len());
         for event in events {
             let row = match logs.entry(event.log) {
@@ -228,8 +238,8 @@ impl NodeHandle {
             };
             let row = row.as_ref();
             lines.extend(row.and_then(|row| gap_below(view, &event, row)).map(|gap| api::Line::Gap { gap }));
-            let is_too_soon = too_soon.contains(&event.id);
-            lines.push(api::Line::Message(Box::new(self.message(view, event, &mut names, is_too_soon)?)));
+            let seen = Seen { too_soon: too_soon.contains(&event.id), talked_of: talked_of.contains(&event.id) };
+            lines.push(api::Line::Message(Box::new(self.message(view, event, &mut names, seen)?)));
         }
         Ok(lines)
     }
@@ -258,8 +268,9 @@ impl NodeHandle {
         if !is_shown || effective::author_of(&self.manager.store, view, &event)?.is_none() {
             return Ok(None);
         }
-        let is_too_soon = self.too_soon(view, std::slice::from_ref(&event))?.contains(&event.id);
-        Ok(Some(self.message(view, event, names, is_too_soon)?))
+        let talked_of = self.manager.store.talked_of(view.number, std::iter::once(event.id))?.contains(&event.id);
+        let too_soon = self.too_soon(view, std::slice::from_ref(&event))?.contains(&event.id);
+        Ok(Some(self.message(view, event, names, Seen { too_soon, talked_of })?))
     }
 
     fn message(
@@ -267,7 +278,7 @@ impl NodeHandle {
         view: &RoomView,
         event: StoredEvent,
         names: &mut Names,
-        is_too_soon: bool,
+        seen: Seen,
     ) -> Result<api::Message, NodeError> {
         let speaker = |author, grant| view.state.speaker(author, grant).unwrap_or(UserId(author.0));
         let by = view.state.content_author(&event.log).unwrap_or_else(|_| speaker(event.log.author, event.log.grant));
@@ -281,7 +292,7 @@ impl NodeHandle {
             let (name, message) = (names.of(self, view, by)?, quoted.message.to_string());
             adopted = Some(api::Adoption { user: by.to_string(), name, message });
         }
-        let looks = self.looks(view, event.id, user)?;
+        let looks = if seen.talked_of { self.looks(view, event.id, user)? } else { Looks::default() };
         let mut message = api::Message {
             id: event.id.to_string(),
             room: view.row.room.to_string(),
@@ -348,46 +359,9 @@ impl NodeHandle {
         }
         self.name_readers(view, &mut message, (user, &mentions, answers))?;
         // Who adopts is not the one who hurries.
-        let is_too_soon = is_too_soon && message.adopted.is_none();
-        self.fold(view, &mut message, (event.id, user), is_too_soon)?;
+        let seen = Seen { too_soon: seen.too_soon && message.adopted.is_none(), ..seen };
+        self.fold(view, &mut message, (event.id, user), seen)?;
         Ok(message)
-    }
-
-    /// What edits and reactions make of a message: of each kind the newest of a user counts.
-    fn looks(&self, view: &RoomView, target: EventId, author: UserId) -> Result<Looks, NodeError> {
-        let mut edit: Option<((Hlc, EventId), Text)> = None;
-        let mut reactions: BTreeMap<(String, UserId), ((Hlc, EventId), bool)> = BTreeMap::new();
-        for event in self.manager.store.relations(view.number, target, RELATIONS_MAX)? {
-            let Some(user) = effective::author_of(&self.manager.store, view, &event)? else { continue };
-            let Body::Kept(payload) = &event.body else { continue };
-            if self.hidden(view, user, event.log.author, event.hlc)?.is_some() {
-                continue;
-            }
-            let at = (event.hlc, event.id);
-            match Content::decode(event.kind, &payload.bytes) {
-                Ok(Content::Edit { target: t, text })
-                    if t == target && user == author && edit.as_ref().is_none_or(|(newest, _)| at > *newest) =>
-                {
-                    edit = Some((at, text));
-                }
-                Ok(Content::Reaction { target: t, emoji, removed })
-                    if t == target && !self.manager.people.is_blocked(user) =>
-                {
-                    let newest = reactions.entry((emoji, user)).or_insert((at, removed));
-                    if at > newest.0 {
-                        *newest = (at, removed);
-                    }
-                }
-                _ => {}
-            }
-        }
-        let mut looks = Looks { text: edit.map(|(_, text)| text), reactions: BTreeMap::new() };
-        for ((emoji, user), (_, removed)) in reactions {
-            if !removed {
-                looks.reactions.entry(emoji).or_default().push(user.to_string());
-            }
-        }
-        Ok(looks)
     }
 
     /// How far one of our own messages got; nothing for those of others.
@@ -425,11 +399,6 @@ impl NodeHandle {
         let id = user.to_string();
         Ok(format!("…{}", &id[id.len().saturating_sub(8)..]))
     }
-}
-
-struct Looks {
-    text: Option<Text>,
-    reactions: BTreeMap<String, Vec<String>>,
 }
 
 /// Names in a room, looked up once for a page, and keys as they are written: that takes longer than to read a message.
@@ -478,5 +447,3 @@ const PLACES_MAX: usize = 50_000;
 const PLACES_AT_ONCE: usize = 100;
 /// And altogether, where most are not.
 const HIDDEN_LOOKED_AT: usize = 2_000;
-/// Edits and reactions of one message by one log that are looked at.
-const RELATIONS_MAX: usize = 64;

@@ -5,6 +5,7 @@ use crate::key::{self, LogNumber, Position, RoomNumber};
 use crate::row::{EventRow, Prev};
 use crate::schema::Family;
 use crate::store::Store;
+use rocksdb::DBPinnableSlice;
 use std::collections::HashMap;
 use tidings_protocol::content::Content;
 use tidings_protocol::event::{Body, Class, Header, Hlc, Payload, SignedEvent};
@@ -75,6 +76,30 @@ impl Store {
             Some(row) => self.unless_gone(number, row),
             None => Ok(None),
         }
+    }
+
+    /// The events of local numbers, in their order: far cheaper than one by one.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn events(&self, numbers: &[u64]) -> Result<Vec<Option<StoredEvent>>, StorageError> {
+        let keys: Vec<[u8; 8]> = numbers.iter().map(|number| key::number(*number)).collect();
+        let rows = self.find_many(Family::Event, &keys)?;
+        let payloads = self.find_many(Family::Payload, &keys)?;
+        let event = |number: u64, row: Option<DBPinnableSlice<'_>>, payload: Option<DBPinnableSlice<'_>>| {
+            let Some(row) = row.map(|bytes| EventRow::from_bytes(&bytes)).transpose()? else { return Ok(None) };
+            match payload.filter(|_| row.erased.is_none()) {
+                Some(bytes) => self.stored(number, row, Body::Kept(to_payload(&bytes)?)).map(Some),
+                None => self.unless_gone(number, row),
+            }
+        };
+        let both = rows.into_iter().zip(payloads);
+        let each = numbers.iter().zip(both).map(|(number, (row, payload))| match event(*number, row, payload) {
+            // It was trimmed while its rows were read, or is damaged: read alone it tells which.
+            Err(StorageError::Damaged(_)) => self.event(*number),
+            other => other,
+        });
+        each.collect()
     }
 
     /// The event of an id.

@@ -6,6 +6,7 @@ use crate::events::StoredEvent;
 use crate::key::{self, RoomNumber};
 use crate::schema::Family;
 use crate::store::Store;
+use std::collections::HashSet;
 use tidings_protocol::content::Content;
 use tidings_protocol::id::EventId;
 
@@ -19,6 +20,34 @@ pub(crate) fn place(content: &Content) -> Option<[u8; 32]> {
 }
 
 impl Store {
+    /// Of these messages those of which something was said: an edit, a reaction, what stands for them, or folds them.
+    ///
+    /// # Errors
+    /// `Rocks`.
+    pub fn talked_of(
+        &self,
+        room: RoomNumber,
+        ids: impl Iterator<Item = EventId>,
+    ) -> Result<HashSet<EventId>, StorageError> {
+        let mut options = self.read_options();
+        options.set_prefix_same_as_start(true);
+        // One for all: making it takes longer than looking.
+        let mut rows = self.db().raw_iterator_cf_opt(self.family(Family::Relation)?, options);
+        let mut found = HashSet::new();
+        for id in ids {
+            for place in [id.0, hides_of(id)] {
+                let prefix = key::relation_prefix(room, &place);
+                rows.seek(prefix);
+                if rows.key().is_some_and(|key| key.starts_with(&prefix)) {
+                    self.count_rows(1);
+                    found.insert(id);
+                }
+                rows.status()?;
+            }
+        }
+        Ok(found)
+    }
+
     /// The events that fold a message or unfold it, the last to arrive first, at most `max`.
     ///
     /// # Errors

@@ -162,7 +162,7 @@ impl Store {
         self.rows_read.load(Ordering::Relaxed)
     }
 
-    fn count_rows(&self, rows: usize) {
+    pub(crate) fn count_rows(&self, rows: usize) {
         self.rows_read.fetch_add(rows as u64, Ordering::Relaxed);
     }
 

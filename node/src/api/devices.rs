@@ -1,9 +1,9 @@
 //! Routes for the user's devices.
 
+use super::json::Json;
 use super::problem::Failed;
 use super::types as api;
 use crate::handle::NodeHandle;
-use axum::Json;
 use axum::extract::{Path, Query, State};
 use serde::Deserialize;
 use std::time::Duration;

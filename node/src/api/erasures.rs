@@ -1,9 +1,10 @@
 //! What the HTTP API says of what became of erased messages, and its routes.
 
+use super::json::Json;
 use super::server::{Answer as Shown, App, Node};
+use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
-use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
 /// `GET /v1/events/EVENT/erasure`: where an erased message is gone.

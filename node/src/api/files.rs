@@ -1,15 +1,16 @@
 //! The routes of files. Bytes go through in both directions as streams, a piece at a time.
 
 use super::file_types as api;
+use super::json::Json;
 use super::problem::Failed;
 use super::server::{Answer, App, Node};
 use crate::files::{FileError, Progress};
 use crate::handle::NodeError;
+use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
 use futures::{StreamExt, stream};
 use serde::Deserialize;
 use std::convert::Infallible;

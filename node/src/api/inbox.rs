@@ -1,9 +1,9 @@
 //! What the HTTP API says of mentions and threads, and its routes.
 
+use super::json::Json;
 use super::server::{Answer, App, Node, PAGE_MAX};
 use super::types::Message;
 use crate::handle::{NodeError, NodeHandle};
-use axum::Json;
 use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::routing::get;

@@ -1,9 +1,10 @@
 //! What the API says of what is kept of a room: `GET` and `POST /v1/rooms/ROOM/keep`.
 
+use super::json::Json;
 use super::server::{Answer, App, Node};
+use axum::Router;
 use axum::extract::Path;
 use axum::routing::get;
-use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
 /// How much of a room this node is to keep; nothing said is no bound of its own.

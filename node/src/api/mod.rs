@@ -11,6 +11,7 @@ pub mod file_types;
 mod files;
 mod guard;
 pub mod inbox;
+mod json;
 pub mod keep;
 mod moderation_routes;
 pub mod people;

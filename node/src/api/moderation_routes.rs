@@ -1,10 +1,11 @@
 //! The routes for keeping a room in order: folding messages, reports, and where a room goes on.
 
+use super::json::Json;
 use super::server::{Answer, App, Node};
 use super::types as api;
+use axum::Router;
 use axum::extract::Path;
 use axum::routing::{get, post};
-use axum::{Json, Router};
 
 pub(super) fn routes() -> Router<App> {
     Router::new()

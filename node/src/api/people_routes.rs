@@ -1,11 +1,12 @@
 //! The routes for people, names at domains and banned peers.
 
+use super::json::Json;
 use super::people as api;
 use super::problem::Failed;
 use super::server::{Answer, App, Node, done};
+use axum::Router;
 use axum::extract::Path;
 use axum::routing::{delete, get, post};
-use axum::{Json, Router};
 use serde_json::Value;
 
 pub(super) fn routes() -> Router<App> {

@@ -1,9 +1,10 @@
 //! What the API says of purges.
 
+use super::json::Json;
 use super::server::{Answer, App, Node};
+use axum::Router;
 use axum::extract::Path;
 use axum::routing::{delete, get};
-use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
 /// What is to be taken off this node.

@@ -1,11 +1,12 @@
 //! What the API says of searches.
 
+use super::json::Json;
 use super::problem::Failed;
 use super::server::{Answer, App, Node};
 use super::types::Message;
 use crate::handle::NodeError;
+use axum::Router;
 use axum::routing::post;
-use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
 /// `POST /v1/search`: what is looked for.

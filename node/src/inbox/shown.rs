@@ -223,15 +223,53 @@ impl Shown<'_> {
     }
 }
 
-/// The event to show at a place: of those that count, the one with the smallest id. One that stands for a message is
-/// shown while that does not count.
+/// The event to show at a place, if any is.
 ///
 /// # Errors
 /// `StorageError`.
 pub fn at_place(store: &Store, view: &RoomView, place: &TimelineEntry) -> Result<Option<StoredEvent>, StorageError> {
+    let events = place.numbers.iter().map(|number| store.event(*number));
+    best_of(store, view, events.filter_map(Result::transpose))
+}
+
+/// The events to show at places, one for each where any is.
+///
+/// # Errors
+/// `StorageError`.
+pub fn at_places(store: &Store, view: &RoomView, places: &[TimelineEntry]) -> Result<Vec<StoredEvent>, StorageError> {
+    // Where one stands alone, as nearly everywhere; any number may share a place.
+    let alone = |place: &TimelineEntry| Some(*place.numbers.first()?).filter(|_| place.numbers.len() == 1);
+    let numbers: Vec<u64> = places.iter().filter_map(alone).collect();
+    let mut events = store.events(&numbers)?.into_iter();
+    let best = |place: &TimelineEntry| match alone(place) {
+        Some(_) => best_of(store, view, events.next().flatten().map(Ok).into_iter()),
+        None => at_place(store, view, place),
+    };
+    places.iter().map(best).filter_map(Result::transpose).collect()
+}
+
+/// The event to show where one stands that was read.
+///
+/// # Errors
+/// `StorageError`.
+pub fn at_place_of(store: &Store, view: &RoomView, event: &StoredEvent) -> Result<Option<StoredEvent>, StorageError> {
+    match store.place(view.number, event.position())? {
+        Some(place) if place.numbers == [event.number] => best_of(store, view, std::iter::once(Ok(event.clone()))),
+        Some(place) => at_place(store, view, &place),
+        None => Ok(None),
+    }
+}
+
+/// Of events that share a place the one to show: of those that count, the one with the smallest id. One that stands for a
+/// message is shown while that does not count.
+fn best_of(
+    store: &Store,
+    view: &RoomView,
+    events: impl Iterator<Item = Result<StoredEvent, StorageError>>,
+) -> Result<Option<StoredEvent>, StorageError> {
     let mut best: Option<StoredEvent> = None;
-    for number in &place.numbers {
-        let Some(event) = store.event(*number)? else { continue };
+    for event in events {
+        let event = event?;
         let counts = effective::author_of(store, view, &event)?.is_some();
         let shows = match Store::quoted(&event) {
             Some(adopted) => adoption::shown_author(store, view, &adopted)?.is_some(),
