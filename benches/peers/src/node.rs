@@ -262,10 +262,15 @@ impl Connection {
 
     /// Asks one question; the answer as JSON.
     pub async fn ask(&mut self, method: &str, path: &str, body: &str) -> Result<Value> {
+        Ok(serde_json::from_slice(&self.ask_bytes(method, path, body).await?).unwrap_or(Value::Null))
+    }
+
+    /// The same, as it came.
+    pub async fn ask_bytes(&mut self, method: &str, path: &str, body: &str) -> Result<Vec<u8>> {
         timeout(WAIT_MAX, self.exchange(method, path, body)).await.map_err(|_| format!("{path}: no answer"))?
     }
 
-    async fn exchange(&mut self, method: &str, path: &str, body: &str) -> Result<Value> {
+    async fn exchange(&mut self, method: &str, path: &str, body: &str) -> Result<Vec<u8>> {
         let head = format!(
             "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
@@ -291,7 +296,7 @@ impl Connection {
         if !status.starts_with('2') {
             return Err(format!("{path}: {status} {}", String::from_utf8_lossy(&answer)).into());
         }
-        Ok(serde_json::from_slice(&answer).unwrap_or(Value::Null))
+        Ok(answer)
     }
 }
 
