@@ -163,34 +163,56 @@ impl Import {
     }
 }
 
-/// The records of the milliseconds that came last. One that so many others have followed is forgotten: a log is nearly in
-/// order, and what comes again so much later is the same record, brought twice.
+/// The records so far, to tell each one's order within its millisecond, and which it is of those with the same author, time
+/// and text: exactly, however far apart they come, in 16 bytes a record.
 #[derive(Default)]
 struct SoFar {
-    young: HashMap<u64, Records>,
-    old: HashMap<u64, Records>,
-}
-
-/// The records of one millisecond: how many, and how many with the same author and text, by a hash of those.
-#[derive(Default)]
-struct Records {
-    count: u32,
+    /// Of the newest records: how many of each millisecond, and of each hash, with those before them.
+    of_ms: HashMap<u64, u32>,
     same: HashMap<u64, u32>,
+    newest: Vec<(u64, u64)>,
+    /// Milliseconds and hashes of those before, sorted, part by part.
+    older: Vec<Box<[(u64, u64)]>>,
+    /// The latest millisecond of these.
+    latest: u64,
 }
 
 impl SoFar {
-    /// Counts a record: its order within its millisecond, and which of those that are the same it is.
+    /// Counts a record by its millisecond, and a hash of its author, time and text.
     fn count(&mut self, ms: u64, hash: u64) -> (u32, u32) {
-        if !self.young.contains_key(&ms) {
-            let before = self.old.remove(&ms).unwrap_or_default();
-            if self.young.len() >= REMEMBERED {
-                self.old = std::mem::take(&mut self.young);
-            }
-            self.young.insert(ms, before);
+        let Self { of_ms, same, newest, older, latest } = self;
+        // A log is nearly in order: as a rule none of these is as new.
+        let parts = || older.iter().filter(|_| ms <= *latest);
+        let of_ms = of_ms.entry(ms).or_insert_with(|| {
+            sum(parts()
+                .map(|part| part.partition_point(|other| other.0 <= ms) - part.partition_point(|other| other.0 < ms)))
+        });
+        let same = same.entry(hash).or_insert_with(|| {
+            let record = (ms, hash);
+            sum(parts().map(|part| {
+                part.partition_point(|other| *other <= record) - part.partition_point(|other| *other < record)
+            }))
+        });
+        let counted = (count(of_ms), count(same));
+        newest.push((ms, hash));
+        if newest.len() >= NEWEST_RECORDS {
+            self.set_aside();
         }
-        let records = self.young.entry(ms).or_default();
-        (count(&mut records.count), count(records.same.entry(hash).or_default()))
+        counted
     }
+
+    fn set_aside(&mut self) {
+        let mut part = std::mem::take(&mut self.newest);
+        part.sort_unstable();
+        self.latest = self.latest.max(part.last().map_or(0, |(ms, _)| *ms));
+        self.older.push(part.into());
+        self.of_ms.clear();
+        self.same.clear();
+    }
+}
+
+fn sum(counts: impl Iterator<Item = usize>) -> u32 {
+    u32::try_from(counts.sum::<usize>()).unwrap_or(u32::MAX)
 }
 
 fn count(so_far: &mut u32) -> u32 {
@@ -204,8 +226,8 @@ const EXAMPLE: &str = r#"{"ts": 1507466702000, "author": "ada", "text": "hello"}
 pub const LINE_LEN_MAX: usize = 256 * 1024;
 /// Records in one batch.
 const BATCH_RECORDS: usize = 2048;
-/// Milliseconds whose records are remembered: at least so many, at most twice.
-const REMEMBERED: usize = 8192;
+/// Records that are counted by hash tables; those before lie sorted.
+const NEWEST_RECORDS: usize = 16_384;
 /// Lines that did not read of which one is told.
 const ERRORS_SHOWN: usize = 10;
 const SYNC_EVERY: Duration = Duration::from_millis(100);
@@ -215,24 +237,35 @@ const RECORD_OVERHEAD: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
-    fn what_repeats_is_counted_and_long_after_it_is_the_same_record() {
-        let mut so_far = SoFar::default();
-        assert_eq!([so_far.count(5, 1), so_far.count(5, 2), so_far.count(5, 1)], [(0, 0), (1, 0), (2, 1)]);
-        for ms in 0..REMEMBERED as u64 {
-            so_far.count(100 + ms, 1);
+    fn what_repeats_is_counted_however_far_apart() {
+        // Nearly in order; every seventh goes back to the beginning, where many share a millisecond.
+        let records = (0..5 * NEWEST_RECORDS as u64).map(|n| match n % 7 {
+            0 => (n % 11, n % 5),
+            _ => (n / 2, n % 3),
+        });
+        let (mut so_far, mut of_ms, mut same) = (SoFar::default(), HashMap::new(), HashMap::new());
+        for (ms, text) in records {
+            let wanted = (count(of_ms.entry(ms).or_default()), count(same.entry((ms, text)).or_default()));
+            assert_eq!(so_far.count(ms, ms << 8 | text), wanted);
+            assert!(so_far.of_ms.len().max(so_far.same.len()) <= NEWEST_RECORDS);
         }
-        assert_eq!(so_far.count(5, 1), (3, 2), "it is remembered for as many, in any order");
-        for ms in 0..3 * REMEMBERED as u64 {
-            assert_eq!(so_far.count(1_000_000 + ms, 1), (0, 0));
-            assert!(so_far.young.len() + so_far.old.len() <= 2 * REMEMBERED);
+        assert_eq!(so_far.older.len(), 5);
+    }
+
+    proptest! {
+        #[test]
+        fn any_times_are_counted(records in proptest::collection::vec((any::<u64>(), 0..4u64), 0..64)) {
+            let (mut so_far, mut of_ms, mut same) = (SoFar::default(), HashMap::new(), HashMap::new());
+            for (ms, text) in records {
+                let ms = if ms % 3 == 0 { u64::MAX - ms % 2 } else { ms % 5 };
+                let wanted = (count(of_ms.entry(ms).or_default()), count(same.entry((ms, text)).or_default()));
+                let hash = ms.wrapping_mul(31) ^ text;
+                prop_assert_eq!(so_far.count(ms, hash), wanted);
+                so_far.set_aside();
+            }
         }
-        assert_eq!(so_far.count(5, 1), (0, 0));
-        // Where all is said at once nothing is forgotten.
-        for n in 0..3 * REMEMBERED as u64 {
-            so_far.count(7, n);
-        }
-        assert_eq!(so_far.count(7, 0).1, 1);
     }
 }
