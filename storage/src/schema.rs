@@ -103,8 +103,9 @@ struct Files {
     table_len: u64,
     compaction_len: u64,
     level_len: u64,
-    /// What compaction may be behind before writes are slowed; at twice that they wait.
+    /// What compaction of a family may be behind before writes are slowed, and to how much a second at first.
     behind_len: u64,
+    slow_len: u64,
 }
 
 impl Sizes {
@@ -122,6 +123,7 @@ impl Sizes {
                 compaction_len: part(32, 1 << 20, 64 << 20),
                 level_len: part(32, 1 << 20, 256 << 20),
                 behind_len: part(16, 2 << 20, 1 << 30),
+                slow_len: part(32, 1 << 20, 16 << 20),
             }),
         }
     }
@@ -149,7 +151,8 @@ pub fn database_options(sizes: &Sizes) -> Result<Options, rocksdb::Error> {
     options.set_keep_log_file_num(4);
     options.set_max_log_file_size(1 << 20);
     options.set_stats_dump_period_sec(0);
-    if sizes.files.is_some() {
+    if let Some(files) = sizes.files {
+        options = options.get_options_from_string(format!("delayed_write_rate={}", files.slow_len))?;
         options.set_max_log_file_size(LOG_LEN_MAX);
         options.set_keep_log_file_num(2);
         options.set_manifest_preallocation_size(64 << 10);
@@ -188,11 +191,11 @@ fn family_options(family: Family, cache: &Cache, sizes: &Sizes) -> Options {
         options.set_max_compaction_bytes(files.compaction_len);
         options.set_max_bytes_for_level_base(files.level_len);
         // Rows of search lie all over their family: what was flushed of them is merged with the whole of the first level, and
-        // the longer that waits, the more is there twice.
+        // the longer that waits, the more is there twice. Writes are slowed and never stopped: one that is stopped hears
+        // nothing of a full disk.
         options.set_level_zero_slowdown_writes_trigger(FLUSHED_SLOW);
-        options.set_level_zero_stop_writes_trigger(FLUSHED_MAX);
         options.set_soft_pending_compaction_bytes_limit(len(files.behind_len));
-        options.set_hard_pending_compaction_bytes_limit(len(files.behind_len.saturating_mul(2)));
+        options.set_hard_pending_compaction_bytes_limit(0);
     }
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_bottommost_compression_type(DBCompressionType::Zstd);
@@ -245,9 +248,8 @@ const BLOCK_CACHE_LEN_MAX: usize = 16 << 20;
 const WAL_LEN_MAX: u64 = 8 << 20;
 /// A table of what can be erased: one erasure rewrites one of them.
 const REWRITTEN_LEN: u64 = 16 << 20;
-/// Flushed tables of a family that were not merged yet, under a disk budget: from how many on writes are slowed, and wait.
+/// Flushed tables of a family that were not merged yet, under a disk budget: from how many on writes are slowed.
 const FLUSHED_SLOW: i32 = 6;
-const FLUSHED_MAX: i32 = 8;
 /// RocksDB's own log, under a disk budget.
 const LOG_LEN_MAX: usize = 256 << 10;
 /// Table files kept open.
