@@ -83,6 +83,14 @@ impl Store {
     /// # Errors
     /// `Rocks`, `Damaged`.
     pub fn events(&self, numbers: &[u64]) -> Result<Vec<Option<StoredEvent>>, StorageError> {
+        let mut events = Vec::with_capacity(numbers.len());
+        for numbers in numbers.chunks(READ_TOGETHER) {
+            events.extend(self.events_together(numbers)?);
+        }
+        Ok(events)
+    }
+
+    fn events_together(&self, numbers: &[u64]) -> Result<Vec<Option<StoredEvent>>, StorageError> {
         let keys: Vec<[u8; 8]> = numbers.iter().map(|number| key::number(*number)).collect();
         let rows = self.find_many(Family::Event, &keys)?;
         let payloads = self.find_many(Family::Payload, &keys)?;
@@ -367,6 +375,8 @@ pub(crate) fn from_payload(payload: &Payload) -> Vec<u8> {
     [payload.salt.as_slice(), &payload.bytes].concat()
 }
 
+/// Events whose rows are in memory at once, beside what is made of them.
+const READ_TOGETHER: usize = 64;
 /// Edits and reactions of one message that are looked at, newest first.
 const RELATIONS_LOOKED_AT: usize = 65_536;
 /// Events of last arrival that are looked through for those of one room.

@@ -38,8 +38,8 @@ impl Store {
             for place in [id.0, hides_of(id)] {
                 let prefix = key::relation_prefix(room, &place);
                 rows.seek(prefix);
+                self.count_rows(1);
                 if rows.key().is_some_and(|key| key.starts_with(&prefix)) {
-                    self.count_rows(1);
                     found.insert(id);
                 }
                 rows.status()?;
