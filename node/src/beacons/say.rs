@@ -299,6 +299,9 @@ impl Speaker {
         }
         // Whatever fills a hole is news, and brings us here again.
         self.rooms.entry(room).or_default().moved = None;
+        if is_alone(view) && view.state.erased.is_empty() && !self.said_durable(room) {
+            return;
+        }
         // Only where nothing is missing below what we hold does a receipt say all that it seems to say. What nobody could give
         // us for long is not waited for: by naming what is not there one member would end the receipts of all.
         let since_ms = now_ms().saturating_sub(GAP_COUNTS_MS);
@@ -309,7 +312,7 @@ impl Speaker {
         let is_less = is_trimmed || matches!(self.manager.store.lacks_words(view.number), Ok(true));
         let takes_back = is_less && self.said_durable(room);
         // Whoever has erased something waits for our word on that, whatever is missing here.
-        if (!durable || is_alone(view)) && !takes_back && view.state.erased.is_empty() {
+        if !durable && !takes_back && view.state.erased.is_empty() {
             return;
         }
         let Some(digests) = self.digest(view).await else { return };
