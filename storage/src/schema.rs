@@ -103,9 +103,9 @@ struct Files {
     table_len: u64,
     compaction_len: u64,
     level_len: u64,
-    /// What compaction of a family may be behind before writes are slowed, and to how much a second at first.
-    behind_len: u64,
-    slow_len: u64,
+    /// What compaction of a family may be behind before writes are slowed, and to how much a second at first; nothing where
+    /// the budget is so small that single batches are a good part of that.
+    slowed: Option<(u64, u64)>,
 }
 
 impl Sizes {
@@ -118,12 +118,11 @@ impl Sizes {
             write_buffers_len: len(part(24, 1 << 20, WRITE_BUFFERS_LEN_MAX)),
             family_buffer_len: len(part(96, 256 << 10, FAMILY_BUFFER_LEN_MAX)),
             wal_len: part(32, 512 << 10, WAL_LEN_MAX),
-            files: budget.map(|_| Files {
+            files: budget.map(|budget| Files {
                 table_len: part(96, 256 << 10, 16 << 20),
                 compaction_len: part(32, 1 << 20, 64 << 20),
                 level_len: part(32, 1 << 20, 256 << 20),
-                behind_len: part(16, 2 << 20, 1 << 30),
-                slow_len: part(32, 1 << 20, 16 << 20),
+                slowed: (budget >= SLOWED_FROM).then(|| (part(16, 0, 1 << 30), part(32, 0, 16 << 20))),
             }),
         }
     }
@@ -152,7 +151,9 @@ pub fn database_options(sizes: &Sizes) -> Result<Options, rocksdb::Error> {
     options.set_max_log_file_size(1 << 20);
     options.set_stats_dump_period_sec(0);
     if let Some(files) = sizes.files {
-        options = options.get_options_from_string(format!("delayed_write_rate={}", files.slow_len))?;
+        if let Some((_, slow_len)) = files.slowed {
+            options = options.get_options_from_string(format!("delayed_write_rate={slow_len}"))?;
+        }
         options.set_max_log_file_size(LOG_LEN_MAX);
         options.set_keep_log_file_num(2);
         options.set_manifest_preallocation_size(64 << 10);
@@ -193,9 +194,11 @@ fn family_options(family: Family, cache: &Cache, sizes: &Sizes) -> Options {
         // Rows of search lie all over their family: what was flushed of them is merged with the whole of the first level, and
         // the longer that waits, the more is there twice. Writes are slowed and never stopped: one that is stopped hears
         // nothing of a full disk.
-        options.set_level_zero_slowdown_writes_trigger(FLUSHED_SLOW);
-        options.set_soft_pending_compaction_bytes_limit(len(files.behind_len));
-        options.set_hard_pending_compaction_bytes_limit(0);
+        if let Some((behind_len, _)) = files.slowed {
+            options.set_level_zero_slowdown_writes_trigger(FLUSHED_SLOW);
+            options.set_soft_pending_compaction_bytes_limit(len(behind_len));
+            options.set_hard_pending_compaction_bytes_limit(0);
+        }
     }
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_bottommost_compression_type(DBCompressionType::Zstd);
@@ -248,6 +251,8 @@ const BLOCK_CACHE_LEN_MAX: usize = 16 << 20;
 const WAL_LEN_MAX: u64 = 8 << 20;
 /// A table of what can be erased: one erasure rewrites one of them.
 const REWRITTEN_LEN: u64 = 16 << 20;
+/// From this budget on writes are slowed: of one of 16 MB far too much was trimmed when they were.
+const SLOWED_FROM: u64 = 48_000_000;
 /// Flushed tables of a family that were not merged yet, under a disk budget: from how many on writes are slowed.
 const FLUSHED_SLOW: i32 = 6;
 /// RocksDB's own log, under a disk budget.
