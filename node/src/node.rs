@@ -173,14 +173,16 @@ impl Node {
 
     /// Stops the node: everything committed is on disk when this returns.
     pub async fn stop(mut self) {
-        self.handle.keep_peers().await;
+        // A writer that waits for the disk does not keep the rest from stopping.
+        let until = tokio::time::Instant::now() + STOP_TIMEOUT;
+        drop(tokio::time::timeout_at(until, self.handle.keep_peers()).await);
         self.tasks.iter().for_each(JoinHandle::abort);
         for task in self.tasks.drain(..) {
             drop(task.await);
         }
         let (stopped, done) = oneshot::channel();
         if self.handle.manager.commands.send(Command::Stop(stopped)).await.is_ok() {
-            drop(tokio::time::timeout(STOP_TIMEOUT, done).await);
+            drop(tokio::time::timeout_at(until, done).await);
         }
         if let Some(writer) = self.writer.take() {
             drop(tokio::task::spawn_blocking(move || writer.join()).await);

@@ -262,5 +262,5 @@ const OPEN_FILES_MAX: i32 = 256;
 /// Parts of the table of open files: with the default 64 each would hold a few, and files would be opened again and again.
 const OPEN_FILES_SHARD_BITS: i32 = 2;
 /// Large enough to compress, small enough that what a search finds here and there costs little to read: with 16 KiB a page
-/// anywhere took a third longer, and the disk a fiftieth less.
+/// anywhere took a third longer, and the disk a thirtieth less.
 const BLOCK_LEN: usize = 8 << 10;
