@@ -55,6 +55,7 @@ pub use people::{PersonRow, PinRow, ShownName};
 pub use purge::{Part, PurgeRow, Purged};
 pub use reclaim::Unreclaimed;
 pub use rooms::{PendingJoin, RoomRow};
+pub use schema::SLOWED_FROM;
 pub use shredding::ToShred;
 pub use store::Store;
 pub use timeline::{Direction, TimelineEntry};

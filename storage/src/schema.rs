@@ -251,8 +251,9 @@ const BLOCK_CACHE_LEN_MAX: usize = 16 << 20;
 const WAL_LEN_MAX: u64 = 8 << 20;
 /// A table of what can be erased: one erasure rewrites one of them.
 const REWRITTEN_LEN: u64 = 16 << 20;
-/// From this budget on writes are slowed: of one of 16 MB far too much was trimmed when they were.
-const SLOWED_FROM: u64 = 48_000_000;
+/// From this disk budget on, in bytes, writes are slowed while what was flushed waits to be merged. Of a smaller one single
+/// batches are a good part: there whoever trims waits for that instead (`Store::is_merging`).
+pub const SLOWED_FROM: u64 = 48_000_000;
 /// Flushed tables of a family that were not merged yet, under a disk budget: from how many on writes are slowed.
 const FLUSHED_SLOW: i32 = 6;
 /// RocksDB's own log, under a disk budget.

@@ -6,7 +6,7 @@ use crate::kept::Remembered;
 use crate::key::{self, LogNumber, RoomNumber};
 use crate::moment::Moment;
 use crate::schema::{Family, SCHEMA, Sizes, database_options, families};
-use rocksdb::{ColumnFamily, DB, DBPinnableSlice, Direction, IteratorMode, ReadOptions};
+use rocksdb::{ColumnFamily, DB, DBPinnableSlice, Direction, IteratorMode, ReadOptions, properties};
 use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -112,6 +112,25 @@ impl Store {
         // Blocks that are set aside count, too.
         let len = |m: std::fs::Metadata| m.len().max(m.blocks() * 512);
         files.filter_map(|f| f.metadata().ok()).filter(std::fs::Metadata::is_file).map(len).sum()
+    }
+
+    /// Whether tables are being written or merged, or wait for that: what is merged lies on the disk twice meanwhile, so that
+    /// less will lie there soon.
+    ///
+    /// # Errors
+    /// `Rocks`.
+    pub fn is_merging(&self) -> Result<bool, StorageError> {
+        for running in [properties::NUM_RUNNING_COMPACTIONS, properties::NUM_RUNNING_FLUSHES] {
+            if self.db.property_int_value(running)?.unwrap_or(0) > 0 {
+                return Ok(true);
+            }
+        }
+        for family in Family::ALL {
+            if self.db.property_int_value_cf(self.family(family)?, properties::COMPACTION_PENDING)?.unwrap_or(0) > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Bytes of each family's table files and memtables, by its name.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidings_protocol::event::{Class, Hlc};
 use tidings_protocol::id::RoomId;
-use tidings_storage::{KeepRow, StorageError, Unreclaimed};
+use tidings_storage::{KeepRow, SLOWED_FROM, StorageError, Unreclaimed};
 use tokio::time::Instant;
 
 /// Keeps the node within its budget and rooms within theirs, until the node ends.
@@ -72,6 +72,8 @@ async fn trim(node: &NodeHandle) {
 struct Work {
     /// When the rooms' own bounds were looked at.
     capped: Option<Instant>,
+    /// Since when it is waited for files that are being merged.
+    settles_since: Option<Instant>,
     /// Until when it is not made again that all of what was trimmed goes from the files: that takes long.
     cleaned_until: Option<Instant>,
 }
@@ -85,11 +87,16 @@ impl Work {
         }
         self.clean(node).await?;
         let (budget, reads) = (&node.manager.budget, node.manager.read_back.reads());
+        if reads == Reads::Not && budget.excess(reads).is_some() && self.is_to_settle(node).await? {
+            return Ok(false);
+        }
         let Some(excess) = budget.excess(reads) else {
+            self.settles_since = None;
             node.manager.read_back.room_is_made();
             budget.set_stuck(false);
             return Ok(false);
         };
+        self.settles_since = None;
         let gone = self.shrink(node, excess).await?;
         if reads == Reads::Begin {
             if !gone {
@@ -106,6 +113,20 @@ impl Work {
             );
         }
         Ok(gone)
+    }
+
+    /// Whether less will be on the disk soon without anything having to go: what is being merged lies there twice. If not, it
+    /// is measured anew. What others bring stays below its mark meanwhile.
+    async fn is_to_settle(&mut self, node: &NodeHandle) -> Result<bool, NodeError> {
+        if node.manager.budget.max().is_none_or(|max| max >= SLOWED_FROM) {
+            return Ok(false);
+        }
+        let since = *self.settles_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < SETTLE_PATIENCE && node.manager.store.is_merging()? {
+            return Ok(true);
+        }
+        measure(&node.manager).await;
+        Ok(false)
     }
 
     /// Rooms that have bounds of their own.
@@ -255,8 +276,9 @@ impl Work {
         if gone == 0 {
             return Ok(false);
         }
-        tracing::debug!(%room, events = gone, "trimmed");
+        let used = node.manager.budget.used();
         self.went(node).await?;
+        tracing::debug!(%room, events = gone, used, "trimmed, and {} are used now", node.manager.budget.used());
         Ok(true)
     }
 
@@ -375,6 +397,9 @@ const MEASURE_EVERY: Duration = Duration::from_millis(50);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Where nothing could go it is tried again after this.
 const STUCK_WAIT: Duration = Duration::from_secs(1);
+/// So long is waited at most for files that are being merged: on a busy machine, or a disk that is full, that may take as long
+/// as one writes.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(4);
 /// The bounds of single rooms are looked at so often.
 const CAPS_EVERY: Duration = Duration::from_secs(20);
 /// It is looked so often whether what was erased waits for what was trimmed; and how much longer it rests than that took, so
