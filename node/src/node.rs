@@ -287,8 +287,8 @@ fn remember_peers(handle: &NodeHandle, mut addresses: Vec<PeerAddress>) -> Resul
     Ok(())
 }
 
-/// What has to be done now and then: remember peers, as soon as they are met; close invites that have expired, erase what
-/// is due.
+/// What has to be done now and then: remember peers, as soon as they are met; give back memory, close invites that have
+/// expired, erase what is due.
 async fn take_care(handle: NodeHandle) {
     let mut often = tokio::time::interval(Duration::from_secs(20));
     let mut peers = handle.manager.peers_changed.subscribe();
@@ -305,6 +305,7 @@ async fn take_care(handle: NodeHandle) {
                 continue;
             }
         }
+        drop(tokio::task::spawn_blocking(crate::memory::give_back).await);
         handle.keep_peers().await;
         handle.close_expired_invites().await;
         if now_ms().saturating_sub(last_hour) > 60 * 60 * 1000 {
