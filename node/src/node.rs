@@ -173,7 +173,7 @@ impl Node {
 
     /// Stops the node: everything committed is on disk when this returns.
     pub async fn stop(mut self) {
-        // A writer that waits for the disk does not keep the rest from stopping.
+        // A writer that waits for the disk keeps no task from being stopped.
         let until = tokio::time::Instant::now() + STOP_TIMEOUT;
         drop(tokio::time::timeout_at(until, self.handle.keep_peers()).await);
         self.tasks.iter().for_each(JoinHandle::abort);
@@ -291,6 +291,7 @@ fn remember_peers(handle: &NodeHandle, mut addresses: Vec<PeerAddress>) -> Resul
 /// expired, erase what is due.
 async fn take_care(handle: NodeHandle) {
     let mut often = tokio::time::interval(Duration::from_secs(20));
+    often.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut peers = handle.manager.peers_changed.subscribe();
     let mut last_hour = now_ms();
     loop {

@@ -126,8 +126,11 @@ impl Store {
             }
         }
         for family in Family::ALL {
-            if self.db.property_int_value_cf(self.family(family)?, properties::COMPACTION_PENDING)?.unwrap_or(0) > 0 {
-                return Ok(true);
+            let family = self.family(family)?;
+            for pending in [properties::COMPACTION_PENDING, properties::MEM_TABLE_FLUSH_PENDING] {
+                if self.db.property_int_value_cf(family, pending)?.unwrap_or(0) > 0 {
+                    return Ok(true);
+                }
             }
         }
         Ok(false)

@@ -86,6 +86,11 @@ impl Budget {
         self.lock().is_stuck
     }
 
+    /// Room is set aside for files that are being fetched, or waited for.
+    pub(super) fn expects_files(&self) -> bool {
+        self.lock().files_coming > 0
+    }
+
     pub(super) fn set_stuck(&self, is_stuck: bool) {
         self.lock().is_stuck = is_stuck;
         self.look_again();
@@ -319,9 +324,9 @@ mod tests {
         let budget = Arc::new(Budget::new(Some(100_000_000)));
         budget.measured(60_000_000, 0);
         let room = budget.clone().admit_file(20_000_000).await.unwrap();
-        assert_eq!(budget.used(), 80_000_000);
+        assert!(budget.used() == 80_000_000 && budget.expects_files());
         drop(room);
-        assert_eq!(budget.used(), 60_000_000);
+        assert!(budget.used() == 60_000_000 && !budget.expects_files());
         budget.set_stuck(true);
         assert!(budget.clone().admit_file(30_000_000).await.is_err());
         assert_eq!(budget.used(), 60_000_000);

@@ -87,7 +87,7 @@ impl Work {
         }
         self.clean(node).await?;
         let (budget, reads) = (&node.manager.budget, node.manager.read_back.reads());
-        if reads == Reads::Not && budget.excess(reads).is_some() && self.is_to_settle(node).await? {
+        if budget.excess(reads).is_some() && self.is_to_settle(node, reads).await? {
             return Ok(false);
         }
         let Some(excess) = budget.excess(reads) else {
@@ -117,12 +117,15 @@ impl Work {
 
     /// Whether less will be on the disk soon without anything having to go: what is being merged lies there twice. If not, it
     /// is measured anew. What others bring stays below its mark meanwhile.
-    async fn is_to_settle(&mut self, node: &NodeHandle) -> Result<bool, NodeError> {
-        if node.manager.budget.max().is_none_or(|max| max >= SLOWED_FROM) {
+    async fn is_to_settle(&mut self, node: &NodeHandle, reads: Reads) -> Result<bool, NodeError> {
+        let budget = &node.manager.budget;
+        // Where the budget is larger writes are slowed instead; and no merge makes room for a file that somebody waits for.
+        if budget.max().is_none_or(|max| max >= SLOWED_FROM) || budget.is_stuck() || budget.expects_files() {
             return Ok(false);
         }
+        let patience = if reads == Reads::Not { SETTLE_PATIENCE } else { SETTLE_PATIENCE_READING };
         let since = *self.settles_since.get_or_insert_with(Instant::now);
-        if since.elapsed() < SETTLE_PATIENCE && node.manager.store.is_merging()? {
+        if since.elapsed() < patience && node.manager.store.is_merging()? {
             return Ok(true);
         }
         measure(&node.manager).await;
@@ -397,9 +400,11 @@ const MEASURE_EVERY: Duration = Duration::from_millis(50);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Where nothing could go it is tried again after this.
 const STUCK_WAIT: Duration = Duration::from_secs(1);
-/// So long is waited at most for files that are being merged: on a busy machine, or a disk that is full, that may take as long
-/// as one writes.
+/// Before each step so long is waited at most for files that are being merged: on a busy machine, or a disk that is full, that
+/// may take as long as one writes.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(4);
+/// The same while somebody reads back, who waits no longer than five seconds for room.
+const SETTLE_PATIENCE_READING: Duration = Duration::from_millis(1500);
 /// The bounds of single rooms are looked at so often.
 const CAPS_EVERY: Duration = Duration::from_secs(20);
 /// It is looked so often whether what was erased waits for what was trimmed; and how much longer it rests than that took, so
