@@ -29,12 +29,14 @@ pub enum Durability {
 pub struct Writer {
     store: Store,
     counters: Counters,
+    /// Flushes and compactions that had failed when a batch was taken.
+    pub(crate) failures: u64,
 }
 
 impl Writer {
     pub(crate) fn new(store: Store) -> Result<Self, StorageError> {
         let counters = store.find_row(Family::Meta, key::META_NEXT, "counters")?;
-        Ok(Writer { store, counters: counters.unwrap_or(Counters { event: 1, log: 1, room: 1 }) })
+        Ok(Writer { store, counters: counters.unwrap_or(Counters { event: 1, log: 1, room: 1 }), failures: 0 })
     }
 
     /// Begins a batch. Dropped without `commit`, it leaves nothing.
@@ -294,7 +296,9 @@ impl Batch<'_> {
         let mut options = WriteOptions::default();
         options.set_sync(durability == Durability::Synced);
         let rows = std::mem::take(&mut self.rows);
+        let failures = self.writer.wait_for_flushes()?;
         self.writer.store.db().write_opt(rows, &options)?;
+        self.writer.failures = failures;
         self.writer.store.count_profiles(&self.renamed);
         if self.shreds {
             self.writer.store.note_to_shred();

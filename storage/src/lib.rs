@@ -19,6 +19,7 @@ pub mod export;
 mod files;
 #[cfg(test)]
 mod fixtures;
+mod flushing;
 mod inbox;
 mod kept;
 mod key;

@@ -126,13 +126,18 @@ impl Sizes {
             }),
         }
     }
+
+    /// Who counts all memtables, and has the largest flushed when they are too large.
+    pub fn write_buffers(&self) -> WriteBufferManager {
+        WriteBufferManager::new_write_buffer_manager(self.write_buffers_len, false)
+    }
 }
 
 /// Options of the database as a whole.
 ///
 /// # Errors
 /// `Rocks`: this RocksDB does not know one of them.
-pub fn database_options(sizes: &Sizes) -> Result<Options, rocksdb::Error> {
+pub fn database_options(sizes: &Sizes, buffers: &WriteBufferManager) -> Result<Options, rocksdb::Error> {
     // Each edit begins a new MANIFEST: it names keys between which tables lie, and words are keys (`shredding.rs`). It has
     // some 100 bytes for each table.
     let mut options = Options::default().get_options_from_string("max_manifest_space_amp_pct=0")?;
@@ -140,7 +145,7 @@ pub fn database_options(sizes: &Sizes) -> Result<Options, rocksdb::Error> {
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
-    options.set_write_buffer_manager(&WriteBufferManager::new_write_buffer_manager(sizes.write_buffers_len, false));
+    options.set_write_buffer_manager(buffers);
     options.set_max_total_wal_size(sizes.wal_len);
     options.set_max_background_jobs(2);
     options.set_max_open_files(OPEN_FILES_MAX);
@@ -187,17 +192,20 @@ fn family_options(family: Family, cache: &Cache, sizes: &Sizes) -> Options {
     table.set_format_version(5);
     let mut options = Options::default();
     options.set_write_buffer_size(sizes.family_buffer_len);
+    // Writes are slowed where merging falls behind and never stopped: what waits to be flushed is bounded before
+    // (`flushing.rs`).
+    options.set_max_write_buffer_number(NEVER);
+    options.set_level_zero_stop_writes_trigger(NEVER);
+    options.set_hard_pending_compaction_bytes_limit(0);
     if let Some(files) = sizes.files {
         options.set_target_file_size_base(files.table_len);
         options.set_max_compaction_bytes(files.compaction_len);
         options.set_max_bytes_for_level_base(files.level_len);
         // Rows of search lie all over their family: what was flushed of them is merged with the whole of the first level, and
-        // the longer that waits, the more is there twice. Writes are slowed and never stopped: one that is stopped hears
-        // nothing of a full disk.
+        // the longer that waits, the more is there twice.
         if let Some((behind_len, _)) = files.slowed {
             options.set_level_zero_slowdown_writes_trigger(FLUSHED_SLOW);
             options.set_soft_pending_compaction_bytes_limit(len(behind_len));
-            options.set_hard_pending_compaction_bytes_limit(0);
         }
     }
     options.set_compression_type(DBCompressionType::Lz4);
@@ -256,6 +264,8 @@ const REWRITTEN_LEN: u64 = 16 << 20;
 pub const SLOWED_FROM: u64 = 48_000_000;
 /// Flushed tables of a family that were not merged yet, under a disk budget: from how many on writes are slowed.
 const FLUSHED_SLOW: i32 = 6;
+/// So many memtables or flushed tables there never are.
+const NEVER: i32 = i32::MAX;
 /// RocksDB's own log, under a disk budget.
 const LOG_LEN_MAX: usize = 256 << 10;
 /// Table files kept open.

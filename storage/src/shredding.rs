@@ -130,10 +130,6 @@ impl Store {
         Ok(!is_left && !tables.any(is_dead) && self.background_errors()? == failures)
     }
 
-    fn background_errors(&self) -> Result<u64, StorageError> {
-        Ok(self.db().property_int_value("rocksdb.background-errors")?.unwrap_or(0))
-    }
-
     /// Every edit of the MANIFEST begins a new one, which has what was true before that edit: so the second has nothing of
     /// what was true before the first.
     fn renew_manifest(&self) -> Result<(), StorageError> {

@@ -6,7 +6,7 @@ use crate::kept::Remembered;
 use crate::key::{self, LogNumber, RoomNumber};
 use crate::moment::Moment;
 use crate::schema::{Family, SCHEMA, Sizes, database_options, families};
-use rocksdb::{ColumnFamily, DB, DBPinnableSlice, Direction, IteratorMode, ReadOptions, properties};
+use rocksdb::{ColumnFamily, DB, DBPinnableSlice, Direction, IteratorMode, ReadOptions, WriteBufferManager};
 use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,8 @@ pub struct Store {
     shreds: Arc<AtomicBool>,
     /// Rows read since it was opened.
     rows_read: Arc<AtomicU64>,
+    /// All memtables.
+    buffers: WriteBufferManager,
     /// As which moment this sees the store; `None` sees it as it is.
     moment: Option<Arc<Moment>>,
 }
@@ -52,7 +54,8 @@ impl Store {
     /// As `open`.
     pub fn open_within(path: &Path, budget: Option<u64>) -> Result<(Store, Writer), StorageError> {
         let sizes = Sizes::within(budget);
-        let db = DB::open_cf_descriptors(&database_options(&sizes)?, path, families(&sizes))
+        let buffers = sizes.write_buffers();
+        let db = DB::open_cf_descriptors(&database_options(&sizes, &buffers)?, path, families(&sizes))
             .map_err(|error| newer_schema(path, &error).unwrap_or_else(|| error.into()))?;
         let store = Store {
             db: Arc::new(db),
@@ -63,6 +66,7 @@ impl Store {
             wants_again: Arc::default(),
             shreds: Arc::new(AtomicBool::new(true)),
             rows_read: Arc::default(),
+            buffers,
             moment: None,
         };
         match store.find(Family::Meta, key::META_SCHEMA)? {
@@ -114,26 +118,14 @@ impl Store {
         files.filter_map(|f| f.metadata().ok()).filter(std::fs::Metadata::is_file).map(len).sum()
     }
 
-    /// Whether tables are being written or merged, or wait for that: what is merged lies on the disk twice meanwhile, so that
-    /// less will lie there soon.
-    ///
-    /// # Errors
-    /// `Rocks`.
-    pub fn is_merging(&self) -> Result<bool, StorageError> {
-        for running in [properties::NUM_RUNNING_COMPACTIONS, properties::NUM_RUNNING_FLUSHES] {
-            if self.db.property_int_value(running)?.unwrap_or(0) > 0 {
-                return Ok(true);
-            }
-        }
-        for family in Family::ALL {
-            let family = self.family(family)?;
-            for pending in [properties::COMPACTION_PENDING, properties::MEM_TABLE_FLUSH_PENDING] {
-                if self.db.property_int_value_cf(family, pending)?.unwrap_or(0) > 0 {
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
+    /// Bytes in memory that were not flushed yet.
+    pub(crate) fn unflushed_bytes(&self) -> usize {
+        self.buffers.get_usage()
+    }
+
+    /// From how many on a batch waits.
+    pub(crate) fn unflushed_bytes_max(&self) -> usize {
+        self.buffers.get_buffer_size().saturating_mul(UNFLUSHED_BUFFERS_MAX)
     }
 
     /// Bytes of each family's table files and memtables, by its name.
@@ -340,6 +332,8 @@ fn newer_schema(path: &Path, error: &rocksdb::Error) -> Option<StorageError> {
 
 /// Logs whose numbers are kept in memory: 80 bytes each.
 const KNOWN_LOGS_MAX: usize = 65_536;
+/// Of what memtables are to take: as much again may wait to be flushed.
+const UNFLUSHED_BUFFERS_MAX: usize = 2;
 
 pub(crate) type Row = (Box<[u8]>, Box<[u8]>);
 

@@ -29,6 +29,8 @@ struct Inner {
     files_coming: u64,
     /// Of what was let in and is not written yet.
     coming: u64,
+    /// Of the history, written since the start.
+    written: u64,
     /// Nothing more can go.
     is_stuck: bool,
     /// Somebody was told that nothing is taken now.
@@ -130,6 +132,7 @@ impl Budget {
         if self.max.is_some() {
             let mut inner = self.lock();
             inner.store = inner.store.saturating_add(bytes as u64);
+            inner.written = inner.written.saturating_add(bytes as u64);
         }
     }
 
@@ -155,12 +158,14 @@ impl Budget {
     }
 
     /// How much is to go, if trimming is due. While somebody reads back, what they read is let be as long as it can: it is the
-    /// oldest, so it would go first.
+    /// oldest, so it would go first. And a start by itself brings no trimming about, however often: what RocksDB writes then
+    /// is no history.
     pub(super) fn excess(&self, reads: Reads) -> Option<u64> {
         let max = self.max?;
         let (begin, end) = Budget::marks(max);
         let (begin, end) = match reads {
             Reads::On => (Budget::stop_at(max) - max / 100, Budget::stop_at(max) - max / 50),
+            Reads::Not if self.lock().written < max / STARTED_SHARE => (Budget::stop_at(max), end),
             Reads::Not | Reads::Begin => (begin, end),
         };
         let used = self.used();
@@ -255,6 +260,8 @@ const BEFORE_PERCENT: u64 = 4;
 const STEP_PERCENT: u64 = 3;
 /// The same where the budget is small: each step writes tables and syncs them.
 const STEP_MIN: u64 = 1_500_000;
+/// Before one in so many bytes of the budget was written, trimming begins at the mark at which others wait.
+const STARTED_SHARE: u64 = 100;
 /// What stays free above that mark, but for a quarter that one's own words may take: for the write-ahead log, for what is
 /// written between two measurements, and for files that are written anew while the old ones are still there. The store's
 /// sizes under a budget bound all of it.
@@ -277,6 +284,9 @@ mod tests {
         let budget = Arc::new(Budget::new(Some(100_000_000)));
         let (begin, end) = Budget::marks(100_000_000);
         assert!(end < begin && begin >= 75_000_000, "most of it is to be used");
+        budget.measured(80_000_000, 3_000_000);
+        assert!(budget.is_open() && budget.excess(Reads::Not).is_none(), "a start brings no trimming about");
+        budget.wrote(1_000_000);
         budget.measured(80_000_000, 3_000_000);
         assert!(budget.is_open() && budget.excess(Reads::Not).is_some());
         assert!(budget.excess(Reads::On).is_none());
