@@ -33,6 +33,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 
 /// A running node. Dropping it without `stop` loses nothing that was acknowledged, and waits until its files are closed.
 pub struct Node {
@@ -115,6 +116,7 @@ impl Node {
             stored,
             network: network.commands.clone(),
             opener: network.opener.clone(),
+            talking: TaskTracker::new(),
             leases: Leases::default(),
             room: crate::sync::Room::default(),
             told: Told::default(),
@@ -180,6 +182,9 @@ impl Node {
         for task in self.tasks.drain(..) {
             drop(task.await);
         }
+        let talking = &self.handle.manager.talking;
+        talking.close();
+        drop(tokio::time::timeout_at(until, talking.wait()).await);
         let (stopped, done) = oneshot::channel();
         if self.handle.manager.commands.send(Command::Stop(stopped)).await.is_ok() {
             drop(tokio::time::timeout_at(until, done).await);

@@ -175,6 +175,7 @@ pub fn families(sizes: &Sizes) -> Vec<ColumnFamilyDescriptor> {
     // buffer of any family fits again, so this one's must not be the 64 MB that it would have.
     let mut unused = Options::default();
     unused.set_write_buffer_size(sizes.family_buffer_len);
+    unused.set_max_write_buffer_number(NEVER);
     let unused = ColumnFamilyDescriptor::new(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, unused);
     Family::ALL.into_iter().map(descriptor).chain([unused]).collect()
 }

@@ -30,7 +30,8 @@ pub(crate) async fn shred_always(node: NodeHandle) {
             }
             Err(_) => {}
         }
-        rests_until = Instant::now() + begun.elapsed().saturating_mul(REST).max(REST_MIN);
+        let rest = if failed { FAILED_REST } else { begun.elapsed().saturating_mul(REST).max(REST_MIN) };
+        rests_until = Instant::now() + rest;
     }
 }
 
@@ -93,3 +94,6 @@ const SHRED_MAX: usize = 65_536;
 const REST: u32 = 9;
 /// What is erased within this goes together.
 const REST_MIN: Duration = Duration::from_secs(2);
+/// What failed, as it does on a full disk, is tried again after this: RocksDB goes on once there is room, but only while nobody
+/// asks it to flush.
+const FAILED_REST: Duration = Duration::from_secs(10);

@@ -33,6 +33,7 @@ use tidings_protocol::sync::Side;
 use tidings_storage::{StorageError, Store, StoredEvent};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 
 /// What all conversations share.
 pub struct Manager {
@@ -54,6 +55,8 @@ pub struct Manager {
     pub network: mpsc::Sender<network::Command>,
     /// Opens streams.
     pub opener: Opener,
+    /// Conversations: whoever stops the node waits for their end.
+    pub(crate) talking: TaskTracker,
     /// Who fetches what.
     pub leases: Leases,
     /// For what they fetch.
@@ -243,7 +246,8 @@ pub async fn run(
                     continue;
                 }
                 let answering = manager.clone();
-                talks.replace(&manager, peer, tokio::spawn(async move { answer(&answering, peer, stream).await }));
+                let task = manager.talking.spawn(async move { answer(&answering, peer, stream).await });
+                talks.replace(&manager, peer, task);
             }
             news = stored.recv() => match news {
                 Ok(news) => gossip::on_stored(&manager, &news).await,
@@ -333,7 +337,8 @@ async fn on_event(manager: &Arc<Manager>, event: Event, talks: &mut Talks, gossi
             let _ = manager.peers_changed.send(PeerNews::Peers);
             if manager.us < peer {
                 let talking = manager.clone();
-                talks.replace(manager, peer, tokio::spawn(async move { keep_talking(&talking, peer).await }));
+                let task = manager.talking.spawn(async move { keep_talking(&talking, peer).await });
+                talks.replace(manager, peer, task);
             }
         }
         Event::Disconnected(peer) => {

@@ -53,7 +53,11 @@ async fn trim(node: &NodeHandle) {
             Ok(true) => continue,
             Ok(false) => {}
             Err(NodeError::Stopping) => return,
-            Err(error) => tracing::error!(%error, "trimming failed: it is tried again"),
+            Err(error) => {
+                tracing::error!(%error, "trimming failed: it is tried again");
+                tokio::time::sleep(FAILED_WAIT).await;
+                continue;
+            }
         }
         let wait = match node.manager.budget.max() {
             Some(_) if node.manager.budget.is_stuck() => STUCK_WAIT,
@@ -398,6 +402,9 @@ pub(crate) const RETENTION: &str = "retention";
 /// Between two measurements no more is written than the reserve holds.
 const MEASURE_EVERY: Duration = Duration::from_millis(50);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// What failed, as it does on a full disk, is tried again after this: RocksDB goes on once there is room, but only while nobody
+/// asks it to flush.
+const FAILED_WAIT: Duration = Duration::from_secs(10);
 /// Where nothing could go it is tried again after this.
 const STUCK_WAIT: Duration = Duration::from_secs(1);
 /// Before each step so long is waited at most for files that are being merged: on a busy machine, or a disk that is full, that
