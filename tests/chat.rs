@@ -1,5 +1,6 @@
 //! Two people on two nodes talk: the whole straight line through the real binary, as a person would use it.
 
+use crate::support::devices::address;
 use crate::support::nodes::Person;
 use serde_json::Value;
 use std::fs;
@@ -96,6 +97,24 @@ fn a_third_gets_it_from_the_second_while_the_first_is_away() {
     assert_eq!(carol.texts("zig"), ["for whoever comes"]);
     let here = carol.send("zig", "I am here");
     bob.follow("zig").until_id(&here);
+}
+
+#[test]
+fn who_was_away_lets_in_whom_nobody_else_is_there_to_vouch_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut alice, mut bob) = joined(folder.path(), &[]);
+    bob.follow("zig").until_id(&alice.send("zig", "hello"));
+    bob.down();
+    // Bob has heard neither of this link nor of Carol, and Alice goes before he comes.
+    let mut carol = Person::at(folder.path(), "carol");
+    carol.up();
+    assert_eq!(carol.json(&["room", "join", &alice.link("zig"), "--wait", "30s"])["pending"], false);
+    alice.down();
+    bob.up();
+    bob.done(&["peers", "add", &address(&carol)]);
+    let id = carol.send("zig", "let me in");
+    bob.follow("zig").until_id(&id);
+    assert_eq!(bob.json(&["room", "show", "zig"])["members"], 3);
 }
 
 #[test]

@@ -3,13 +3,13 @@
 use crate::clock::now_ms;
 use crate::keys::Keys;
 use crate::rooms::{RoomView, Views};
-use tidings_protocol::control::payload::RoomKind;
+use tidings_protocol::control::payload::{Control, RoomKind};
 use tidings_protocol::event::{Body, Class};
 use tidings_protocol::id::{EventId, RoomId};
 use tidings_protocol::limits::ROOMS_MAX;
 use tidings_protocol::log::Log;
 use tidings_protocol::sync::{Credential, Offer, inner_secret};
-use tidings_storage::Store;
+use tidings_storage::{Store, StoredEvent};
 
 /// Offers of all rooms that are to be talked of.
 pub(super) fn all(views: &Views, store: &Store, keys: &Keys, us: &[u8]) -> Vec<Offer> {
@@ -51,8 +51,8 @@ pub(super) fn inner(room: RoomId, view: &RoomView, store: &Store) -> Option<[u8;
     }
 }
 
-/// Our Join or Enrol, waiting or taken up, and the grant that an Enrol is under: a member who has not heard of it lets us
-/// in by it.
+/// Our Join or Enrol, waiting or taken up, with the grant that an Enrol is under and the invite that a Join takes up: a member
+/// who has not heard of it lets us in by it, also where nobody else is there to tell of the invite.
 fn introduction(room: RoomId, view: &RoomView, store: &Store, keys: &Keys) -> Vec<Vec<u8>> {
     if let Some(pending) = &view.row.pending {
         return vec![pending.join.clone()];
@@ -65,8 +65,17 @@ fn introduction(room: RoomId, view: &RoomView, store: &Store, keys: &Keys) -> Ve
     let enrol = if is_own { None } else { store.first_of_log(view.number, &log).ok().flatten() };
     // A Genesis everybody has; a Join of another of our devices may be as new to them as this one.
     let root = root.filter(|event| EventId::from(room) != event.id);
-    let signed = root.into_iter().chain(enrol).filter_map(|event| store.signed_event(room, &event).ok().flatten());
+    let invite = root.as_ref().and_then(|root| invite_of(root, view, store));
+    let signed =
+        invite.into_iter().chain(root).chain(enrol).filter_map(|event| store.signed_event(room, &event).ok().flatten());
     signed.map(|event| tidings_protocol::codec::encode(&event)).collect()
+}
+
+/// The OpenInvite that a Join takes up.
+fn invite_of(join: &StoredEvent, view: &RoomView, store: &Store) -> Option<StoredEvent> {
+    let Body::Kept(payload) = &join.body else { return None };
+    let Ok(Control::Join(join)) = Control::decode(join.kind, &payload.bytes) else { return None };
+    store.event_by_id(join.invite).ok().flatten().filter(|invite| invite.room == view.number)
 }
 
 /// A conversation's credentials: longer than connections last, shorter than the protocol allows.
