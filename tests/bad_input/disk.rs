@@ -72,21 +72,30 @@ fn records(count: u64) -> String {
     text
 }
 
-/// Says or makes one after the other until one is refused for want of room, and returns how many were not: merging tables
-/// makes room again, some seconds after the disk was full.
+/// Says or makes one after the other until one is refused for want of room, in words and then in JSON, and returns how many
+/// were not: merging tables makes room again, some seconds after the disk was full.
 fn until_refused(disk: &SmallDisk, person: &Person, arguments: impl Fn(usize) -> Vec<String>) -> usize {
-    for n in 0.. {
+    let mut done = 0;
+    let mut refused = |json: &[&str]| loop {
         disk.fill();
-        let arguments = arguments(n);
-        let output = person.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        let arguments = arguments(done);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(json.iter().copied()).collect();
+        let output = person.run(&arguments);
         if !output.status.success() {
-            let error = String::from_utf8(output.stderr).unwrap();
-            assert_eq!(output.status.code(), Some(1), "{error}");
-            assert!(FULL.iter().all(|word| error.contains(word)), "{error}");
-            return n;
+            assert_eq!(output.status.code(), Some(1), "{output:?}");
+            return output;
         }
-    }
-    unreachable!("there are so many numbers")
+        done += 1;
+    };
+    let plain = refused(&[]);
+    let error = String::from_utf8(plain.stderr).unwrap();
+    assert!(plain.stdout.is_empty() && !error.contains("panicked"), "{error}");
+    assert!(FULL.iter().all(|word| error.contains(word)), "{error}");
+    let value: serde_json::Value = serde_json::from_slice(&refused(&["--json"]).stdout).unwrap();
+    let told = format!("{} {}", value["error"]["title"], value["error"]["detail"]);
+    assert_eq!(value["error"]["exit"], 1, "{value}");
+    assert!(FULL.iter().all(|word| told.contains(word)), "{told}");
+    done
 }
 
 /// A node on a disk that is too small for what is imported, and then is not: what holds whatever its settings.
