@@ -11,6 +11,16 @@ use rocksdb::properties;
 use std::time::{Duration, Instant};
 
 impl Store {
+    /// Bytes in memory that were not flushed yet.
+    pub(crate) fn unflushed_bytes(&self) -> usize {
+        self.buffers().get_usage()
+    }
+
+    /// From how many on a batch waits.
+    pub(crate) fn unflushed_bytes_max(&self) -> usize {
+        self.buffers().get_buffer_size().saturating_mul(UNFLUSHED_BUFFERS_MAX)
+    }
+
     /// Whether memtables are being flushed, or wait for that.
     pub(crate) fn is_flushing(&self) -> Result<bool, StorageError> {
         Ok(self.is_above_zero(properties::NUM_RUNNING_FLUSHES)?
@@ -71,6 +81,11 @@ impl Writer {
     }
 }
 
+/// How long whoever failed to flush or to rewrite leaves the store alone: after a full disk RocksDB goes on once there is room,
+/// but only while nobody asks it to flush.
+pub const RECOVERY_REST: Duration = Duration::from_secs(10);
+/// Of what memtables are to take: as much again may wait to be flushed.
+const UNFLUSHED_BUFFERS_MAX: usize = 2;
 /// A flush of one family takes some milliseconds.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// So long at most nothing is flushed while somebody waits for it; RocksDB does not count every failure.

@@ -48,6 +48,7 @@ pub use batch::{Batch, Durability, Writer};
 pub use beacons::Reached;
 pub use error::{Damage, StorageError};
 pub use events::StoredEvent;
+pub use flushing::RECOVERY_REST;
 pub use inbox::{At, Mention, Placed, Summary, Waiting, Why};
 pub use kept::Kept;
 pub use key::{Position, RoomNumber};

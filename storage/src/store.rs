@@ -118,16 +118,6 @@ impl Store {
         files.filter_map(|f| f.metadata().ok()).filter(std::fs::Metadata::is_file).map(len).sum()
     }
 
-    /// Bytes in memory that were not flushed yet.
-    pub(crate) fn unflushed_bytes(&self) -> usize {
-        self.buffers.get_usage()
-    }
-
-    /// From how many on a batch waits.
-    pub(crate) fn unflushed_bytes_max(&self) -> usize {
-        self.buffers.get_buffer_size().saturating_mul(UNFLUSHED_BUFFERS_MAX)
-    }
-
     /// Bytes of each family's table files and memtables, by its name.
     ///
     /// # Errors
@@ -210,6 +200,10 @@ impl Store {
 
     pub(crate) fn kept_logs(&self) -> &Mutex<HashMap<LogNumber, Remembered>> {
         &self.kept
+    }
+
+    pub(crate) fn buffers(&self) -> &WriteBufferManager {
+        &self.buffers
     }
 
     pub(crate) fn db(&self) -> &DB {
@@ -332,8 +326,6 @@ fn newer_schema(path: &Path, error: &rocksdb::Error) -> Option<StorageError> {
 
 /// Logs whose numbers are kept in memory: 80 bytes each.
 const KNOWN_LOGS_MAX: usize = 65_536;
-/// Of what memtables are to take: as much again may wait to be flushed.
-const UNFLUSHED_BUFFERS_MAX: usize = 2;
 
 pub(crate) type Row = (Box<[u8]>, Box<[u8]>);
 

@@ -6,7 +6,7 @@ use crate::handle::{NodeError, NodeHandle};
 use crate::writer::{Desk, Stored};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
-use tidings_storage::{StorageError, ToShred};
+use tidings_storage::{RECOVERY_REST, StorageError, ToShred};
 
 /// Does it whenever something was erased, and goes on with what an earlier run left.
 pub(crate) async fn shred_always(node: NodeHandle) {
@@ -30,7 +30,7 @@ pub(crate) async fn shred_always(node: NodeHandle) {
             }
             Err(_) => {}
         }
-        let rest = if failed { FAILED_REST } else { begun.elapsed().saturating_mul(REST).max(REST_MIN) };
+        let rest = if failed { RECOVERY_REST } else { begun.elapsed().saturating_mul(REST).max(REST_MIN) };
         rests_until = Instant::now() + rest;
     }
 }
@@ -94,6 +94,3 @@ const SHRED_MAX: usize = 65_536;
 const REST: u32 = 9;
 /// What is erased within this goes together.
 const REST_MIN: Duration = Duration::from_secs(2);
-/// What failed, as it does on a full disk, is tried again after this: RocksDB goes on once there is room, but only while nobody
-/// asks it to flush.
-const FAILED_REST: Duration = Duration::from_secs(10);

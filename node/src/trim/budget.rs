@@ -29,7 +29,7 @@ struct Inner {
     files_coming: u64,
     /// Of what was let in and is not written yet.
     coming: u64,
-    /// Of the history, written since the start.
+    /// Written since the start.
     written: u64,
     /// Nothing more can go.
     is_stuck: bool,

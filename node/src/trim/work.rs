@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidings_protocol::event::{Class, Hlc};
 use tidings_protocol::id::RoomId;
-use tidings_storage::{KeepRow, SLOWED_FROM, StorageError, Unreclaimed};
+use tidings_storage::{KeepRow, RECOVERY_REST, SLOWED_FROM, StorageError, Unreclaimed};
 use tokio::time::Instant;
 
 /// Keeps the node within its budget and rooms within theirs, until the node ends.
@@ -55,7 +55,7 @@ async fn trim(node: &NodeHandle) {
             Err(NodeError::Stopping) => return,
             Err(error) => {
                 tracing::error!(%error, "trimming failed: it is tried again");
-                tokio::time::sleep(FAILED_WAIT).await;
+                tokio::time::sleep(RECOVERY_REST).await;
                 continue;
             }
         }
@@ -402,9 +402,6 @@ pub(crate) const RETENTION: &str = "retention";
 /// Between two measurements no more is written than the reserve holds.
 const MEASURE_EVERY: Duration = Duration::from_millis(50);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// What failed, as it does on a full disk, is tried again after this: RocksDB goes on once there is room, but only while nobody
-/// asks it to flush.
-const FAILED_WAIT: Duration = Duration::from_secs(10);
 /// Where nothing could go it is tried again after this.
 const STUCK_WAIT: Duration = Duration::from_secs(1);
 /// Before each step so long is waited at most for files that are being merged: on a busy machine, or a disk that is full, that
