@@ -14,6 +14,7 @@ use crate::room_standing::slow_value;
 use crate::rooms::RoomView;
 use crate::sync::Manager;
 use crate::text::{is_one_visible_line, typed};
+use crate::upkeep::BackupError;
 use crate::writer::WriteError;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
@@ -77,6 +78,9 @@ pub enum NodeError {
     /// The bytes of a file.
     #[error(transparent)]
     File(#[from] FileError),
+    /// A backup.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// The disk has no room; nothing was written.
     #[error("the disk is full: nothing was written")]
     DiskFull,

@@ -4,6 +4,7 @@
 use crate::clock::now_ms;
 use crate::home::{Home, HomeError};
 use rand::Rng as _;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use thiserror::Error;
@@ -61,6 +62,9 @@ pub enum WordsError {
 }
 
 impl Keys {
+    /// The files in which the keys of the user and of the device are, those that a home has.
+    pub const FILES: [&str; 4] = [USER, LINKED, DEVICE, CERTIFICATE];
+
     /// Reads the keys of a home, or makes them on its first run.
     ///
     /// # Errors
@@ -116,6 +120,30 @@ impl Keys {
         home.write_secret(CERTIFICATE, &encode(&phrase.user_key().certify(device, name, now_ms())))
     }
 
+    /// Makes a fresh home that of the user whose `FILES` these are. With the words it is a device of its own; without them it has
+    /// the key of the device that it was, with which nothing more is said.
+    ///
+    /// # Errors
+    /// `HomeError`.
+    pub fn restore(home: &Home, files: &BTreeMap<String, Zeroizing<Vec<u8>>>) -> Result<(), HomeError> {
+        if let Some(phrase) = phrase_of(files) {
+            return Keys::recover(home, &phrase, &host_name());
+        }
+        for name in [LINKED, CERTIFICATE, DEVICE] {
+            let missing = || HomeError::Missing { path: home.path().join(name) };
+            home.write_secret(name, files.get(name).ok_or_else(missing)?)?;
+        }
+        Ok(())
+    }
+
+    /// Whose `FILES` these are.
+    pub fn user_of(files: &BTreeMap<String, Zeroizing<Vec<u8>>>) -> Option<UserId> {
+        match phrase_of(files) {
+            Some(phrase) => Some(phrase.user_key().user()),
+            None => read_linked(files.get(LINKED)?).map(|(genesis, _)| UserId(genesis.header().author.0)),
+        }
+    }
+
     /// Whether a node has run in a home, or it was made somebody's device.
     pub fn is_in_use(home: &Home) -> bool {
         home.store_path().exists() || home.path().join(LINKED).exists()
@@ -145,6 +173,11 @@ impl Keys {
     /// `HomeError`.
     pub fn node_seed(home: &Home) -> Result<Zeroizing<[u8; 32]>, HomeError> {
         secret(home, NODE)
+    }
+
+    /// The home whose keys these are.
+    pub fn home(&self) -> &Home {
+        &self.home
     }
 
     /// This device, as it is now.
@@ -236,6 +269,11 @@ impl OwnDevice {
     pub fn id(&self) -> DeviceId {
         self.certificate.device()
     }
+}
+
+fn phrase_of(files: &BTreeMap<String, Zeroizing<Vec<u8>>>) -> Option<RecoveryPhrase> {
+    let entropy = files.get(USER)?.as_slice().try_into().ok()?;
+    Some(RecoveryPhrase::from_entropy(entropy))
 }
 
 /// The first event of the self-room, and what the words open.

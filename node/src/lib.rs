@@ -55,4 +55,5 @@ mod teams;
 pub mod text;
 pub mod trim;
 pub mod tui;
+pub mod upkeep;
 pub mod writer;

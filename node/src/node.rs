@@ -134,6 +134,7 @@ impl Node {
             people: People::load(&store)?,
             lookup,
             purging: tokio::sync::Mutex::default(),
+            upkeep: Mutex::default(),
             files,
             live: Live::new(settings.live_budget(), budget.clone()),
             budget,

@@ -244,26 +244,37 @@ impl Batch<'_> {
         log: LogNumber,
         place: Position,
     ) -> Result<(), StorageError> {
-        if stands_in_timeline(entry) {
+        let said = Said { content: entry.content, is_kept: is_kept(entry), stands: stands_in_timeline(entry) };
+        self.index_said(room, number, log, place, said)?;
+        if let (Some(Content::Profile { name, home }), Some(user), true) = (entry.content, entry.user, is_kept(entry)) {
+            // By a clock that is far ahead nobody could be called anything else later: it counts as said when it came.
+            let profile = Profile::new(place.clock, name, *home, self.now_ms);
+            self.put_profile(room, user, profile)?;
+        }
+        Ok(())
+    }
+
+    /// The rows by which a content event is found.
+    pub(crate) fn index_said(
+        &mut self,
+        room: RoomNumber,
+        number: u64,
+        log: LogNumber,
+        place: Position,
+        said: Said<'_>,
+    ) -> Result<(), StorageError> {
+        if said.stands {
             self.put_place(key::timeline(room, place), number, log)?;
         }
-        match entry.content {
-            Some(Content::Imported(record)) if place.clock != claimed_clock(record) => {
-                self.put_place(key::claimed(room, claimed_position(record)), number, log)?;
-            }
-            Some(Content::Profile { name, home }) => {
-                if let Some(user) = entry.user.filter(|_| is_kept(entry)) {
-                    // By a clock that is far ahead nobody could be called anything else later: it counts as said when it came.
-                    let profile = Profile::new(place.clock, name, *home, self.now_ms);
-                    self.put_profile(room, user, profile)?;
-                }
-            }
-            _ => {}
+        if let Some(Content::Imported(record)) = said.content
+            && place.clock != claimed_clock(record)
+        {
+            self.put_place(key::claimed(room, claimed_position(record)), number, log)?;
         }
-        if let Some(content) = entry.content.filter(|_| is_kept(entry)) {
+        if let Some(content) = said.content.filter(|_| said.is_kept) {
             self.index_words(number, log, place.clock, content);
         }
-        match entry.content.and_then(relation::place) {
+        match said.content.and_then(relation::place) {
             Some(place) => self.put(Family::Relation, &key::relation(room, &place, number), &[]),
             None => Ok(()),
         }
@@ -346,6 +357,15 @@ impl Batch<'_> {
     }
 }
 
+/// What is known of what a content event says.
+pub(crate) struct Said<'a> {
+    pub(crate) content: Option<&'a Content>,
+    /// Whether its words stay.
+    pub(crate) is_kept: bool,
+    /// Whether it is a message of its own.
+    pub(crate) stands: bool,
+}
+
 /// Whether what an event says is to be kept.
 fn is_kept(entry: &Entry<'_>) -> bool {
     !entry.erased && !entry.purged && matches!(entry.event.body(), Body::Kept(_))
@@ -353,10 +373,14 @@ fn is_kept(entry: &Entry<'_>) -> bool {
 
 /// Whether an event is a message of its own. An erased one is told by its kind.
 fn stands_in_timeline(entry: &Entry<'_>) -> bool {
-    match entry.content {
+    is_message(entry.event.header().kind, entry.content)
+}
+
+pub(crate) fn is_message(kind: u16, content: Option<&Content>) -> bool {
+    match content {
         Some(content) => content.is_message(),
         // Without its words nobody knows where a quoted message would stand.
-        None => entry.event.header().kind != kind::ADOPTED && kind::is_message(entry.event.header().kind),
+        None => kind != kind::ADOPTED && kind::is_message(kind),
     }
 }
 
@@ -381,4 +405,4 @@ fn place(entry: &Entry<'_>, now_ms: u64) -> Position {
 /// Events that one place of the timeline lists: imports of the same record, or ids with the same beginning.
 const SAME_PLACE_MAX: usize = 64;
 /// Of one log.
-const SAME_LOG_MAX: usize = 4;
+pub(crate) const SAME_LOG_MAX: usize = 4;

@@ -265,6 +265,14 @@ impl Batch<'_> {
         self.put(Family::Meta, &key::note(name), value)
     }
 
+    /// Keeps a small record no more.
+    ///
+    /// # Errors
+    /// `Rocks`.
+    pub fn drop_note(&mut self, name: &str) -> Result<(), StorageError> {
+        self.delete(Family::Meta, &key::note(name))
+    }
+
     /// Writes everything of this batch, atomically.
     ///
     /// # Errors
@@ -393,18 +401,26 @@ impl Batch<'_> {
         self.logs.insert((room, *log), row);
     }
 
+    /// An event is under this number.
+    pub(crate) fn add_id(&mut self, id: EventId, number: u64) -> Result<(), StorageError> {
+        self.numbers_by_id(id)?.push(number);
+        Ok(())
+    }
+
     /// An event is under this number no more.
     pub(crate) fn drop_id(&mut self, id: EventId, number: u64) -> Result<(), StorageError> {
+        self.numbers_by_id(id)?.retain(|n| *n != number);
+        Ok(())
+    }
+
+    fn numbers_by_id(&mut self, id: EventId) -> Result<&mut Vec<u64>, StorageError> {
         let place = key::id(id);
         if !self.ids.contains_key(&place) {
             let held = self.store().find(Family::Id, &place)?;
             let numbers = held.map_or(Ok(Vec::new()), |bytes| key::to_numbers(&bytes, "id"))?;
             self.ids.insert(place, numbers);
         }
-        if let Some(numbers) = self.ids.get_mut(&place) {
-            numbers.retain(|n| *n != number);
-        }
-        Ok(())
+        Ok(self.ids.entry(place).or_default())
     }
 
     /// What this batch would write of a room's row is not written.

@@ -77,6 +77,29 @@ impl Blobs {
         Ok(Blobs { folder, next: Arc::default() })
     }
 
+    /// A folder as it is: nothing of it is made or taken away.
+    #[must_use]
+    pub fn look_at(folder: PathBuf) -> Self {
+        Blobs { folder, next: Arc::default() }
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Reads a whole file and returns its length; nothing where it is not here.
+    ///
+    /// # Errors
+    /// `BlobError::Damaged` when it is not what its name says.
+    pub fn check(&self, hash: FileHash) -> Result<Option<u64>, BlobError> {
+        match OpenOptions::new().read(true).custom_flags(NO_FOLLOW).open(self.whole(hash)) {
+            Ok(file) => Ok(Some(outline_of(&file, hash)?.len_bytes())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Whether all of a file is here, by its name.
     pub fn holds(&self, hash: FileHash) -> bool {
         self.len(hash).is_some()
@@ -220,17 +243,7 @@ impl Blobs {
 
     /// The outline of a whole file, made from its bytes.
     fn outline_anew(&self, file: &File, hash: FileHash) -> Result<Outline, BlobError> {
-        let len = file.metadata()?.len();
-        let (mut outliner, mut piece) = (Outliner::default(), Vec::new());
-        for index in 0..piece_count(len) {
-            piece.resize(piece_len(len, index), 0);
-            file.read_exact_at(&mut piece, piece_begin(index))?;
-            outliner.push(&piece);
-        }
-        let outline = outliner.finish();
-        if outline.hash() != hash {
-            return Err(BlobError::Damaged);
-        }
+        let outline = outline_of(file, hash)?;
         self.keep_outline(&outline)?;
         Ok(outline)
     }
@@ -264,6 +277,18 @@ impl Blobs {
     fn outline_path(&self, hash: FileHash) -> PathBuf {
         self.folder.join(format!("{hash}.outline"))
     }
+}
+
+fn outline_of(file: &File, hash: FileHash) -> Result<Outline, BlobError> {
+    let len = file.metadata()?.len();
+    let (mut outliner, mut piece) = (Outliner::default(), Vec::new());
+    for index in 0..piece_count(len) {
+        piece.resize(piece_len(len, index), 0);
+        file.read_exact_at(&mut piece, piece_begin(index))?;
+        outliner.push(&piece);
+    }
+    let outline = outliner.finish();
+    if outline.hash() == hash { Ok(outline) } else { Err(BlobError::Damaged) }
 }
 
 /// A file on its way in from here. Dropped without `finish`, it leaves nothing.

@@ -1,6 +1,6 @@
 //! Opening a store, and the reads that all others are made of. One process has it open; any thread may read.
 
-use crate::batch::Writer;
+use crate::batch::{Durability, Writer};
 use crate::error::{Damage, StorageError};
 use crate::kept::Remembered;
 use crate::key::{self, LogNumber, RoomNumber};
@@ -35,6 +35,7 @@ pub struct Store {
     buffers: WriteBufferManager,
     /// As which moment this sees the store; `None` sees it as it is.
     moment: Option<Arc<Moment>>,
+    is_read_only: bool,
 }
 
 type KnownLogs = HashMap<LogNumber, (RoomNumber, Log)>;
@@ -57,18 +58,7 @@ impl Store {
         let buffers = sizes.write_buffers();
         let db = DB::open_cf_descriptors(&database_options(&sizes, &buffers)?, path, families(&sizes))
             .map_err(|error| newer_schema(path, &error).unwrap_or_else(|| error.into()))?;
-        let store = Store {
-            db: Arc::new(db),
-            path: path.to_owned(),
-            logs: Arc::default(),
-            kept: Arc::default(),
-            profile_changes: Arc::default(),
-            wants_again: Arc::default(),
-            shreds: Arc::new(AtomicBool::new(true)),
-            rows_read: Arc::default(),
-            buffers,
-            moment: None,
-        };
+        let store = Store::of(db, path, buffers, false);
         match store.find(Family::Meta, key::META_SCHEMA)? {
             None => {
                 let mut sync = rocksdb::WriteOptions::default();
@@ -80,6 +70,47 @@ impl Store {
         store.wants_again.store(store.find_wanted_again()?, Ordering::Relaxed);
         let writer = Writer::new(store.clone())?;
         Ok((store, writer))
+    }
+
+    /// Opens the store in this folder to read it: not a byte of it changes, and what is damaged keeps nothing else from being
+    /// read. Nobody else must have it open.
+    ///
+    /// # Errors
+    /// `Held` while another process has it, `NewerSchema`, `Rocks`: there is none, or so much of it is damaged.
+    pub fn open_read_only(path: &Path) -> Result<Store, StorageError> {
+        if Store::holder(path).is_some() {
+            return Err(StorageError::Held);
+        }
+        let sizes = Sizes::within(None);
+        let buffers = sizes.write_buffers();
+        let mut options = database_options(&sizes, &buffers)?;
+        options.create_if_missing(false);
+        options.create_missing_column_families(false);
+        options.set_paranoid_checks(false);
+        let db = DB::open_cf_descriptors_read_only(&options, path, families(&sizes), false)
+            .map_err(|error| newer_schema(path, &error).unwrap_or_else(|| error.into()))?;
+        let store = Store::of(db, path, buffers, true);
+        // Where that row is damaged the others say of which schema they are.
+        if let Ok(Some(bytes)) = store.find(Family::Meta, key::META_SCHEMA) {
+            check_schema(&bytes)?;
+        }
+        Ok(store)
+    }
+
+    fn of(db: DB, path: &Path, buffers: WriteBufferManager, is_read_only: bool) -> Store {
+        Store {
+            db: Arc::new(db),
+            path: path.to_owned(),
+            logs: Arc::default(),
+            kept: Arc::default(),
+            profile_changes: Arc::default(),
+            wants_again: Arc::default(),
+            shreds: Arc::new(AtomicBool::new(true)),
+            rows_read: Arc::default(),
+            buffers,
+            moment: None,
+            is_read_only,
+        }
     }
 
     /// The store as it is now: what is written later is not in it.
@@ -146,6 +177,21 @@ impl Store {
         Ok(())
     }
 
+    /// Copies the store as it is now into a folder that is not there yet. Table files are linked where they can be, so on the
+    /// same disk it takes little time and room. The copy has not these notes: what is true of this store alone.
+    ///
+    /// # Errors
+    /// `DiskFull`, `Rocks`: what was copied so far is to be taken away.
+    pub fn copy_to(&self, folder: &Path, but_notes: &[&str]) -> Result<(), StorageError> {
+        rocksdb::checkpoint::Checkpoint::new(&self.db)?.create_checkpoint(folder)?;
+        let (_, mut writer) = Store::open(folder)?;
+        let mut batch = writer.begin();
+        for name in but_notes {
+            batch.drop_note(name)?;
+        }
+        batch.commit(Durability::Synced)
+    }
+
     /// Grows with every name that is written in a room: what was made of its names is good as long as this is the same.
     pub fn profile_changes(&self, room: RoomNumber) -> u64 {
         self.profile_changes.read().unwrap_or_else(PoisonError::into_inner).get(&room).copied().unwrap_or(0)
@@ -196,6 +242,10 @@ impl Store {
             logs.clear();
         }
         logs.insert(number, log);
+    }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.is_read_only
     }
 
     pub(crate) fn kept_logs(&self) -> &Mutex<HashMap<LogNumber, Remembered>> {

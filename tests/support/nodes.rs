@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime};
+use tidings_storage::{StorageError, Store};
 
 /// The program under test. Fails when it is missing, or older than what it is made of.
 pub fn binary() -> PathBuf {
@@ -45,12 +46,14 @@ pub struct Person {
     node: Option<Child>,
     /// What `up` printed when it was ready.
     pub ready: Value,
+    /// The test has damaged what is kept here: it is not verified in the end.
+    pub is_harmed: bool,
 }
 
 impl Person {
     /// A fresh home, nothing running.
     pub fn at(folder: &Path, name: &str) -> Person {
-        Person { home: folder.join(name), node: None, ready: Value::Null }
+        Person { home: folder.join(name), node: None, ready: Value::Null, is_harmed: false }
     }
 
     /// Starts a node and waits until it says that it is ready.
@@ -193,9 +196,27 @@ impl Person {
     }
 }
 
+/// Whatever a test did, what is kept in the end is whole.
 impl Drop for Person {
     fn drop(&mut self) {
         self.kill();
+        if !std::thread::panicking() && !self.is_harmed {
+            assert_whole(&self.home.join("store"));
+        }
+    }
+}
+
+/// Fails unless everything in a store verifies. One that is not there, or in use, is passed over.
+fn assert_whole(store: &Path) {
+    if !store.join("CURRENT").exists() {
+        return;
+    }
+    match Store::open_read_only(store) {
+        Err(StorageError::Held) => {}
+        opened => {
+            let verified = opened.unwrap().verify(&mut |_| true).unwrap();
+            assert_eq!(verified.flaw_count, 0, "{}: {:#?}", store.display(), verified.flaws);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use tidings_protocol::content::{Content, kind};
 use tidings_protocol::event::{Body, Class};
 use tidings_protocol::id::EventId;
 use tidings_protocol::log::Log;
-use tidings_storage::{Direction, Position, Store, StoredEvent};
+use tidings_storage::{Direction, Position, REBUILT_NOTE, Store, StoredEvent};
 
 /// Checks everything; returns the ids held, in order of arrival.
 pub fn walk(held: &TestStore) -> Vec<EventId> {
@@ -22,12 +22,14 @@ pub fn walk(held: &TestStore) -> Vec<EventId> {
     let control: BTreeSet<EventId> = ours.iter().filter(|e| e.log.class == Class::Control).map(|e| e.id).collect();
     let set = held.store.control_set(held.room, held.id).unwrap();
     assert_eq!(set.events().map(|e| e.id).collect::<BTreeSet<_>>(), control);
+    let verified = held.store.verify(&mut |_| true).unwrap();
+    assert_eq!((verified.flaw_count, verified.events), (0, events.len() as u64), "{:#?}", verified.flaws);
     events.iter().map(|e| e.id).collect()
 }
 
-/// Whether anything was taken off to save room: then numbers have gaps, and a fork may be known whose branches are gone.
+/// Whether anything was taken off to save room, or lost: then numbers have gaps, and a fork may be known whose branches are gone.
 fn is_trimmed(store: &Store) -> bool {
-    store.unreclaimed().unwrap().is_some()
+    store.unreclaimed().unwrap().is_some() || store.note(REBUILT_NOTE).unwrap().is_some()
 }
 
 /// Everything in order of arrival, read in pages; numbers have no gap.

@@ -1,6 +1,6 @@
 //! The HTTP API: the only place that names axum. Our own screens use it as anybody would.
 //!
-//! `types`, `people`, `purge`, `inbox`, `erasures` and `search` are the shapes, `server` the routes, `guard` decides who may
+//! `types`, `people`, `purge`, `inbox`, `erasures`, `search` and `upkeep` are the shapes, `server` the routes, `guard` decides who may
 //! ask, `problem` says what went wrong, `client` is what our commands and chat use.
 
 pub mod client;
@@ -23,3 +23,4 @@ pub mod search;
 pub mod server;
 mod streams;
 pub mod types;
+pub mod upkeep;

@@ -6,6 +6,7 @@ use crate::handle::NodeError;
 use crate::lookup::LookupError;
 use crate::people::PeopleError;
 use crate::refusal::Refusal;
+use crate::upkeep::BackupError;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -37,6 +38,7 @@ impl From<NodeError> for Failed {
             }
             NodeError::Ambiguous { .. } => (StatusCode::BAD_REQUEST, "ambiguous", "write more of it"),
             NodeError::File(error) => file(error.root()),
+            NodeError::Backup(error) => backup(error),
             NodeError::People(error) => person(error),
             NodeError::Lookup(error) => lookup(error),
             NodeError::Usage(_) | NodeError::Address(_) => (StatusCode::BAD_REQUEST, "usage", ""),
@@ -69,6 +71,16 @@ fn file(error: &FileError) -> (StatusCode, &'static str, &'static str) {
         }
         FileError::Gone | FileError::NotTaken(_) => (StatusCode::NOT_FOUND, "not_found", ""),
         _ => (StatusCode::INTERNAL_SERVER_ERROR, "failed", ""),
+    }
+}
+
+fn backup(error: &BackupError) -> (StatusCode, &'static str, &'static str) {
+    match error {
+        BackupError::Exists(_) | BackupError::Inside(_) | BackupError::Path(_) | BackupError::NoFolder(_) => {
+            (StatusCode::BAD_REQUEST, "usage", "nothing was written")
+        }
+        BackupError::DiskFull(_) => (StatusCode::INSUFFICIENT_STORAGE, "failed", "nothing is left of it"),
+        _ => (StatusCode::INTERNAL_SERVER_ERROR, "failed", "nothing is left of it"),
     }
 }
 

@@ -158,11 +158,15 @@ pub enum Command {
         #[command(subcommand)]
         command: super::purge::PurgeCommand,
     },
-    /// Prove an exported file.
+    /// Read everything that is kept here and check every hash and signature; or prove an exported file.
     Verify {
-        /// The file.
+        /// The exported file.
         file: Option<PathBuf>,
     },
+    /// Copy everything that is kept here into a folder, while the node runs, and the keys beside it, sealed.
+    Backup(BackupArgs),
+    /// Make a fresh home of a backup.
+    Restore(RestoreArgs),
     /// Show settings.
     Config {
         /// What to do.
@@ -395,6 +399,37 @@ pub struct ReadArgs {
     /// Only the thread of this message.
     #[arg(long, value_name = "EVENT", conflicts_with_all = ["void", "blocked", "unread", "mentions", "mark"])]
     pub thread: Option<String>,
+}
+
+/// Of `backup`.
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// A folder that is not there yet, best on another disk.
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// Read the passphrase for the keys from standard input, one line.
+    #[arg(long, conflicts_with = "without_keys")]
+    pub passphrase_stdin: bool,
+    /// Leave the keys out: the recovery words are needed to restore it.
+    #[arg(long)]
+    pub without_keys: bool,
+    /// Do not read the copy again.
+    #[arg(long)]
+    pub no_verify: bool,
+}
+
+/// Of `restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// The backup.
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// Read the passphrase of its keys from standard input, one line.
+    #[arg(long, conflicts_with = "words_stdin")]
+    pub passphrase_stdin: bool,
+    /// Read the recovery words from standard input.
+    #[arg(long)]
+    pub words_stdin: bool,
 }
 
 /// Of `inbox`.

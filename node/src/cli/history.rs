@@ -152,15 +152,10 @@ pub(super) async fn export(context: &Context, room: &str, output: Option<PathBuf
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn verify(context: &Context, file: Option<PathBuf>) -> Result<ExitCode, Failure> {
-    let Some(path) = file else {
-        return Err(Failure::refused(
-            "verifying the whole store is not built yet: tidings verify FILE proves an export",
-        ));
-    };
-    let file = File::open(&path).map_err(|e| Failure::file(&path, &e))?;
+pub(super) fn verify(context: &Context, path: &Path) -> Result<ExitCode, Failure> {
+    let file = File::open(path).map_err(|e| Failure::file(path, &e))?;
     let (room, proven) = prove(&mut BufReader::with_capacity(PIPE_LEN, file)).map_err(|error| match error {
-        ProofError::Io(error) => Failure::file(&path, &error),
+        ProofError::Io(error) => Failure::file(path, &error),
         error => Failure::failed(
             format!("{}: {error}", path.display()),
             "do not trust it; export it again from a member's node",

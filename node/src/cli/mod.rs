@@ -22,6 +22,7 @@ mod room_args;
 mod rooms;
 mod run;
 pub mod search;
+mod upkeep;
 
 use self::args::{Cli, Command};
 use self::exit::Failure;
@@ -146,7 +147,10 @@ async fn ask(context: &Context, command: Command) -> Result<ExitCode, Failure> {
         Command::Import(args) => history::import(context, args).await,
         Command::Export { room, output } => history::export(context, &room, output).await,
         Command::Purge { command } => purge::purge(context, command).await,
-        Command::Verify { file } => history::verify(context, file),
+        Command::Verify { file: Some(file) } => history::verify(context, &file),
+        Command::Verify { file: None } => upkeep::verify(context).await,
+        Command::Backup(args) => upkeep::backup(context, args).await,
+        Command::Restore(args) => upkeep::restore(context, &args),
         Command::Inbox(args) => inbox::inbox(context, args).await,
         Command::Threads(args) => inbox::threads(context, args).await,
         Command::Search(args) => search::search(context, args).await,

@@ -18,7 +18,7 @@ use crate::rooms::RoomView;
 use crate::sync::Manager;
 use crate::writer::WriteError;
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -126,6 +126,10 @@ impl Files {
             fetches: Mutex::default(),
             sweeping: Mutex::default(),
         })
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.blobs.folder()
     }
 
     /// Bytes on disk of all but what is being fetched: that counts as a whole from its beginning.

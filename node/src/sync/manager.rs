@@ -91,6 +91,8 @@ pub struct Manager {
     pub lookup: Lookup,
     /// Held while something is purged.
     pub purging: tokio::sync::Mutex<()>,
+    /// Held while all that is kept is verified or copied: one at a time.
+    pub upkeep: Mutex<()>,
     /// How many live events are taken at once.
     pub live: Live,
     /// The files.

@@ -1,0 +1,187 @@
+//! Making a home of a backup: with the keys that were sealed beside it, or with the recovery words. What is restored says what
+//! it says from then on as a new device of its user: the log of the old one goes on elsewhere, or went on after the backup,
+//! and no place in it is ever used twice.
+//!
+//! Everything is copied and verified first; the store gets its name last, and only then the home is in use.
+
+use super::backup::{FILES, FORMAT, Manifest, SETTINGS, STORE, sync_parent};
+use super::key_box::{KEYS, KeyBoxError, open_keys};
+use super::verify::{VerifyError, verify_copy};
+use crate::api::upkeep::{Verified, VerifyProgress};
+use crate::home::{Home, HomeError, explain};
+use crate::keys::{Keys, host_name};
+use std::fs::{self, DirBuilder, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+use tidings_protocol::identity::RecoveryPhrase;
+use tidings_storage::SCHEMA;
+use zeroize::Zeroizing;
+
+/// What makes a home of a backup that of its user.
+pub enum Who {
+    /// The passphrase of the keys beside it.
+    Passphrase(Zeroizing<String>),
+    /// The recovery words.
+    Words(RecoveryPhrase),
+}
+
+/// Why nothing was restored.
+#[derive(Debug, Error)]
+pub enum RestoreError {
+    /// The folder is none.
+    #[error("{0}: this is no backup: name a folder that `tidings backup` made")]
+    NotABackup(PathBuf),
+    /// A later version made it.
+    #[error("{0}: a newer tidings made this backup: use that one")]
+    Newer(PathBuf),
+    /// What was said from the home stays its own.
+    #[error("{0}: this home is in use: name a fresh one with --home DIR")]
+    InUse(PathBuf),
+    /// There are no keys beside the backup.
+    #[error("{0}: no keys lie beside this backup: give the recovery words with --words-stdin")]
+    NoKeys(PathBuf),
+    /// They are not those of the backup.
+    #[error("these are the words or keys of another user than the backup's")]
+    OtherUser,
+    /// The keys.
+    #[error(transparent)]
+    Keys(#[from] KeyBoxError),
+    /// The home, or the backup.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The copy cannot be verified.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// The copy is damaged.
+    #[error("the backup is damaged in {} places: nothing was restored", .0.damaged_count)]
+    Damaged(Verified),
+}
+
+/// A backup that may be restored here.
+pub struct Restoring {
+    from: PathBuf,
+    home: Home,
+    manifest: Manifest,
+}
+
+impl Restoring {
+    /// Looks at the backup and the home.
+    ///
+    /// # Errors
+    /// `RestoreError`.
+    pub fn new(from: &Path, home: &Path) -> Result<Self, RestoreError> {
+        let from = from.canonicalize().map_err(|error| match error.kind() {
+            ErrorKind::NotFound => RestoreError::NotABackup(from.to_owned()),
+            _ => explain(from, error).into(),
+        })?;
+        let manifest = Manifest::of(&from)?.ok_or_else(|| RestoreError::NotABackup(from.clone()))?;
+        if manifest.format > FORMAT || manifest.schema > SCHEMA {
+            return Err(RestoreError::Newer(from));
+        }
+        let is_broken_off = |home: &Home| home.has(COMING) && !home.store_path().exists();
+        if Home::find(home)?.is_some_and(|home| Keys::is_in_use(&home) && !is_broken_off(&home)) {
+            return Err(RestoreError::InUse(home.to_owned()));
+        }
+        Ok(Restoring { from, home: Home::open(home)?, manifest })
+    }
+
+    /// Whether sealed keys lie beside the backup.
+    pub fn has_keys(&self) -> bool {
+        self.from.join(KEYS).exists()
+    }
+
+    /// Restores it; `go_on` hears how far it is. Returns what was read of it.
+    ///
+    /// # Errors
+    /// `RestoreError`: the home is not in use, and the same may be tried again.
+    pub fn restore(
+        &self,
+        who: &Who,
+        go_on: &mut dyn FnMut(VerifyProgress) -> bool,
+    ) -> Result<Option<Verified>, RestoreError> {
+        // First what may be refused for what was typed.
+        let keys = match who {
+            Who::Passphrase(passphrase) => Some(self.keys(passphrase)?),
+            Who::Words(phrase) if phrase.user_key().user().to_string() != self.manifest.user => {
+                return Err(RestoreError::OtherUser);
+            }
+            Who::Words(_) => None,
+        };
+        let (coming, files) = (self.home.path().join(COMING), self.home.path().join(FILES));
+        let copied = self.copy(&coming, &files).and_then(|()| match verify_copy(&coming, &files, go_on)? {
+            Some(verified) if verified.damaged_count > 0 => Err(RestoreError::Damaged(verified)),
+            other => Ok(other),
+        });
+        let verified = match copied {
+            Ok(Some(verified)) => verified,
+            other => {
+                drop(fs::remove_dir_all(&coming));
+                drop(fs::remove_dir_all(&files));
+                return other;
+            }
+        };
+        match (keys, who) {
+            (Some(keys), _) => Keys::restore(&self.home, &keys)?,
+            (None, Who::Words(phrase)) => Keys::recover(&self.home, phrase, &host_name())?,
+            (None, Who::Passphrase(_)) => {}
+        }
+        // Where a store is no key is made: this one is, of the node.
+        drop(Keys::node_seed(&self.home)?);
+        let settings = self.from.join(SETTINGS);
+        if settings.exists() && !self.home.has(SETTINGS) {
+            fs::copy(&settings, self.home.path().join(SETTINGS)).map_err(|e| explain(&settings, e))?;
+        }
+        let store = self.home.store_path();
+        fs::rename(&coming, &store).map_err(|e| explain(&store, e))?;
+        sync_parent(&store)?;
+        Ok(Some(verified))
+    }
+
+    fn keys(&self, passphrase: &str) -> Result<RestoredKeys, RestoreError> {
+        let path = self.from.join(KEYS);
+        let sealed = match fs::read(&path) {
+            Ok(sealed) => sealed,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(RestoreError::NoKeys(self.from.clone())),
+            Err(error) => return Err(explain(&path, error).into()),
+        };
+        let keys = open_keys(&sealed, passphrase)?;
+        match Keys::user_of(&keys) {
+            Some(user) if user.to_string() == self.manifest.user => Ok(keys),
+            _ => Err(RestoreError::OtherUser),
+        }
+    }
+
+    fn copy(&self, store: &Path, files: &Path) -> Result<(), RestoreError> {
+        // No node has run here, so what lies there is of a restoring that was broken off.
+        for (name, to) in [(STORE, store), (FILES, files)] {
+            match fs::remove_dir_all(to) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(explain(to, error).into()),
+                _ => copy_folder(&self.from.join(name), to)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+type RestoredKeys = std::collections::BTreeMap<String, Zeroizing<Vec<u8>>>;
+
+/// Copies the files of a folder, which has no folders; then they are on disk.
+fn copy_folder(from: &Path, to: &Path) -> Result<(), HomeError> {
+    DirBuilder::new().mode(0o700).create(to).map_err(|e| explain(to, e))?;
+    for entry in fs::read_dir(from).map_err(|e| explain(from, e))? {
+        let entry = entry.map_err(|e| explain(from, e))?;
+        // A link may lead anywhere.
+        if !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            continue;
+        }
+        let path = to.join(entry.file_name());
+        let copied = fs::copy(entry.path(), &path).and_then(|_| File::open(&path)?.sync_all());
+        copied.map_err(|e| explain(&path, e))?;
+    }
+    File::open(to).and_then(|folder| folder.sync_all()).map_err(|e| explain(to, e))
+}
+
+/// The store while it is being restored, in the home.
+const COMING: &str = "restoring";

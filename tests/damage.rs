@@ -1,0 +1,224 @@
+//! Stores that are damaged: made anew of what can be read of them, with nothing false in it; what is lost is missing as
+//! anything that never came, and comes back from whoever has it.
+
+use crate::support::seeded::Seeded;
+use crate::support::store::{Duo, TestStore};
+use crate::support::walk::walk;
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+use tidings_protocol::content::Imported;
+use tidings_protocol::event::{Class, VerifiedEvent};
+use tidings_protocol::id::EventId;
+use tidings_protocol::log::{Log, Tip};
+use tidings_protocol::range::Vouched;
+use tidings_storage::search::{Accepts, Search, Term};
+use tidings_storage::{Durability, LogRow, Rebuilt, rebuild};
+
+/// A room in which everything that has rows of its own was said, and a branch that forked.
+fn said() -> (Duo, Vec<VerifiedEvent>) {
+    let mut duo = Duo::new();
+    let mut events = duo.control.clone();
+    let first = duo.ada_says.text("first of many");
+    let more = [
+        duo.ada_says.reply(first.id(), "second"),
+        duo.ada_says.edit(first.id(), "the first"),
+        duo.ada_says.reaction(first.id(), "👍"),
+        duo.ada_says.profile("Ada"),
+    ];
+    events.push(first);
+    events.extend(more);
+    for n in 0..40 {
+        let (source, author, text) = ("irc".to_owned(), "nick".to_owned(), format!("line {n}"));
+        let record = Imported { source, author, ms: 1_500_000_000_000 + n, order: 0, occurrence: 0, text };
+        events.push(duo.ada_says.imported(&record));
+    }
+    for n in 0..200 {
+        events.push(duo.bob_says.text(&format!("Bob's {n}")));
+        events.push(duo.ada_says.text(&format!("Ada's {n} {}", "x".repeat(n % 50))));
+    }
+    let gone = duo.ada_says.text("to be erased");
+    let erase = duo.ada_rules.erase(&gone);
+    events.extend([gone, erase]);
+    let mut other = duo.bob_says.clone();
+    events.extend((0..5).map(|n| duo.bob_says.text(&format!("one way {n}"))));
+    events.extend((0..5).map(|n| other.text(&format!("another way {n}"))));
+    events.extend(duo.ada_says.run(600));
+    (duo, events)
+}
+
+/// A store that holds all of it in table files.
+fn whole() -> (Duo, TestStore) {
+    let (duo, events) = said();
+    let mut store = TestStore::new(duo.room);
+    for part in events.chunks(100) {
+        store.append(part);
+    }
+    store.store.compact().unwrap();
+    (duo, store)
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+/// The store in a folder, made anew in another.
+fn anew(from: &Path, to: &Path, store: &TestStore) -> (TestStore, Rebuilt) {
+    let rebuilt = rebuild(from, to, &["gone"], 5000).unwrap();
+    (TestStore::open(to, store.id), rebuilt)
+}
+
+fn states(store: &TestStore) -> Vec<(Log, LogRow)> {
+    let logs = [Class::Control, Class::Content].map(|class| store.store.logs(store.room, class).unwrap());
+    let mut logs = logs.concat();
+    logs.iter_mut().for_each(|(_, row)| row.moved = 0);
+    logs
+}
+
+fn found(store: &TestStore, word: &str) -> usize {
+    let search = Search { terms: vec![Term::Whole(word.to_owned())], to_s: u32::MAX, ..Search::default() };
+    let mut hits = store.store.search(search, |_, _| Accepts::All).unwrap();
+    std::iter::from_fn(|| hits.next_hit().unwrap()).count()
+}
+
+/// Fetches from another store whatever this one lacks, control first.
+fn heal(store: &mut TestStore, from: &TestStore) {
+    for class in [Class::Control, Class::Content] {
+        for (log, theirs) in from.store.logs(from.room, class).unwrap() {
+            loop {
+                let ours = store.store.log(store.room, &log).unwrap().map(|row| row.state).unwrap_or_default();
+                let holes = ours.holes().iter().map(|hole| hole.top);
+                let heads = theirs.state.tips().iter().copied();
+                let lacks = |tip: &Tip| !store.store.holds(tip.id).unwrap();
+                let Some(top) = heads.chain(holes).find(lacks) else { break };
+                fetch(store, from, &log, top);
+            }
+        }
+    }
+}
+
+fn fetch(store: &mut TestStore, from: &TestStore, log: &Log, top: Tip) {
+    let mut next = top;
+    while next.seq > 0 && !store.store.holds(next.id).unwrap() {
+        let range = from.range(log, next, 1, 1 << 14).unwrap();
+        let below = Tip { seq: range.first_seq - 1, id: range.prev };
+        store.append(&range.verify(store.id, *log, next, Vouched::ByHash).unwrap());
+        next = below;
+    }
+}
+
+#[test]
+fn a_whole_store_made_anew_is_what_it_was() {
+    let (_, mut store) = whole();
+    let mut batch = store.writer.begin();
+    batch.put_note("kept", b"as it is").unwrap();
+    batch.put_note("gone", b"with what was lost").unwrap();
+    batch.commit(Durability::Synced).unwrap();
+    let (ids, export, states_before, found_before) =
+        (walk(&store), store.export(), states(&store), ["line", "bob's", "erased"].map(|word| found(&store, word)));
+    let next = store.store.next_number().unwrap();
+    let folder = TempDir::new().unwrap();
+    copy(store.path(), &folder.path().join("old"));
+    let (new, rebuilt) = anew(&folder.path().join("old"), &folder.path().join("new"), &store);
+    assert_eq!(rebuilt, Rebuilt { events: ids.len() as u64, lost: 0, unreadable: 0 });
+    assert_eq!((walk(&new), new.store.next_number().unwrap()), (ids, next));
+    assert!(new.export() == export);
+    assert_eq!(states(&new), states_before);
+    assert_eq!(["line", "bob's", "erased"].map(|word| found(&new, word)), found_before);
+    assert_eq!(new.store.note("kept").unwrap().as_deref(), Some(b"as it is".as_slice()));
+    assert_eq!(new.store.note("gone").unwrap(), None);
+}
+
+#[test]
+fn a_trimmed_store_made_anew_asks_for_nothing_that_it_gave_up() {
+    let (duo, mut store) = whole();
+    let log = duo.ada_says.log();
+    let heads: Vec<Tip> = states(&store).iter().find(|(l, _)| *l == log).unwrap().1.state.tips().to_vec();
+    let mut batch = store.writer.begin();
+    while batch.trim_log(store.room, &log, 500, &heads, (64, 7)).unwrap().more {
+        batch.commit(Durability::Synced).unwrap();
+        batch = store.writer.begin();
+    }
+    batch.commit(Durability::Synced).unwrap();
+    let (ids, before) = (walk(&store), states(&store));
+    let folder = TempDir::new().unwrap();
+    copy(store.path(), &folder.path().join("old"));
+    let (new, rebuilt) = anew(&folder.path().join("old"), &folder.path().join("new"), &store);
+    assert_eq!(rebuilt, Rebuilt { events: ids.len() as u64, lost: 0, unreadable: 0 });
+    assert_eq!(walk(&new), ids);
+    let summary = |states: Vec<(Log, LogRow)>| -> Vec<_> {
+        let of = |row: &LogRow| {
+            let holes: Vec<_> = row.state.holes().iter().map(|h| (h.top, row.state.is_trimmed(h))).collect();
+            (row.state.tips().to_vec(), holes, row.state.floor(), row.state.held())
+        };
+        states.iter().map(|(log, row)| (*log, of(row))).collect()
+    };
+    assert_eq!(summary(states(&new)), summary(before));
+}
+
+fn tables(folder: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut tables: Vec<PathBuf> =
+        files.filter(|path| path.extension().is_some_and(|ending| ending == "sst")).collect();
+    tables.sort();
+    tables
+}
+
+enum Harm {
+    Flip(u64),
+    Cut(u64),
+    Remove,
+}
+
+fn harm(path: &Path, harm: &Harm) {
+    let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    match harm {
+        Harm::Flip(at) => {
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, *at).unwrap();
+            file.write_all_at(&[byte[0] ^ 0x20], *at).unwrap();
+        }
+        Harm::Cut(len) => file.set_len(*len).unwrap(),
+        Harm::Remove => fs::remove_file(path).unwrap(),
+    }
+}
+
+#[test]
+fn whatever_table_is_damaged_the_rest_stays_and_what_is_lost_comes_back() {
+    let (_, store) = whole();
+    let (ids, export) = (walk(&store), store.export());
+    let all: BTreeSet<EventId> = ids.iter().copied().collect();
+    let folder = TempDir::new().unwrap();
+    let pristine = folder.path().join("pristine");
+    copy(store.path(), &pristine);
+    let (mut lost_some, mut lost_none) = (0, 0);
+    for (n, path) in tables(&pristine).into_iter().enumerate() {
+        let (name, len) = (path.file_name().unwrap(), fs::metadata(&path).unwrap().len());
+        let mut random = Seeded::new(n as u64);
+        let mut flip = || Harm::Flip(random.below(usize::try_from(len).unwrap()) as u64);
+        for (k, what) in [flip(), flip(), flip(), Harm::Cut(len / 2), Harm::Remove].into_iter().enumerate() {
+            let (old, new) = (folder.path().join(format!("old{n}-{k}")), folder.path().join(format!("new{n}-{k}")));
+            copy(&pristine, &old);
+            harm(&old.join(name), &what);
+            let (mut made, rebuilt) = anew(&old, &new, &store);
+            let held: BTreeSet<EventId> = walk(&made).into_iter().collect();
+            assert!(held.is_subset(&all) && rebuilt.events == held.len() as u64, "table {n}, harm {k}: {rebuilt:?}");
+            match held.len() < all.len() {
+                true => lost_some += 1,
+                false => lost_none += 1,
+            }
+            heal(&mut made, &store);
+            assert!(made.export() == export, "table {n}, harm {k}: {rebuilt:?}");
+            walk(&made);
+            drop(made);
+            fs::remove_dir_all(&old).unwrap();
+            fs::remove_dir_all(&new).unwrap();
+        }
+    }
+    assert!(lost_some > 0 && lost_none > 0, "{lost_some} lost something, {lost_none} nothing");
+}
