@@ -1,13 +1,17 @@
 //! Stores that are damaged: made anew of what can be read of them, with nothing false in it; what is lost is missing as
 //! anything that never came, and comes back from whoever has it.
 
+use crate::support::devices::{LISTEN, pair, until, up_with_peer};
+use crate::support::nodes::Person;
 use crate::support::seeded::Seeded;
 use crate::support::store::{Duo, TestStore};
 use crate::support::walk::walk;
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use tempfile::TempDir;
 use tidings_protocol::content::Imported;
 use tidings_protocol::event::{Class, VerifiedEvent};
@@ -15,7 +19,7 @@ use tidings_protocol::id::EventId;
 use tidings_protocol::log::{Log, Tip};
 use tidings_protocol::range::Vouched;
 use tidings_storage::search::{Accepts, Search, Term};
-use tidings_storage::{Durability, LogRow, Rebuilt, rebuild};
+use tidings_storage::{Durability, LogRow, Rebuilt, Store, rebuild};
 
 /// A room in which everything that has rows of its own was said, and a branch that forked.
 fn said() -> (Duo, Vec<VerifiedEvent>) {
@@ -125,7 +129,7 @@ fn a_whole_store_made_anew_is_what_it_was() {
     let folder = TempDir::new().unwrap();
     copy(store.path(), &folder.path().join("old"));
     let (new, rebuilt) = anew(&folder.path().join("old"), &folder.path().join("new"), &store);
-    assert_eq!(rebuilt, Rebuilt { events: ids.len() as u64, lost: 0, unreadable: 0 });
+    assert_eq!(rebuilt, Rebuilt { events: ids.len() as u64, lost: 0, control_lost: 0, unreadable: 0 });
     assert_eq!((walk(&new), new.store.next_number().unwrap()), (ids, next));
     assert!(new.export() == export);
     assert_eq!(states(&new), states_before);
@@ -149,7 +153,7 @@ fn a_trimmed_store_made_anew_asks_for_nothing_that_it_gave_up() {
     let folder = TempDir::new().unwrap();
     copy(store.path(), &folder.path().join("old"));
     let (new, rebuilt) = anew(&folder.path().join("old"), &folder.path().join("new"), &store);
-    assert_eq!(rebuilt, Rebuilt { events: ids.len() as u64, lost: 0, unreadable: 0 });
+    assert_eq!(rebuilt, Rebuilt { events: ids.len() as u64, lost: 0, control_lost: 0, unreadable: 0 });
     assert_eq!(walk(&new), ids);
     let summary = |states: Vec<(Log, LogRow)>| -> Vec<_> {
         let of = |row: &LogRow| {
@@ -221,4 +225,105 @@ fn whatever_table_is_damaged_the_rest_stays_and_what_is_lost_comes_back() {
         }
     }
     assert!(lost_some > 0 && lost_none > 0, "{lost_some} lost something, {lost_none} nothing");
+}
+
+#[test]
+fn a_store_whose_lists_of_files_are_lost_is_made_anew_of_its_tables() {
+    let (_, store) = whole();
+    let (ids, export) = (walk(&store), store.export());
+    let folder = TempDir::new().unwrap();
+    let names = |folder: &Path| -> Vec<String> {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    let is_list = |name: &&String| name.starts_with("MANIFEST") || *name == "CURRENT";
+    for (n, name) in names(store.path()).iter().filter(is_list).enumerate() {
+        for (k, what) in [Harm::Flip(7), Harm::Cut(3), Harm::Remove].into_iter().enumerate() {
+            let (old, new) = (folder.path().join(format!("old{n}-{k}")), folder.path().join(format!("new{n}-{k}")));
+            copy(store.path(), &old);
+            harm(&old.join(name), &what);
+            assert!(Store::open(&old).is_err_and(|error| error.is_damage()), "{name}, harm {k}");
+            let before = names(&old).len();
+            let (mut made, rebuilt) = anew(&old, &new, &store);
+            assert!(names(&old).len() >= before, "the damaged one is left as it is");
+            assert_eq!((rebuilt.events, walk(&made)), (ids.len() as u64, ids.clone()), "{name}, harm {k}");
+            heal(&mut made, &store);
+            assert!(made.export() == export, "{name}, harm {k}");
+        }
+    }
+}
+
+/// People who share a room with much in it, Bob's node at rest.
+fn at_rest(folder: &Path) -> (Person, Person) {
+    let (alice, mut bob) = pair(folder);
+    for n in 0..60 {
+        bob.send("zig", &format!("Bob's {n}"));
+        alice.send("zig", &format!("Alice's {n}"));
+    }
+    until("both hold the same", || alice.history("zig") == bob.history("zig"));
+    bob.down();
+    // What lay in the write-ahead log goes into tables.
+    bob.up().down();
+    (alice, bob)
+}
+
+#[test]
+fn a_node_whose_tables_are_cut_goes_on_with_the_rest_or_says_why_not() {
+    let folder = TempDir::new().unwrap();
+    let (alice, bob) = at_rest(folder.path());
+    let room = alice.json(&["room", "show", "zig"])["room"].as_str().unwrap().to_owned();
+    let (mut healed, mut refused) = (0, 0);
+    for (n, table) in tables(&bob.home.join("store")).into_iter().enumerate() {
+        let mut copied = Person::at(folder.path(), &format!("copied{n}"));
+        assert!(Command::new("cp").arg("-a").arg(&bob.home).arg(&copied.home).status().unwrap().success());
+        let (store, name) = (copied.home.join("store"), table.file_name().unwrap());
+        harm(&store.join(name), &Harm::Cut(fs::metadata(&table).unwrap().len() / 2));
+        assert_eq!(copied.run(&["--json", "verify"]).status.code(), Some(1), "table {n}");
+        let lost = rebuild(&store, &folder.path().join(format!("tried{n}")), &[], 5000).unwrap();
+        if lost.control_lost > 0 {
+            copied.is_harmed = true;
+            let says = ["the store is damaged", "who may do what", "restore DIR", "id recover"];
+            copied.refused(1, &[&["up"], &LISTEN[..]].concat(), &says);
+            assert!(!copied.home.join("store.damaged").exists(), "nothing was changed");
+            refused += 1;
+            continue;
+        }
+        up_with_peer(&mut copied, &alice);
+        until("all of it is back", || {
+            // By its id: what the room is called here may be lost.
+            let held = copied.run(&["export", &room]);
+            held.status.success() && held.stdout == alice.history("zig")
+        });
+        assert!(copied.home.join("store.damaged").exists() && !copied.home.join("store.ready").exists());
+        assert_eq!(copied.json(&["verify"])["damaged_count"], 0);
+        healed += 1;
+    }
+    assert!(healed > 5 && refused > 0, "{healed} healed, {refused} refused");
+}
+
+#[test]
+fn what_is_cut_off_the_write_ahead_log_is_noticed_and_comes_back() {
+    let folder = TempDir::new().unwrap();
+    let (alice, mut bob) = at_rest(folder.path());
+    let before = fs::read(bob.home.join("device.key")).unwrap();
+    up_with_peer(&mut bob, &alice);
+    let id = bob.send("zig", "on disk and at Alice's");
+    alice.follow("zig").until_id(&id);
+    let expected = alice.history("zig");
+    bob.kill();
+    let logs = fs::read_dir(bob.home.join("store")).unwrap().map(|entry| entry.unwrap().path());
+    let log = logs.filter(|path| path.extension().is_some_and(|ending| ending == "log")).max().unwrap();
+    let len = fs::metadata(&log).unwrap().len();
+    assert!(len > 300, "{len}");
+    harm(&log, &Harm::Cut(len / 3));
+    let verified: Value = serde_json::from_slice(&bob.run(&["--json", "verify"]).stdout).unwrap();
+    let told = verified["damaged"].to_string();
+    assert!(told.contains("write-ahead log"), "{verified}");
+    up_with_peer(&mut bob, &alice);
+    until("it is back", || bob.texts("zig").contains(&"on disk and at Alice's".to_owned()));
+    until("both hold the same", || {
+        bob.history("zig").starts_with(b"tidings") && bob.history("zig") == alice.history("zig")
+    });
+    assert_ne!(fs::read(bob.home.join("device.key")).unwrap(), before, "its places are not used again");
+    assert!(expected.len() <= alice.history("zig").len());
+    assert_eq!(bob.json(&["verify"])["damaged_count"], 0);
 }

@@ -23,7 +23,6 @@ use tidings_protocol::wire::{Branch, Frame, Handle, Listing, Proof};
 
 /// Alice and Bob in a public room; Mallory, who is a member of it and lies.
 struct Scene {
-    folder: TempDir,
     alice: Home,
     bob: Home,
     room: RoomId,
@@ -31,6 +30,8 @@ struct Scene {
     pen: Pen,
     /// What honest people and Mallory have truly said.
     said: Vec<String>,
+    /// Goes last: nodes may run in it until then.
+    folder: TempDir,
 }
 
 impl Scene {

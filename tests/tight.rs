@@ -40,10 +40,11 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// Alice's members room, with a link that she has closed again.
 struct Closed {
-    _folder: TempDir,
     alice: Home,
     link: InviteLink,
     text: String,
+    /// Goes last: nodes may run in it until then.
+    _folder: TempDir,
 }
 
 impl Closed {
@@ -167,11 +168,12 @@ async fn the_answer_to_who_is_not_let_in_is_that_about_a_room_which_nobody_has()
 
 /// Alice's members room with Bob, of whom we have the keys.
 struct Pair {
-    _folder: TempDir,
     alice: Home,
     bob: Home,
     room: RoomId,
     insider: Insider,
+    /// Goes last: nodes may run in it until then.
+    _folder: TempDir,
 }
 
 impl Pair {

@@ -21,6 +21,7 @@ use crate::rooms::Views;
 use crate::sync::{Leases, Live, Manager, PeerNews, SealedTips, Told, run as run_sync};
 use crate::teams;
 use crate::trim::{self, Budget, ReadBack};
+use crate::upkeep::{self, MendError};
 use crate::writer::WriteLoop;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -60,6 +61,9 @@ pub enum StartError {
     /// The store.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// So much of the store is damaged that nobody knows who may do what.
+    #[error(transparent)]
+    Damaged(MendError),
     /// The network.
     #[error(transparent)]
     Network(#[from] NetworkError),
@@ -85,10 +89,14 @@ impl Node {
     pub async fn start(home: &Home, settings: &Settings) -> Result<Node, StartError> {
         let peers: Vec<PeerAddress> = settings.peers.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
         let lookup = Lookup::new(settings)?;
+        upkeep::finish(home)?;
         let keys = Keys::open(home)?;
-        let (store, mut writer) = match Store::open_within(&home.store_path(), settings.disk_max_bytes) {
-            Err(StorageError::Held) => return Err(held(home)),
-            other => other?,
+        let (store, mut writer) = match upkeep::open(home, settings.disk_max_bytes) {
+            Err(MendError::Storage(StorageError::Held)) => return Err(held(home)),
+            Err(MendError::Storage(error)) => return Err(error.into()),
+            Err(MendError::Home(error)) => return Err(error.into()),
+            Err(error @ MendError::Control { .. }) => return Err(StartError::Damaged(error)),
+            Ok(opened) => opened,
         };
         let keys = Arc::new(as_original(home, keys, &mut writer)?);
         let listen = if settings.listen.is_empty() { default_listen(home)? } else { settings.listen.clone() };
@@ -215,7 +223,15 @@ impl Drop for Node {
 /// and would use the same places again: before anything is written another device takes its place, or, without the words,
 /// none.
 fn as_original(home: &Home, mut keys: Keys, writer: &mut Writer) -> Result<Keys, StartError> {
-    let kept = writer.store().note(BIRTH_NOTE)?;
+    let lost = writer.store().lost_rows();
+    if lost > 0 {
+        tracing::error!(
+            lost,
+            "the end of the write-ahead log was damaged: its rows are lost, and what they held is fetched from peers"
+        );
+    }
+    // What was said and is lost may be at others: its places are never used again.
+    let kept = writer.store().note(BIRTH_NOTE)?.filter(|_| lost == 0);
     if !keys.is_copied() && !keys.is_original(kept.as_deref())? {
         if keys.renew()? {
             tracing::warn!("this home was copied or restored: this is a new device of its user now");

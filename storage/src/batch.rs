@@ -4,6 +4,7 @@ use crate::counters::Counters;
 use crate::error::{Damage, StorageError};
 use crate::key::{self, LogNumber, Position, RoomNumber};
 use crate::logs::{LogRow, NamedLog};
+use crate::mark::Mark;
 use crate::rooms::{Profile, RoomRow};
 use crate::row::{EventRow, Remains};
 use crate::schema::Family;
@@ -31,12 +32,14 @@ pub struct Writer {
     counters: Counters,
     /// Flushes and compactions that had failed when a batch was taken.
     pub(crate) failures: u64,
+    mark: Mark,
 }
 
 impl Writer {
     pub(crate) fn new(store: Store) -> Result<Self, StorageError> {
         let counters = store.find_row(Family::Meta, key::META_NEXT, "counters")?;
-        Ok(Writer { store, counters: counters.unwrap_or(Counters { event: 1, log: 1, room: 1 }), failures: 0 })
+        let mark = Mark::of(store.path());
+        Ok(Writer { store, counters: counters.unwrap_or(Counters { event: 1, log: 1, room: 1 }), failures: 0, mark })
     }
 
     /// Begins a batch. Dropped without `commit`, it leaves nothing.
@@ -69,7 +72,11 @@ impl Writer {
     /// # Errors
     /// `DiskFull`, `Rocks`: the process must end, what the kernel kept is unknown.
     pub fn sync(&mut self) -> Result<(), StorageError> {
-        Ok(self.store.db().flush_wal(true)?)
+        // Before: what another thread writes meanwhile may not be on disk.
+        let number = self.store.db().latest_sequence_number();
+        self.store.noted(self.store.db().flush_wal(true).map_err(StorageError::from))?;
+        self.mark.set(number);
+        Ok(())
     }
 }
 
@@ -305,7 +312,13 @@ impl Batch<'_> {
         options.set_sync(durability == Durability::Synced);
         let rows = std::mem::take(&mut self.rows);
         let failures = self.writer.wait_for_flushes()?;
-        self.writer.store.db().write_opt(rows, &options)?;
+        let before = self.writer.store.db().latest_sequence_number();
+        let written = self.writer.store.db().write_opt(rows, &options).map_err(StorageError::from);
+        self.writer.store.noted(written)?;
+        if durability == Durability::Synced {
+            // At least as far as before it: the log is synced up to its end.
+            self.writer.mark.set(before.saturating_add(1));
+        }
         self.writer.failures = failures;
         self.writer.store.count_profiles(&self.renamed);
         if self.shreds {

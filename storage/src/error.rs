@@ -51,6 +51,21 @@ pub enum Damage {
     Length(&'static str),
 }
 
+impl StorageError {
+    /// Whether bytes on disk are not what was written there, or not there at all: reading or writing again would not help.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            StorageError::Damaged(_) => true,
+            StorageError::Rocks(error) => {
+                // A file that is not there is one that RocksDB names.
+                let is_missing = || error.as_ref().contains("No such file or directory");
+                error.kind() == rocksdb::ErrorKind::Corruption || is_missing()
+            }
+            _ => false,
+        }
+    }
+}
+
 impl From<rocksdb::Error> for StorageError {
     fn from(error: rocksdb::Error) -> Self {
         let text = error.as_ref();

@@ -295,7 +295,7 @@ impl Store {
 
     pub(crate) fn event_row(&self, number: u64) -> Result<Option<EventRow>, StorageError> {
         match self.find(Family::Event, &key::number(number))? {
-            Some(bytes) => Ok(Some(EventRow::from_bytes(&bytes)?)),
+            Some(bytes) => self.noted(EventRow::from_bytes(&bytes).map(Some).map_err(StorageError::from)),
             None => Ok(None),
         }
     }

@@ -24,6 +24,7 @@ mod inbox;
 mod kept;
 mod key;
 mod logs;
+mod mark;
 mod moment;
 mod people;
 pub mod proof;

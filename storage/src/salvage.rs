@@ -54,19 +54,20 @@ impl Store {
         Ok(())
     }
 
-    /// The first place behind a key from which rows can be read again. Of events the next by number; else where another
-    /// table begins or ends.
+    /// The first place behind a key from which rows can be read again: of events one of the next numbers, as a block has few;
+    /// else where another table begins or ends.
     fn readable_behind(&self, family: Family, key: &[u8]) -> Option<Vec<u8>> {
         let can_read = |from: &[u8]| {
             let mut rows = self.scan(family, &[], from).ok()?;
             rows.next().is_none_or(|row| row.is_ok()).then(|| from.to_vec())
         };
         if matches!(family, Family::Event | Family::Payload) {
-            let last = key.try_into().map_or(0, u64::from_be_bytes);
-            let next = self.next_number().unwrap_or(u64::MAX).min(last.saturating_add(UNREADABLE_MAX));
-            let mut numbers = last.saturating_add(1)..next;
+            let last = key.first_chunk().map_or(0, |number| u64::from_be_bytes(*number));
+            let mut numbers = last.saturating_add(1)..last.saturating_add(BLOCK_ROWS_MAX);
             let number = numbers.find(|number| self.find(family, &number.to_be_bytes()).is_ok());
-            return number.and_then(|number| can_read(&number.to_be_bytes()));
+            if let Some(found) = number.and_then(|number| can_read(&number.to_be_bytes())) {
+                return Some(found);
+            }
         }
         let files = self.db().live_files().ok()?;
         let files = files.into_iter().filter(|file| file.column_family_name == family.name());
@@ -79,5 +80,5 @@ impl Store {
 
 /// Rows that are read together.
 const PART_ROWS: usize = 256;
-/// Events one behind the other that are tried: more than a table has.
-const UNREADABLE_MAX: u64 = 10_000_000;
+/// More rows of events than a block has.
+const BLOCK_ROWS_MAX: u64 = 1024;

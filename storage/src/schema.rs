@@ -166,6 +166,17 @@ pub fn database_options(sizes: &Sizes, buffers: &WriteBufferManager) -> Result<O
     Ok(options)
 }
 
+/// Options by which RocksDB finds out which tables there are and of which family, where its lists are lost.
+///
+/// # Errors
+/// `Rocks`.
+pub fn repair_options() -> Result<Options, rocksdb::Error> {
+    let sizes = Sizes::within(None);
+    let mut options = database_options(&sizes, &sizes.write_buffers())?;
+    options.set_merge_operator_associative("search", crate::search::merge);
+    Ok(options)
+}
+
 /// Every family with its options; they share one cache.
 pub fn families(sizes: &Sizes) -> Vec<ColumnFamilyDescriptor> {
     // In one piece: of a cache in shards each would be smaller than a filter, which then would be read anew each time.

@@ -4,6 +4,7 @@ use crate::batch::{Durability, Writer};
 use crate::error::{Damage, StorageError};
 use crate::kept::Remembered;
 use crate::key::{self, LogNumber, RoomNumber};
+use crate::mark::Mark;
 use crate::moment::Moment;
 use crate::schema::{Family, SCHEMA, Sizes, database_options, families};
 use rocksdb::{ColumnFamily, DB, DBPinnableSlice, Direction, IteratorMode, ReadOptions, WriteBufferManager};
@@ -36,6 +37,10 @@ pub struct Store {
     /// As which moment this sees the store; `None` sees it as it is.
     moment: Option<Arc<Moment>>,
     is_read_only: bool,
+    /// Something was read that is damaged.
+    is_damaged: Arc<AtomicBool>,
+    /// Rows that had been on disk when it was opened, and are not there.
+    lost_rows: u64,
 }
 
 type KnownLogs = HashMap<LogNumber, (RoomNumber, Log)>;
@@ -54,11 +59,16 @@ impl Store {
     /// # Errors
     /// As `open`.
     pub fn open_within(path: &Path, budget: Option<u64>) -> Result<(Store, Writer), StorageError> {
+        // RocksDB would begin anew there, and take away what it does not know.
+        if !path.join(CURRENT).exists() && has_tables(path) {
+            return Err(Damage::Missing("the file CURRENT of the store").into());
+        }
         let sizes = Sizes::within(budget);
         let buffers = sizes.write_buffers();
         let db = DB::open_cf_descriptors(&database_options(&sizes, &buffers)?, path, families(&sizes))
             .map_err(|error| newer_schema(path, &error).unwrap_or_else(|| error.into()))?;
-        let store = Store::of(db, path, buffers, false);
+        let mut store = Store::of(db, path, buffers, false);
+        store.lost_rows = Mark::read(path).map_or(0, |mark| mark.saturating_sub(store.db.latest_sequence_number()));
         match store.find(Family::Meta, key::META_SCHEMA)? {
             None => {
                 let mut sync = rocksdb::WriteOptions::default();
@@ -89,7 +99,8 @@ impl Store {
         options.set_paranoid_checks(false);
         let db = DB::open_cf_descriptors_read_only(&options, path, families(&sizes), false)
             .map_err(|error| newer_schema(path, &error).unwrap_or_else(|| error.into()))?;
-        let store = Store::of(db, path, buffers, true);
+        let mut store = Store::of(db, path, buffers, true);
+        store.lost_rows = Mark::read(path).map_or(0, |mark| mark.saturating_sub(store.db.latest_sequence_number()));
         // Where that row is damaged the others say of which schema they are.
         if let Ok(Some(bytes)) = store.find(Family::Meta, key::META_SCHEMA) {
             check_schema(&bytes)?;
@@ -110,7 +121,31 @@ impl Store {
             buffers,
             moment: None,
             is_read_only,
+            is_damaged: Arc::default(),
+            lost_rows: 0,
         }
+    }
+
+    /// Rows that had been on disk when it was opened, and are not there any more: the write-ahead log is damaged, or was cut.
+    pub fn lost_rows(&self) -> u64 {
+        self.lost_rows
+    }
+
+    /// Whether something was found damaged in the store in this folder, by whoever had it open last.
+    pub fn is_known_damaged(path: &Path) -> bool {
+        path.join(DAMAGED).exists()
+    }
+
+    /// What was read or written, or why not: where that is damage, the next who opens the store is told.
+    pub(crate) fn noted<T>(&self, done: Result<T, StorageError>) -> Result<T, StorageError> {
+        if let Err(error) = &done
+            && error.is_damage()
+            && !self.is_read_only
+            && !self.is_damaged.swap(true, Ordering::Relaxed)
+        {
+            drop(std::fs::write(self.path.join(DAMAGED), error.to_string()));
+        }
+        done
     }
 
     /// The store as it is now: what is written later is not in it.
@@ -274,7 +309,8 @@ impl Store {
 
     pub(crate) fn find(&self, family: Family, key: &[u8]) -> Result<Option<DBPinnableSlice<'_>>, StorageError> {
         self.count_rows(1);
-        Ok(self.db.get_pinned_cf_opt(self.family(family)?, key, &self.read_options())?)
+        let row = self.db.get_pinned_cf_opt(self.family(family)?, key, &self.read_options());
+        self.noted(row.map_err(StorageError::from))
     }
 
     /// The rows of many keys, in their order: far cheaper than one by one.
@@ -285,7 +321,7 @@ impl Store {
     ) -> Result<Vec<Option<DBPinnableSlice<'_>>>, StorageError> {
         self.count_rows(keys.len());
         let rows = self.db.batched_multi_get_cf_opt(self.family(family)?, keys, false, &self.read_options());
-        rows.into_iter().map(|row| row.map_err(StorageError::from)).collect()
+        rows.into_iter().map(|row| self.noted(row.map_err(StorageError::from))).collect()
     }
 
     /// A row that reads canonically.
@@ -296,7 +332,8 @@ impl Store {
         what: &'static str,
     ) -> Result<Option<T>, StorageError> {
         let Some(bytes) = self.find(family, key)? else { return Ok(None) };
-        Ok(Some(decode(&bytes, usize::MAX).map_err(|source| Damage::Row { what, source })?))
+        let row = decode(&bytes, usize::MAX).map_err(|source| Damage::Row { what, source });
+        self.noted(row.map(Some).map_err(StorageError::from))
     }
 
     /// Rows whose keys begin with `prefix`, ascending, from `from` on.
@@ -313,7 +350,7 @@ impl Store {
         }
         let mode = IteratorMode::From(from, Direction::Forward);
         let rows = self.db.iterator_cf_opt(self.family(family)?, options, mode);
-        Ok(rows.inspect(|_| self.count_rows(1)).map(|row| row.map_err(StorageError::from)))
+        Ok(rows.inspect(|_| self.count_rows(1)).map(|row| self.noted(row.map_err(StorageError::from))))
     }
 
     /// Rows whose keys begin with `prefix`, descending, from `from` on.
@@ -328,7 +365,7 @@ impl Store {
         options.set_iterate_lower_bound(prefix);
         let mode = IteratorMode::From(from, Direction::Reverse);
         let rows = self.db.iterator_cf_opt(self.family(family)?, options, mode);
-        Ok(rows.inspect(|_| self.count_rows(1)).map(|row| row.map_err(StorageError::from)))
+        Ok(rows.inspect(|_| self.count_rows(1)).map(|row| self.noted(row.map_err(StorageError::from))))
     }
 
     /// A small record of the node's own.
@@ -358,6 +395,13 @@ impl Store {
     }
 }
 
+/// Whether files of a database lie in a folder.
+fn has_tables(path: &Path) -> bool {
+    let names = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let is_of_database = |name: &str| name.starts_with("MANIFEST-") || name.ends_with(".sst") || name.ends_with(".log");
+    names.filter_map(|name| name.into_string().ok()).any(|name| is_of_database(&name))
+}
+
 fn check_schema(bytes: &[u8]) -> Result<(), StorageError> {
     let found = bytes.try_into().map(u32::from_be_bytes).map_err(|_| Damage::Length("schema"))?;
     if found > SCHEMA { Err(StorageError::NewerSchema { found, known: SCHEMA }) } else { Ok(()) }
@@ -374,6 +418,10 @@ fn newer_schema(path: &Path, error: &rocksdb::Error) -> Option<StorageError> {
     check_schema(&bytes).err()
 }
 
+/// Which of its files is RocksDB's list of all.
+const CURRENT: &str = "CURRENT";
+/// There where something was found damaged: what RocksDB said of it.
+const DAMAGED: &str = "DAMAGED";
 /// Logs whose numbers are kept in memory: 80 bytes each.
 const KNOWN_LOGS_MAX: usize = 65_536;
 

@@ -43,6 +43,7 @@ impl From<NodeError> for Failed {
             NodeError::Lookup(error) => lookup(error),
             NodeError::Usage(_) | NodeError::Address(_) => (StatusCode::BAD_REQUEST, "usage", ""),
             NodeError::Link(_) => (StatusCode::BAD_REQUEST, "link", ""),
+            NodeError::Storage(error) if error.is_damage() => (StatusCode::INTERNAL_SERVER_ERROR, "failed", DAMAGED),
             NodeError::Storage(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "failed", "`tidings doctor` looks for the cause")
             }
@@ -118,6 +119,8 @@ pub(super) async fn explain_refusal(response: Response) -> Response {
     Failed::new(status, "usage", title, "nothing was done: mend the request").into_response()
 }
 
+const DAMAGED: &str = "stop the node and start it again (tidings down, tidings up): it keeps what can be read and fetches the \
+    rest from peers";
 /// What is refused is said in a sentence.
 const REFUSAL_LEN_MAX: usize = 4096;
 

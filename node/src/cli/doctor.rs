@@ -6,8 +6,10 @@ use crate::api::types::{Peer, Status};
 use crate::clock::now_ms;
 use crate::home::Home;
 use crate::keys::Keys;
+use crate::upkeep::OLD;
 use serde::Serialize;
 use std::os::unix::fs::PermissionsExt;
+use tidings_storage::Store;
 
 /// One thing looked at.
 #[derive(Debug, Serialize)]
@@ -40,6 +42,7 @@ pub(super) async fn checks(context: &Context, fix: bool) -> Vec<Check> {
     checks.push(permissions);
     checks.push(clock());
     checks.push(disk(&home));
+    checks.push(store(&home));
     let status = match context.client() {
         Ok(client) => client.get::<Status>("/v1/status").await.ok().map(|status| (client, status)),
         Err(_) => None,
@@ -112,6 +115,20 @@ fn disk(home: &Home) -> Check {
         Ok(()) => check("disk", true, "there is room to write", ""),
         Err(error) => check("disk", false, error.to_string(), "free some space, or pass another --home"),
     }
+}
+
+/// What was met so far: reading all of it is for `tidings verify`.
+fn store(home: &Home) -> Check {
+    if Store::is_known_damaged(&home.store_path()) {
+        let fix = "stop the node and start it again: it keeps what can be read and fetches the rest from peers";
+        return check("store", false, "something in it is damaged", fix);
+    }
+    let old = home.path().join(OLD);
+    let detail = match old.exists() {
+        true => format!("it was made anew of what could be read of {}: remove that once all is well", old.display()),
+        false => "nothing damaged was met; tidings verify reads all of it".to_owned(),
+    };
+    check("store", true, detail, "")
 }
 
 /// Trimming keeps a node below: more is used where nothing more can go.

@@ -435,7 +435,7 @@ fn place_of(batch: &Batch<'_>, room: RoomNumber, id: EventId) -> Result<Option<A
 }
 
 /// The note that says whose indexes these are, and how they were made.
-const INDEX_NOTE: &str = "inbox";
+pub(crate) const INDEX_NOTE: &str = "inbox";
 const INDEX_VERSION: u8 = 1;
 /// Events indexed in one batch.
 const EVENTS_AT_ONCE: usize = 1000;

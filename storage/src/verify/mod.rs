@@ -60,6 +60,12 @@ pub enum Wrong {
         /// What RocksDB says.
         why: String,
     },
+    /// The write-ahead log does not have what had been on disk.
+    #[error("the end of the write-ahead log is lost: {rows} rows that had been on disk are not there")]
+    Lost {
+        /// How many.
+        rows: u64,
+    },
     /// A row's bytes are not of its form.
     #[error("a row of \"{family}\" does not read: {why}")]
     Row {
@@ -117,6 +123,10 @@ impl Store {
             false => self.at_this_moment(),
         };
         let mut check = Check { store: &store, found: Verified::default(), rooms: BTreeMap::new(), go_on, told: 0 };
+        // A node that runs has dealt with it.
+        if store.is_read_only() && store.lost_rows() > 0 {
+            check.flaw(None, None, Wrong::Lost { rows: store.lost_rows() });
+        }
         check.rows().and_then(|()| check.logs()).ok()?;
         Some(check.found)
     }

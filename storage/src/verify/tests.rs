@@ -1,3 +1,5 @@
+//! Stores in which one row is wrong, or one byte of a table: each is told, and a whole store has no flaw.
+
 use super::{Verified, Wrong};
 use crate::batch::Writer;
 use crate::fixtures;

@@ -3,6 +3,9 @@
 //!
 //! Nothing of the old store is changed. The new one is whole before its caller gives it the old one's place.
 
+mod states;
+
+use self::states::Branches;
 use crate::append::{Said, is_message};
 use crate::batch::{Batch, Durability, Writer};
 use crate::counters::Counters;
@@ -15,20 +18,23 @@ use crate::relation;
 use crate::rooms::RoomRow;
 use crate::row::{EventRow, Prev};
 use crate::salvage::Part;
-use crate::schema::Family;
+use crate::schema::{Family, repair_options};
 use crate::store::{Row, Store};
 use crate::timeline::claimed_position;
 use crate::trimming::cost;
 use crate::verify::logs::{Verdict, on_all_cores};
+use rocksdb::DB;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::Path;
 use tidings_protocol::codec::{decode, encode};
 use tidings_protocol::content::Content;
 use tidings_protocol::control::kind;
-use tidings_protocol::control::payload::Control;
+use tidings_protocol::control::payload::{Control, ControlEvent};
+use tidings_protocol::enrol::is_self_room;
 use tidings_protocol::event::{Body, Class, Header, Hlc};
-use tidings_protocol::id::{EventId, RoomId};
-use tidings_protocol::log::{Log, LogState, Run, Tip, Trim};
+use tidings_protocol::id::RoomId;
+use tidings_protocol::log::{Log, LogState, Tip};
 
 /// What a store was made anew of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,6 +43,8 @@ pub struct Rebuilt {
     pub events: u64,
     /// Events that the old one said to have, and which are not in the new one.
     pub lost: u64,
+    /// Of these, control events: without all of them it is not known who may do what.
+    pub control_lost: u64,
     /// Stretches of rows that could not be read.
     pub unreadable: u64,
 }
@@ -47,7 +55,43 @@ pub struct Rebuilt {
 /// # Errors
 /// `Rocks` where so much is damaged that the old store does not open; `DiskFull`. What was made so far is to be taken away.
 pub fn rebuild(from: &Path, to: &Path, but_notes: &[&str], now_ms: u64) -> Result<Rebuilt, StorageError> {
-    let old = Store::open_read_only(from)?;
+    let repaired = to.with_extension("repaired");
+    let old = match Store::open_read_only(from) {
+        Err(error) if error.is_damage() => repair(from, &repaired).map_err(|_| error)?,
+        opened => opened?,
+    };
+    let made = rebuild_from(old, to, but_notes, now_ms);
+    drop(fs::remove_dir_all(&repaired));
+    made
+}
+
+/// Has RocksDB make its lists of files anew, in a copy of the folder.
+fn repair(from: &Path, to: &Path) -> Result<Store, StorageError> {
+    drop(fs::remove_dir_all(to));
+    let copied = fs::create_dir(to).and_then(|()| {
+        for entry in fs::read_dir(from)? {
+            let (from, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
+            // Table files are never written again, and may be the same.
+            let is_table = from.extension().is_some_and(|ending| ending == "sst");
+            if !is_table || fs::hard_link(&from, to.join(&name)).is_err() {
+                fs::copy(from, to.join(name))?;
+            }
+        }
+        Ok(())
+    });
+    copied.map_err(|_| Damage::Missing("a copy of the store"))?;
+    let repaired = DB::repair(&repair_options()?, to).map_err(StorageError::from).and_then(|()| {
+        // Families that have no table are not found by it: they are made here.
+        drop(Store::open(to)?);
+        Store::open_read_only(to)
+    });
+    if repaired.is_err() {
+        drop(fs::remove_dir_all(to));
+    }
+    repaired
+}
+
+fn rebuild_from(old: Store, to: &Path, but_notes: &[&str], now_ms: u64) -> Result<Rebuilt, StorageError> {
     let (_, writer) = Store::open(to)?;
     let counters = Counters { event: 1, log: 1, room: 1 };
     let mut work = Rebuild {
@@ -179,11 +223,18 @@ impl Rebuild {
                 }
                 let Ok(number) = key::to_number(key, "event key") else { continue };
                 let Ok(Some(event)) = work.old.event(number) else { continue };
-                let Body::Kept(payload) = &event.body else { continue };
-                let Ok(Control::Genesis(genesis)) = Control::decode(event.kind, &payload.bytes) else { continue };
                 let id = RoomId::from(event.id);
-                let found =
-                    RoomRow { alias: format!("found-{}", room.0), ..RoomRow::new(id, genesis.kind, genesis.secret) };
+                let Some(signed) = work.old.signed_event(id, &event).ok().flatten() else { continue };
+                let Ok(event) = signed.verify() else { continue };
+                let Ok(Control::Genesis(genesis)) = ControlEvent::read(&event).map(|read| read.control) else {
+                    continue;
+                };
+                let user = genesis.founders.first().copied();
+                let found = RoomRow {
+                    alias: format!("found-{}", room.0),
+                    home_of: user.filter(|user| is_self_room(&event, *user)),
+                    ..RoomRow::new(id, genesis.kind, genesis.secret)
+                };
                 let mut batch = work.writer.begin();
                 batch.put(Family::Room, &key::room(room), &encode(&found))?;
                 batch.put(Family::Room, &key::room_by_id(id), &room.0.to_be_bytes())?;
@@ -238,7 +289,9 @@ impl Rebuild {
             let mut row = LogRow { number, moved: 0, hlc: Hlc(0), bytes: 0, state: LogState::default() };
             self.fill(log.class, &mut row, floor)?;
             let held = before.map_or(row.state.held(), |before| before.state.held());
-            self.done.lost += held.saturating_sub(row.state.held());
+            let lost = held.saturating_sub(row.state.held());
+            self.done.lost += lost;
+            self.done.control_lost += if log.class == Class::Control { lost } else { 0 };
             if row.state.held() > 0 {
                 let mut batch = self.writer.begin();
                 batch.put_log_row(room, &log, row)?;
@@ -358,86 +411,6 @@ fn forget(batch: &mut Batch<'_>, store: &Store, number: u64) -> Result<(), Stora
     }
     content.iter().for_each(|content| batch.forget_words(number, content));
     Ok(())
-}
-
-/// A log's state, as its events come in by seq.
-struct Branches {
-    class: Class,
-    now_ms: u64,
-    state: LogState,
-    /// Runs that may go on: what stands highest, and where they began.
-    open: Vec<Run>,
-    /// Events of the seq that came last, and of the one below it.
-    seq: u64,
-    here: BTreeSet<EventId>,
-    below: BTreeSet<EventId>,
-    /// What events name.
-    named: BTreeSet<Tip>,
-}
-
-impl Branches {
-    fn new(class: Class, now_ms: u64) -> Self {
-        let (here, below, named) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        Branches { class, now_ms, state: LogState::default(), open: Vec::new(), seq: 0, here, below, named }
-    }
-
-    /// Whether an event that an event of this seq names came.
-    fn holds(&self, seq: u64, prev: EventId) -> bool {
-        match seq.checked_sub(1) {
-            Some(below) if below == self.seq => self.here.contains(&prev),
-            Some(_) if seq == self.seq => self.below.contains(&prev),
-            _ => false,
-        }
-    }
-
-    fn step(&mut self, at: Tip) {
-        if at.seq != self.seq {
-            let is_next = self.seq.checked_add(1) == Some(at.seq);
-            let here = std::mem::take(&mut self.here);
-            self.below = if is_next { here } else { BTreeSet::new() };
-            self.seq = at.seq;
-        }
-        self.here.insert(at.id);
-    }
-
-    fn take(&mut self, at: Tip, prev: EventId) -> Result<(), StorageError> {
-        let prev_held = self.holds(at.seq, prev);
-        self.step(at);
-        let below = Tip { seq: at.seq.saturating_sub(1), id: prev };
-        match self.open.iter_mut().find(|run| run.top == below) {
-            Some(run) => run.top = at,
-            None => {
-                // What it stands on has to be in the log before it.
-                self.close(|open| prev_held && open.first_seq <= below.seq && below.seq <= open.top.seq)?;
-                self.open.push(Run { first_seq: at.seq, prev, prev_held, top: at });
-                if !prev_held && at.seq > 1 {
-                    self.named.insert(below);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn close(&mut self, is_due: impl Fn(&Run) -> bool) -> Result<(), StorageError> {
-        let (due, open) = std::mem::take(&mut self.open).into_iter().partition(is_due);
-        self.open = open;
-        let due: Vec<Run> = due;
-        for run in due {
-            self.state.insert_of(self.class, run, self.now_ms)?;
-        }
-        Ok(())
-    }
-
-    fn end(mut self, floor: u64) -> Result<LogState, StorageError> {
-        self.close(|_| true)?;
-        if floor > 0 {
-            let kept: Vec<Tip> = self.state.tips().iter().copied().filter(|tip| tip.seq < floor).collect();
-            let missing = |tip: &&Tip| self.state.holes().iter().any(|hole| hole.top == **tip);
-            let tops: Vec<Tip> = self.named.iter().filter(missing).copied().collect();
-            self.state.trim(Trim { below: floor, kept: &kept, tops: &tops, gone: 0 }, self.now_ms);
-        }
-        Ok(self.state)
-    }
 }
 
 /// The note of when a store was made anew (Unix milliseconds), of how many events, and how many were lost.

@@ -1,0 +1,117 @@
+//! Opening a store that may be damaged: one that does not open, or of which the last run found something damaged, is made anew of
+//! what can be read. What is lost is said, and peers bring it back as anything that is missing.
+//!
+//! The new store gets its place by two renames, the old one stays beside it under another name; whoever is killed in between
+//! is finished by the next start.
+
+use crate::clock::now_ms;
+use crate::home::{Home, HomeError, explain};
+use crate::inbox::tally::INDEX_NOTE;
+use crate::keys::BIRTH_NOTE;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use tidings_storage::{Durability, Rebuilt, StorageError, Store, Writer, rebuild};
+
+/// Opens the store of a home.
+///
+/// # Errors
+/// `MendError`.
+pub(crate) fn open(home: &Home, budget: Option<u64>) -> Result<(Store, Writer), MendError> {
+    let path = home.store_path();
+    let is_damaged = match Store::is_known_damaged(&path) {
+        true => true,
+        false => match Store::open_within(&path, budget) {
+            Err(error) if error.is_damage() => {
+                tracing::error!(%error, "the store does not open");
+                true
+            }
+            other => return Ok(other?),
+        },
+    };
+    if is_damaged {
+        mend(home)?;
+    }
+    Ok(Store::open_within(&path, budget)?)
+}
+
+/// Why a store was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum MendError {
+    /// The store.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The home.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// Who may do what in some room is not known any more.
+    #[error(
+        "{}: the store is damaged, and {lost} of the events that say who may do what cannot be read. Nothing was changed. \
+         Restore a backup (tidings --home FRESH restore DIR), or come back by your words and somebody who shares a room \
+         with you (tidings --home FRESH id recover --words-stdin --peer ADDRESS)",
+        .home.display()
+    )]
+    Control {
+        /// Which home.
+        home: PathBuf,
+        /// How many.
+        lost: u64,
+    },
+}
+
+/// Gives a store its place that was made anew when the process ended.
+///
+/// # Errors
+/// `HomeError`.
+pub(crate) fn finish(home: &Home) -> Result<(), HomeError> {
+    let (store, ready, old) = (home.store_path(), home.path().join(READY), home.path().join(OLD));
+    if !ready.exists() {
+        return Ok(());
+    }
+    if store.exists() {
+        remove(&old)?;
+        fs::rename(&store, &old).map_err(|e| explain(&old, e))?;
+    }
+    fs::rename(&ready, &store).map_err(|e| explain(&store, e))?;
+    super::backup::sync_parent(&store)
+}
+
+fn mend(home: &Home) -> Result<(), MendError> {
+    let (anew, ready) = (home.path().join(ANEW), home.path().join(READY));
+    tracing::warn!("the store is damaged: it is made anew of what can be read, which may take a while");
+    remove(&anew)?;
+    let made = rebuild(&home.store_path(), &anew, &[INDEX_NOTE], now_ms());
+    if made.is_err() {
+        drop(fs::remove_dir_all(&anew));
+    }
+    let Rebuilt { events, lost, control_lost, unreadable } = made?;
+    if control_lost > 0 {
+        remove(&anew)?;
+        return Err(MendError::Control { home: home.path().to_owned(), lost: control_lost });
+    }
+    if lost > 0 || unreadable > 0 {
+        // Of what this device said something may be lost that others have: its places are never used again.
+        let (_, mut writer) = Store::open(&anew)?;
+        let mut batch = writer.begin();
+        batch.drop_note(BIRTH_NOTE)?;
+        batch.commit(Durability::Synced)?;
+    }
+    tracing::warn!(events, lost, "the store is made anew; what is lost is fetched from peers; the old one is {OLD}");
+    fs::rename(&anew, &ready).map_err(|e| explain(&ready, e))?;
+    super::backup::sync_parent(&ready)?;
+    Ok(finish(home)?)
+}
+
+fn remove(folder: &Path) -> Result<(), HomeError> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(explain(folder, error)),
+        _ => Ok(()),
+    }
+}
+
+/// While it is being made.
+const ANEW: &str = "store.anew";
+/// It is whole, and goes where the old one is.
+const READY: &str = "store.ready";
+/// What a store was made anew of.
+pub(crate) const OLD: &str = "store.damaged";
