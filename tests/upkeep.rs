@@ -136,6 +136,7 @@ fn a_backup_of_a_busy_node_is_restored_as_another_device_and_nothing_is_lost() {
     assert!(events > 10 && (files, damaged) == (1, 0), "{made}");
     assert_eq!((&made["keys"], &made["verified"]), (&true.into(), &true.into()));
     assert_eq!(fs::metadata(&to).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(fs::metadata(to.join("keys")).unwrap().permissions().mode() & 0o777, 0o600);
     for secret in [fs::read(alice.home.join("user.key")).unwrap(), fs::read(alice.home.join("device.key")).unwrap()] {
         let has = |bytes: &[u8]| bytes.windows(secret.len()).any(|window| window == secret);
         assert!(files_in(&to).values().all(|bytes| !has(bytes)), "a key lies in the backup as it is");

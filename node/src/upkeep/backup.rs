@@ -8,9 +8,9 @@ use crate::handle::{NodeError, NodeHandle};
 use crate::home::{Home, HomeError, explain};
 use crate::keys::BIRTH_NOTE;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, DirBuilder, File};
-use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 use tidings_protocol::id::UserId;
@@ -177,8 +177,12 @@ fn copy_file(from: &Path, to: &Path) -> std::io::Result<()> {
 }
 
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), HomeError> {
-    let written = fs::write(path, bytes).and_then(|()| File::open(path)?.sync_all());
-    written.map_err(|e| explain(path, e))
+    let write = || -> std::io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|e| explain(path, e))
 }
 
 pub(super) fn sync_parent(path: &Path) -> Result<(), HomeError> {

@@ -19,19 +19,13 @@ use tidings_storage::{Durability, Rebuilt, StorageError, Store, Writer, rebuild}
 /// `MendError`.
 pub(crate) fn open(home: &Home, budget: Option<u64>) -> Result<(Store, Writer), MendError> {
     let path = home.store_path();
-    let is_damaged = match Store::is_known_damaged(&path) {
-        true => true,
-        false => match Store::open_within(&path, budget) {
-            Err(error) if error.is_damage() => {
-                tracing::error!(%error, "the store does not open");
-                true
-            }
-            other => return Ok(other?),
-        },
-    };
-    if is_damaged {
-        mend(home)?;
+    // Opened first whatever is known of it: then nobody else has it.
+    match Store::open_within(&path, budget) {
+        Err(error) if error.is_damage() => tracing::error!(%error, "the store does not open"),
+        Ok(opened) if Store::is_known_damaged(&path) => drop(opened),
+        other => return Ok(other?),
     }
+    mend(home)?;
     Ok(Store::open_within(&path, budget)?)
 }
 
