@@ -6,6 +6,10 @@ use tidings_protocol::limits::CLOCK_AHEAD_MAX_MS;
 
 /// Unix milliseconds; 0 on a machine whose clock stands before 1970.
 pub fn now_ms() -> u64 {
+    #[cfg(test)]
+    if let Some(simulated) = crate::simulation::now_ms() {
+        return simulated;
+    }
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }
 

@@ -46,13 +46,13 @@ pub fn heads_of(store: &Store, view: &RoomView, log: &Log, row: &LogRow) -> Resu
         let kept = store.kept(view.number, log, &right)?;
         return Ok(kept.heads().iter().copied().map(head).collect());
     }
-    let mut elsewhere = BTreeSet::new();
-    for hole in row.state.holes().iter().filter(|hole| !row.state.is_trimmed(hole)) {
-        if is_elsewhere(store, view, hole.top.id)? {
-            elsewhere.insert(hole.top.id);
-        }
+    let covered = row.state.covered();
+    let mut heads = BTreeSet::new();
+    for tip in row.state.tips() {
+        // What stands below a hole may have no signature of its own: nobody would believe it.
+        heads.extend(if tip.seq > covered { Some(*tip) } else { store.signed_at_or_below(tip.id)? });
     }
-    Ok(row.state.heads(|id| elsewhere.contains(&id)).map(head).collect())
+    Ok(heads.into_iter().map(head).collect())
 }
 
 /// Whether an event is held in this room. Of what is held in other rooms nobody in this one is to learn anything.
@@ -61,22 +61,6 @@ pub fn heads_of(store: &Store, view: &RoomView, log: &Log, row: &LogRow) -> Resu
 /// `StorageError`.
 pub fn holds_in(store: &Store, view: &RoomView, id: EventId) -> Result<bool, StorageError> {
     Ok(store.log_of(view.number, id)?.is_some())
-}
-
-/// Whether a hole's top stands somewhere else in the room, counts, and has no hole at or above it there: so everybody
-/// comes to hold it. What only some may hold must not make heads of theirs that others do not have.
-fn is_elsewhere(store: &Store, view: &RoomView, top: EventId) -> Result<bool, StorageError> {
-    let Some(event) = store.event_by_id(top)?.filter(|event| event.room == view.number) else { return Ok(false) };
-    let Ok(right) = view.state.content_right(&event.log) else { return Ok(false) };
-    if event.log.class == Class::Control || !store.counts(&event, &right)? {
-        return Ok(false);
-    }
-    // What a cut leaves lies below what it names without a hole between.
-    let row = if right.cuts.is_empty() { store.log(view.number, &event.log)? } else { None };
-    // A log may name an event of its own where that does not stand.
-    let others =
-        |row: LogRow| row.state.holes().iter().filter(|hole| hole.top.id != top).all(|hole| hole.top.seq < event.seq);
-    Ok(row.is_none_or(others))
 }
 
 /// What is missing of a content log below what counts, and is not held in another log of the room by its author's lie.

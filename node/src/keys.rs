@@ -129,6 +129,9 @@ impl Keys {
         if let Some(phrase) = phrase_of(files) {
             return Keys::recover(home, &phrase, &host_name());
         }
+        // First what keeps it silent, whatever was here before.
+        home.write_secret(COPIED, b"")?;
+        home.remove(FRESH);
         for name in [LINKED, CERTIFICATE, DEVICE] {
             let missing = || HomeError::Missing { path: home.path().join(name) };
             home.write_secret(name, files.get(name).ok_or_else(missing)?)?;
@@ -165,6 +168,11 @@ impl Keys {
         home.write_secret(CERTIFICATE, &encode(certificate))?;
         home.write_secret(FRESH, b"")?;
         home.write_secret(DEVICE, seed)
+    }
+
+    /// Whether somebody's keys are in a home, though no node may have run there.
+    pub fn are_in(home: &Home) -> bool {
+        [USER, LINKED, DEVICE].into_iter().any(|name| home.has(name))
     }
 
     /// The seed of a home's node key, made where there is none.
@@ -303,6 +311,10 @@ fn secret(home: &Home, name: &str) -> Result<Zeroizing<[u8; 32]>, HomeError> {
 /// Fresh random bytes.
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
+    #[cfg(test)]
+    if crate::simulation::fill(&mut bytes) {
+        return bytes;
+    }
     rand::rng().fill_bytes(&mut bytes);
     bytes
 }

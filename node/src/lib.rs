@@ -49,6 +49,8 @@ mod resolve;
 mod room_standing;
 pub mod rooms;
 mod search;
+#[cfg(test)]
+mod simulation;
 mod slow;
 pub mod sync;
 mod teams;

@@ -1,5 +1,7 @@
 //! The one loop that writes the store: takes commands, puts many into one batch, commits, and only then answers and tells.
 
+#[cfg(test)]
+mod by_hand;
 mod erasures;
 
 use crate::clock::{Clock, now_ms};
@@ -98,6 +100,8 @@ pub struct WriteLoop {
     commands: mpsc::Receiver<Command>,
     stored: broadcast::Sender<Arc<Stored>>,
     unsynced: Unsynced,
+    /// How long what is committed may wait for the disk.
+    sync_every: Duration,
     /// The last write found no room: reading goes on, and every command tries again.
     is_full: bool,
     /// There was no room to take off what is erased: it is tried again as soon as anything is written.
@@ -165,6 +169,7 @@ impl WriteLoop {
             commands,
             stored,
             unsynced: Unsynced::default(),
+            sync_every: SYNC_EVERY,
             is_full: false,
             erases_late: false,
             rests: HashMap::new(),
@@ -189,7 +194,7 @@ impl WriteLoop {
                 }
                 continue;
             }
-            let until_sync = self.unsynced.since.map(|since| SYNC_EVERY.saturating_sub(since.elapsed()));
+            let until_sync = self.unsynced.since.map(|since| self.sync_every.saturating_sub(since.elapsed()));
             let wait = until_sync.into_iter().chain(self.until_recount()).min();
             let first = runtime.block_on(async {
                 match wait {
@@ -213,7 +218,7 @@ impl WriteLoop {
 
     /// Whether nothing waits to be done.
     fn is_idle(&self) -> bool {
-        self.commands.is_empty() && self.unsynced.since.is_none_or(|since| since.elapsed() < SYNC_EVERY)
+        self.commands.is_empty() && self.unsynced.since.is_none_or(|since| since.elapsed() < self.sync_every)
     }
 
     /// Carries out the command and those that came meanwhile, all or none.
@@ -309,7 +314,8 @@ impl WriteLoop {
         }
         self.unsynced.since.get_or_insert_with(Instant::now);
         self.unsynced.bytes += bytes;
-        let due = self.unsynced.since.is_some_and(|s| s.elapsed() >= SYNC_EVERY) || self.unsynced.bytes >= SYNC_BYTES;
+        let due =
+            self.unsynced.since.is_some_and(|s| s.elapsed() >= self.sync_every) || self.unsynced.bytes >= SYNC_BYTES;
         if due { self.sync() } else { Ok(()) }
     }
 

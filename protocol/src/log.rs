@@ -134,13 +134,11 @@ impl LogState {
         run.top.seq < self.floor && !run.prev_held && self.holes.iter().all(|hole| hole.top != run.top)
     }
 
-    /// The tips to tell others: those that a hole above them may yet prove to be ancestors are left out. A hole whose top
-    /// is held in another log proves nothing: its author named what is none of their own. One that trimming left proves
-    /// nothing either: what stays below it are heads.
-    pub fn heads(&self, mut is_elsewhere: impl FnMut(EventId) -> bool) -> impl Iterator<Item = Tip> + '_ {
-        let true_holes = self.holes.iter().filter(|hole| !self.is_trimmed(hole) && !is_elsewhere(hole.top.id));
-        let covered = true_holes.map(|hole| hole.top.seq).max().unwrap_or(0);
-        self.tips.iter().copied().filter(move |t| t.seq > covered)
+    /// Below this seq a tip may be the ancestor of another, by what a hole between them hides; 0 where there is none. What
+    /// stands there is told all the same: the hole may never be filled, and what lies below it is history.
+    pub fn covered(&self) -> u64 {
+        let holes = self.holes.iter().filter(|hole| !self.is_trimmed(hole));
+        holes.map(|hole| hole.top.seq).max().unwrap_or(0)
     }
 
     /// The place to append to: the highest tip, the smallest id among equals.
@@ -358,7 +356,7 @@ mod tests {
             for (_, parent) in &events {
                 *children.entry(*parent).or_default() += 1;
             }
-            prop_assert_eq!(state.heads(|_| false).map(|t| t.id).collect::<BTreeSet<_>>(), leaves);
+            prop_assert_eq!(state.tips().iter().map(|t| t.id).collect::<BTreeSet<_>>(), leaves);
             prop_assert_eq!(state.is_forked(), children.values().any(|n| *n > 1));
             prop_assert_eq!(state.held(), events.len() as u64);
         }
@@ -379,7 +377,7 @@ mod tests {
         assert_eq!(log.insert(run(1, 0, false, 5, 5), 1), Ok(()));
         assert_eq!(log.insert(run(90, 89, false, 99, 99), 2), Ok(()));
         assert_eq!(log.holes(), [Hole { top: Tip { seq: 89, id: id(89) }, above: 5, since_ms: 2 }]);
-        assert_eq!(log.heads(|_| false).map(|t| t.seq).collect::<Vec<_>>(), [99]);
+        assert_eq!((log.tips().iter().map(|t| t.seq).collect::<Vec<_>>(), log.covered()), (vec![5, 99], 89));
         assert_eq!(log.insert(run(50, 49, false, 89, 89), 3), Ok(()));
         assert_eq!(log.holes()[0].top.seq, 49);
         assert_eq!(log.insert(run(6, 5, true, 49, 49), 4), Ok(()));
@@ -392,11 +390,11 @@ mod tests {
         assert_eq!(log.insert(run(1, 0, false, 99, 99), 1), Ok(()));
         // Another branch, that ends at 30.
         assert_eq!(log.insert(run(20, 19, true, 30, 1030), 1), Ok(()));
-        let heads: Vec<Tip> = log.heads(|_| false).collect();
+        let heads: Vec<Tip> = log.tips().to_vec();
         let kept = [Tip { seq: 30, id: id(1030) }];
         let tops = [Tip { seq: 29, id: id(1029) }, Tip { seq: 59, id: id(59) }];
         log.trim(Trim { below: 60, kept: &kept, tops: &tops, gone: 69 }, 2);
-        assert_eq!(log.heads(|_| false).collect::<Vec<_>>(), heads);
+        assert_eq!(log.tips(), heads);
         assert_eq!((log.floor(), log.held(), log.is_forked()), (60, 41, true));
         assert!(log.holes().iter().all(|hole| log.is_trimmed(hole)));
         // What went comes again unasked, beside what is asked for.
@@ -407,7 +405,7 @@ mod tests {
         assert_eq!(log.insert(run(1, 0, false, 39, 39), 3), Ok(()));
         assert_eq!(log.insert(run(20, 19, true, 29, 1029), 3), Ok(()));
         assert_eq!((log.holes().len(), log.held()), (0, 110));
-        assert_eq!(log.heads(|_| false).collect::<Vec<_>>(), heads);
+        assert_eq!(log.tips(), heads);
         assert_eq!(crate::codec::decode::<LogState>(&crate::codec::encode(&log), 4096), Ok(log));
     }
 
@@ -418,7 +416,7 @@ mod tests {
         assert_eq!(log.insert(run(20, 19, true, 40, 1040), 1), Ok(()));
         assert_eq!(log.insert(run(60, 59, false, 99, 99), 1), Ok(()));
         log.keep_to(30, &[Tip { seq: 30, id: id(30) }, Tip { seq: 30, id: id(1030) }], 70);
-        assert_eq!(log.heads(|_| false).map(|tip| tip.id).collect::<Vec<_>>(), [id(30), id(1030)]);
+        assert_eq!(log.tips().iter().map(|tip| tip.id).collect::<Vec<_>>(), [id(30), id(1030)]);
         assert_eq!((log.held(), log.holes().len()), (41, 0));
         assert_eq!(log.insert(run(31, 30, true, 50, 50), 2), Ok(()));
         assert_eq!(log.insert(run(31, 1030, true, 40, 1040), 2), Ok(()));

@@ -247,7 +247,7 @@ pub enum Frame {
 
 impl Frame {
     /// The room of a frame that tells something of what is held, or asks for it.
-    pub(crate) fn tells_of(&self) -> Option<Handle> {
+    pub fn tells_of(&self) -> Option<Handle> {
         match self {
             Frame::Check { room, .. }
             | Frame::Heads { room, .. }

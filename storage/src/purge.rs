@@ -9,6 +9,7 @@ use crate::logs::LogRow;
 use crate::row::Prev;
 use crate::schema::Family;
 use crate::store::Store;
+use std::collections::BTreeSet;
 use tidings_protocol::codec::{Canonical, CodecError, Reader, Writer, decode};
 use tidings_protocol::id::{EventId, RoomId, UserId};
 use tidings_protocol::log::Tip;
@@ -58,6 +59,14 @@ impl Store {
             out.push((what, row));
         }
         Ok(out)
+    }
+
+    /// The numbers of rooms that are on their way out: a part of their rows is gone already.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn rooms_being_purged(&self) -> Result<BTreeSet<RoomNumber>, StorageError> {
+        Ok(self.purges()?.into_iter().filter(|(_, row)| !row.done).filter_map(|(_, row)| row.room).collect())
     }
 
     /// Since when something is refused, if it is.
@@ -158,6 +167,18 @@ impl Store {
         out.sort_unstable();
         out.dedup();
         Ok(out)
+    }
+
+    /// An event, or the next below it that has its words and a signature: so much of what ends in it others can be shown.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn signed_at_or_below(&self, id: EventId) -> Result<Option<Tip>, StorageError> {
+        let Some(number) = self.number_of(id)? else { return Ok(None) };
+        match self.event_row(number)? {
+            Some(row) if row.signature.is_some() => Ok(Some(Tip { seq: row.seq, id })),
+            _ => self.signed_below(number),
+        }
     }
 
     /// The next event below one that has its words and a signature.

@@ -10,7 +10,7 @@ mod gossip;
 pub mod holdings;
 mod leases;
 mod manager;
-mod offers;
+pub(crate) mod offers;
 mod talk;
 mod tips;
 mod told;

@@ -12,19 +12,19 @@ use tidings_protocol::sync::{Credential, Offer, inner_secret};
 use tidings_storage::{Store, StoredEvent};
 
 /// Offers of all rooms that are to be talked of.
-pub(super) fn all(views: &Views, store: &Store, keys: &Keys, us: &[u8]) -> Vec<Offer> {
+pub(crate) fn all(views: &Views, store: &Store, keys: &Keys, us: &[u8]) -> Vec<Offer> {
     let rooms = views.all().into_iter().filter(|(_, view)| is_offered(view, store)).take(ROOMS_MAX);
     rooms.map(|(room, view)| offer(room, &view, store, keys, us)).collect()
 }
 
 /// Whether a room is still to be talked of: we are in it, or nobody has heard yet that we left.
-pub(super) fn is_offered(view: &RoomView, store: &Store) -> bool {
+pub(crate) fn is_offered(view: &RoomView, store: &Store) -> bool {
     let is_own = |number: &u64| matches!(store.event(*number), Ok(Some(event)) if event.room == view.number);
     !view.row.left || store.outbox().unwrap_or_default().iter().any(is_own)
 }
 
 /// The offer of one room.
-pub(super) fn offer(room: RoomId, view: &RoomView, store: &Store, keys: &Keys, us: &[u8]) -> Offer {
+pub(crate) fn offer(room: RoomId, view: &RoomView, store: &Store, keys: &Keys, us: &[u8]) -> Offer {
     let expires_ms = now_ms().saturating_add(CREDENTIAL_MS);
     let public = view.row.kind == RoomKind::Public;
     let inner = inner(room, view, store);

@@ -145,8 +145,11 @@ impl Desk<'_, '_> {
         let is_cut = view.state.content_right(log).is_ok_and(|right| !right.cuts.is_empty());
         let lowest = heads.iter().map(|tip| tip.seq).min().filter(|_| is_cut);
         let below = lowest.map_or(below, |lowest| lowest.min(below));
-        // What is no head now may be one again.
-        heads.extend(row.state.heads(|_| false));
+        // What is no head now may be one again. What stands below a hole is most likely an ancestor of what stands above: it
+        // would be a head for ever, as what is in between is not fetched any more.
+        let covered = row.state.covered();
+        heads.retain(|tip| is_cut || tip.seq > covered);
+        heads.extend(row.state.tips().iter().filter(|tip| tip.seq > covered));
         let keep = store.keep(view.number)?;
         if since > keep.since {
             self.batch.put_keep(view.number, &KeepRow { since, ..keep })?;

@@ -201,15 +201,26 @@ impl Conversation {
         self.ask_holes(id, held)
     }
 
-    /// Asks for our own holes, once: the peer's heads do not tell whether it has what is in them.
+    /// Asks for our own holes, once: the peer's heads do not tell whether it has what is in them. That a conversation, this
+    /// or another, is done is no reason to ask the peer again for what it did not have.
     fn ask_holes(&mut self, id: RoomId, held: &dyn Holdings) -> Result<(), Failure> {
         let Some(room) = self.rooms.get_mut(&id).filter(|r| !r.holes_asked) else { return Ok(()) };
         room.holes_asked = true;
-        for hole in held.holes(id, None)? {
+        if room.lacked.len() >= LACKED_MAX {
+            return Ok(());
+        }
+        for hole in held.holes(id, None)?.into_iter().filter(|hole| !room.lacked.contains(&hole.top.id)) {
             room.filling = true;
             self.fetcher.add(id, hole);
         }
         Ok(())
+    }
+
+    /// The peer was asked for what ends in this event, and does not have it.
+    pub(super) fn note_lacked(&mut self, id: RoomId, top: EventId) {
+        if let Some(room) = self.rooms.get_mut(&id).filter(|room| room.lacked.len() < LACKED_MAX) {
+            room.lacked.insert(top);
+        }
     }
 
     /// Tells our heads: what moved since the last agreement, all when they are few, else by reconciling sets.
@@ -437,6 +448,8 @@ fn early_len(frame: &Frame) -> usize {
     len + FRAME_COST
 }
 
+/// Holes of a room that a peer did not have: when there are so many it is asked for none until a recheck.
+const LACKED_MAX: usize = 4096;
 /// A head on the wire.
 const HEAD_LEN: usize = 112;
 /// What keeping a frame takes besides.

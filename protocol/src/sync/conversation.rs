@@ -118,6 +118,7 @@ impl Conversation {
             Input::Recheck(room) => {
                 if let Some(room) = self.rooms.get_mut(&room) {
                     room.holes_asked = false;
+                    room.lacked.clear();
                 }
                 self.recheck(room, held)?;
             }
@@ -215,8 +216,12 @@ impl Conversation {
             }
             Frame::Credit(bytes) => self.server.add_credit(bytes),
             Frame::Events { request, last, chunk } => {
+                let lacked = self.fetcher.expected(request).filter(|_| chunk.is_empty());
                 let output = self.fetcher.events(request, last, &chunk, self.now_ms)?;
                 self.out.extend(output);
+                if let Some((id, top)) = lacked {
+                    self.note_lacked(id, top);
+                }
                 self.settle(None, held)
             }
             Frame::Want { request, room, branches } => self.take_want(request, room, &branches, held),

@@ -286,6 +286,12 @@ impl Fetcher {
         Some((asked.room?, asked.missing.log.class))
     }
 
+    /// What the next chunk of a request has to end at, and in which room.
+    pub(super) fn expected(&self, request: u32) -> Option<(RoomId, EventId)> {
+        let asked = self.asked.get(&request)?;
+        Some((asked.room?, asked.expected.id))
+    }
+
     /// A chunk was dealt with: credit to return, if enough has gathered.
     pub(super) fn delivered(
         &mut self,

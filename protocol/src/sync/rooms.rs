@@ -12,9 +12,10 @@ use super::keys::Credential;
 use super::{Agreed, Failure, Holdings, Offer, Output, Side, Unavailable};
 use crate::control::payload::RoomKind;
 use crate::event::{Class, SignedEvent};
-use crate::id::{DeviceId, RoomId};
+use crate::id::{DeviceId, EventId, RoomId};
 use crate::limits::{KEYS_MAX, PROOFS_MAX, ROOMS_MAX};
 use crate::wire::{Frame, Handle, Proof, Tag};
+use std::collections::BTreeSet;
 
 /// A room in this conversation.
 pub(super) struct Room {
@@ -54,8 +55,10 @@ pub(super) struct Room {
     pub(super) exchanges: Exchanges,
     /// What came of content before our control logs were compared.
     pub(super) early: Vec<Frame>,
-    /// Whether our own holes were asked for since they were last looked at, and whether that is under way.
+    /// Whether our own holes were asked for since they were last looked at; the tops of those that this peer did not have
+    /// since a timer last ran out; and whether that is under way.
     pub(super) holes_asked: bool,
+    pub(super) lacked: BTreeSet<EventId>,
     pub(super) filling: bool,
     pub(super) beacons: BeaconRoom,
 }
@@ -91,6 +94,7 @@ impl Room {
             exchanges: Exchanges::default(),
             early: Vec::new(),
             holes_asked: false,
+            lacked: BTreeSet::new(),
             filling: false,
             beacons: BeaconRoom::default(),
         }

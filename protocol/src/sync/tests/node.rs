@@ -66,6 +66,21 @@ struct LogRow {
     moved: u64,
 }
 
+impl Held {
+    /// The tips to tell; of what lies below a hole, the highest event that has a signature.
+    fn heads(&self, row: &LogRow) -> BTreeSet<Tip> {
+        let mut heads = BTreeSet::new();
+        for tip in row.state.tips() {
+            let mut event = self.events.get(&tip.id);
+            while tip.seq <= row.state.covered() && event.is_some_and(|event| event.signature().is_none()) {
+                event = event.and_then(|event| self.events.get(&event.header().prev));
+            }
+            heads.extend(event.map(|event| Tip { seq: event.header().seq, id: event.id() }));
+        }
+        heads
+    }
+}
+
 impl Node {
     /// A node that holds nothing.
     pub(super) fn new() -> Node {
@@ -213,7 +228,7 @@ impl Holdings for Node {
         let digest = |class: Class| {
             let mut hasher = blake3::Hasher::new();
             for (log, row) in held.logs.iter().filter(|(log, _)| log.class == class) {
-                for tip in row.state.heads(|_| false) {
+                for tip in held.heads(row) {
                     hasher.update(&[log.author.0, log.grant.0, tip.id.0].concat());
                 }
             }
@@ -235,7 +250,7 @@ impl Holdings for Node {
         let Some(held) = self.rooms.get(&room) else { return Ok(Vec::new()) };
         let mut heads = Vec::new();
         for (log, row) in held.logs.iter().filter(|(log, row)| log.class == class && row.moved > since) {
-            heads.extend(row.state.heads(|_| false).map(|tip| {
+            heads.extend(held.heads(row).into_iter().map(|tip| {
                 let hlc = held.events.get(&tip.id).map_or(Hlc(0), |e| e.header().hlc);
                 Head { author: log.author, grant: log.grant, tip, hlc }
             }));
