@@ -13,6 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
+use tidings_node::home::Home;
 use tidings_protocol::content::Imported;
 use tidings_protocol::event::{Class, VerifiedEvent};
 use tidings_protocol::id::EventId;
@@ -129,7 +130,7 @@ fn a_whole_store_made_anew_is_what_it_was() {
     let folder = TempDir::new().unwrap();
     copy(store.path(), &folder.path().join("old"));
     let (new, rebuilt) = anew(&folder.path().join("old"), &folder.path().join("new"), &store);
-    assert_eq!(rebuilt, Rebuilt { events: ids.len() as u64, lost: 0, control_lost: 0, unreadable: 0 });
+    assert_eq!(rebuilt, Rebuilt { events: ids.len() as u64, ..Rebuilt::default() });
     assert_eq!((walk(&new), new.store.next_number().unwrap()), (ids, next));
     assert!(new.export() == export);
     assert_eq!(states(&new), states_before);
@@ -153,7 +154,7 @@ fn a_trimmed_store_made_anew_asks_for_nothing_that_it_gave_up() {
     let folder = TempDir::new().unwrap();
     copy(store.path(), &folder.path().join("old"));
     let (new, rebuilt) = anew(&folder.path().join("old"), &folder.path().join("new"), &store);
-    assert_eq!(rebuilt, Rebuilt { events: ids.len() as u64, lost: 0, control_lost: 0, unreadable: 0 });
+    assert_eq!(rebuilt, Rebuilt { events: ids.len() as u64, ..Rebuilt::default() });
     assert_eq!(walk(&new), ids);
     let summary = |states: Vec<(Log, LogRow)>| -> Vec<_> {
         let of = |row: &LogRow| {
@@ -302,6 +303,15 @@ fn a_node_whose_tables_are_cut_goes_on_with_the_rest_or_says_why_not() {
 
 #[test]
 fn what_is_cut_off_the_write_ahead_log_is_noticed_and_comes_back() {
+    cut_off(|_| {});
+}
+
+#[test]
+fn what_is_cut_off_the_write_ahead_log_is_noticed_though_the_store_is_made_anew() {
+    cut_off(|store| fs::write(store.join("DAMAGED"), "something was met").unwrap());
+}
+
+fn cut_off(and: impl Fn(&Path)) {
     let folder = TempDir::new().unwrap();
     let (alice, mut bob) = at_rest(folder.path());
     let before = fs::read(bob.home.join("device.key")).unwrap();
@@ -318,6 +328,7 @@ fn what_is_cut_off_the_write_ahead_log_is_noticed_and_comes_back() {
     let verified: Value = serde_json::from_slice(&bob.run(&["--json", "verify"]).stdout).unwrap();
     let told = verified["damaged"].to_string();
     assert!(told.contains("write-ahead log"), "{verified}");
+    and(&bob.home.join("store"));
     up_with_peer(&mut bob, &alice);
     until("it is back", || bob.texts("zig").contains(&"on disk and at Alice's".to_owned()));
     until("both hold the same", || {
@@ -326,4 +337,55 @@ fn what_is_cut_off_the_write_ahead_log_is_noticed_and_comes_back() {
     assert_ne!(fs::read(bob.home.join("device.key")).unwrap(), before, "its places are not used again");
     assert!(expected.len() <= alice.history("zig").len());
     assert_eq!(bob.json(&["verify"])["damaged_count"], 0);
+}
+
+#[test]
+fn a_store_that_is_put_aside_stays_and_an_exchange_that_was_broken_off_is_finished() {
+    let folder = TempDir::new().unwrap();
+    let mut alice = Person::at(folder.path(), "alice");
+    alice.up();
+    alice.json(&["room", "create", "zig"]);
+    alice.send("zig", "kept");
+    alice.down();
+    let at = |name: &str| alice.home.join(name);
+    let (store, old, again, ready) = (at("store"), at("store.damaged"), at("store.damaged-again"), at("store.ready"));
+    let mut seen = |what: &str| {
+        alice.up();
+        assert_eq!(alice.texts("zig"), ["kept"], "{what}");
+        assert!(!ready.exists(), "{what}");
+        alice.down();
+    };
+    fs::write(store.join("DAMAGED"), "").unwrap();
+    seen("made anew");
+    fs::write(old.join("first"), "").unwrap();
+    for n in 0..2 {
+        fs::write(store.join("DAMAGED"), "").unwrap();
+        seen("made anew again");
+        assert!(old.join("first").exists() && again.exists(), "{n}");
+    }
+    // Killed between the two renames, and before the first.
+    fs::rename(&store, &ready).unwrap();
+    seen("the old one had gone already");
+    copy(&store, &ready);
+    fs::write(store.join("old"), "").unwrap();
+    seen("both were there");
+    assert!(again.join("old").exists() && !store.join("old").exists());
+}
+
+#[test]
+fn of_two_who_start_with_a_home_at_once_one_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let mut alice = Person::at(folder.path(), "alice");
+    alice.up();
+    alice.json(&["room", "create", "zig"]);
+    alice.down();
+    fs::write(alice.home.join("store/DAMAGED"), "").unwrap();
+    // As one that makes the store anew, which takes long.
+    let home = Home::open(&alice.home).unwrap();
+    let starting = home.hold().unwrap().unwrap();
+    alice.refused(1, &[&["up"], &LISTEN[..]].concat(), &["is in use"]);
+    assert!(home.hold().unwrap().is_none() && !alice.home.join("store.damaged").exists());
+    drop(starting);
+    alice.up();
+    assert!(alice.home.join("store.damaged").exists() && home.hold().unwrap().is_some());
 }

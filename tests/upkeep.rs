@@ -193,6 +193,48 @@ fn a_backup_without_keys_needs_the_words_and_one_without_words_is_only_read() {
     up_with_peer(&mut silent, &bob);
     assert!(silent.texts("square").contains(&"hello Alice".to_owned()));
     assert!(silent.fails(4, &["send", "square", "by the copy"]).contains("tidings id add"));
+    // Whatever was in the home: a fresh key there must not speak for the one that is restored.
+    let other = Person::at(folder.path(), "other home");
+    other.done(&["id"]);
+    let (_, output) = restore(folder.path(), "other home", &to, "--passphrase-stdin", PASSPHRASE);
+    failed(&output, 4, "this home is in use");
+    assert!(!other.home.join("store").exists());
+}
+
+#[test]
+fn a_backup_that_was_in_other_hands_brings_no_settings_that_open_the_node() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut alice = Person::at(folder.path(), "alice");
+    alice.up();
+    alice.json(&["room", "create", "zig"]);
+    alice.send("zig", "kept");
+    let settings = "share_presence = true\nnames_trust = [\"/tmp/ca.pem\"]\n";
+    fs::write(alice.home.join("config.toml"), settings).unwrap();
+    let to = folder.path().join("saved");
+    backup(&alice, &to);
+    // A link of the same file would change with it.
+    fs::write(alice.home.join("config.toml"), "share_presence = false\n").unwrap();
+    assert_eq!(fs::read_to_string(to.join("config.toml")).unwrap(), settings);
+    // As from a medium that can only be read.
+    for path in files_in(&to).into_keys() {
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
+    }
+    let (mut home, output) = restore(folder.path(), "elsewhere", &to, "--passphrase-stdin", PASSPHRASE);
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(value["settings_left_out"], serde_json::json!(["names_trust"]), "{output:?}");
+    assert_eq!(fs::read_to_string(home.home.join("config.toml")).unwrap().trim(), "share_presence = true");
+    for path in files_in(&home.home.join("store")).into_keys() {
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
+    }
+    home.up_with(&LISTEN[1..]);
+    assert_eq!(home.texts("zig"), ["kept"]);
+
+    // What is no file of its own is not read.
+    fs::remove_file(to.join("config.toml")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", to.join("config.toml")).unwrap();
+    let (home, output) = restore(folder.path(), "nowhere", &to, "--passphrase-stdin", PASSPHRASE);
+    failed(&output, 1, "config.toml");
+    assert!(!home.home.join("store").exists() && !home.home.join("user.key").exists());
 }
 
 #[test]

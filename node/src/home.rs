@@ -2,9 +2,9 @@
 
 use crate::api::types::Running;
 use crate::clock::now_ms;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -77,6 +77,10 @@ pub enum HomeError {
         path: PathBuf,
     },
 }
+
+/// A home that nobody else starts with: its lock goes with it, and with the process.
+#[derive(Debug)]
+pub struct HeldHome(#[expect(dead_code, reason = "held for its lock")] File);
 
 impl Home {
     /// The folder given, else TIDINGS_HOME (the caller has read it), else the XDG data folder.
@@ -211,6 +215,22 @@ impl Home {
     /// `HomeError`.
     pub fn write_secret(&self, name: &str, bytes: &[u8]) -> Result<(), HomeError> {
         self.write_file(name, bytes)
+    }
+
+    /// Keeps others from starting with this home, or restoring into it, until the answer is dropped; nothing where somebody
+    /// does so now.
+    ///
+    /// # Errors
+    /// `HomeError`.
+    pub fn hold(&self) -> Result<Option<HeldHome>, HomeError> {
+        let path = self.path.join("starting");
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = opened.map_err(|e| explain(&path, e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(HeldHome(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(explain(&path, error)),
+        }
     }
 
     /// What a running node left here, if one did.

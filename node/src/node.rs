@@ -89,6 +89,8 @@ impl Node {
     pub async fn start(home: &Home, settings: &Settings) -> Result<Node, StartError> {
         let peers: Vec<PeerAddress> = settings.peers.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
         let lookup = Lookup::new(settings)?;
+        // Until the store is open, which nobody else can open then: it may have to be made anew before, and the keys made.
+        let Some(_starting) = home.hold()? else { return Err(held(home)) };
         upkeep::finish(home)?;
         let keys = Keys::open(home)?;
         let (store, mut writer) = match upkeep::open(home, settings.disk_max_bytes) {

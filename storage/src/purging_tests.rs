@@ -56,6 +56,8 @@ fn of_a_room_nothing_is_left_but_the_word_that_it_is_refused() {
         let part = batch.purge_room(two, 16).unwrap();
         batch.commit(Durability::Synced).unwrap();
         gone += part;
+        // Who looks meanwhile finds nothing wrong.
+        assert_eq!(store.verify(&mut |_| true).unwrap().flaws, []);
         if part == 0 {
             break;
         }

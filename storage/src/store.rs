@@ -141,9 +141,11 @@ impl Store {
         if let Err(error) = &done
             && error.is_damage()
             && !self.is_read_only
-            && !self.is_damaged.swap(true, Ordering::Relaxed)
+            && !self.is_damaged.load(Ordering::Relaxed)
+            // On a full disk it is tried again at the next.
+            && std::fs::write(self.path.join(DAMAGED), error.to_string()).is_ok()
         {
-            drop(std::fs::write(self.path.join(DAMAGED), error.to_string()));
+            self.is_damaged.store(true, Ordering::Relaxed);
         }
         done
     }

@@ -11,7 +11,7 @@ use crate::api::upkeep::{Damaged, MakeBackup, Verified, VerifyProgress};
 use crate::home::Home;
 use crate::keys::WordsError;
 use crate::upkeep::{
-    FILES, KeyBoxError, Manifest, RestoreError, Restoring, STORE, VerifyError, Who, keep_keys, verify_copy,
+    FILES, KeyBoxError, Manifest, RestoreError, Restored, Restoring, STORE, VerifyError, Who, keep_keys, verify_copy,
     verify_home, write_beside,
 };
 use serde::Deserialize;
@@ -101,9 +101,9 @@ pub(super) fn restore(context: &Context, args: &RestoreArgs) -> Result<ExitCode,
         None => Who::Passphrase(passphrase(args.passphrase_stdin, false, "or --words-stdin, with the recovery words")?),
     };
     let mut teller = Teller::new(context);
-    let verified = restoring.restore(&who, &mut |progress| teller.tell(progress));
+    let restored = restoring.restore(&who, &mut |progress| teller.tell(progress));
     teller.end();
-    let verified = match verified {
+    let Restored { verified, left_out } = match restored {
         Err(RestoreError::Damaged(verified)) => {
             context.out.show(&verified, told);
             return Err(Failure::from(RestoreError::Damaged(verified)).answered());
@@ -111,13 +111,17 @@ pub(super) fn restore(context: &Context, args: &RestoreArgs) -> Result<ExitCode,
         other => other?.unwrap_or_default(),
     };
     let is_silent = Home::open(&context.home)?.has("linked");
-    let value = with(&verified, json!({ "home": context.home, "silent": is_silent }));
+    let value = with(&verified, json!({ "home": context.home, "silent": is_silent, "settings_left_out": left_out }));
     context.out.show(&value, |_| {
+        let left_out = match left_out.as_slice() {
+            [] => String::new(),
+            names => format!("\nsettings not taken over, as they say whom to believe: {}", names.join(", ")),
+        };
         let next = match is_silent {
             true => "the recovery words are not in this backup: nothing can be said from here, only read",
             false => "it is a new device of yours; start it: tidings chat, or tidings up",
         };
-        format!("{}\nrestored to {}\n{next}", told(&verified), context.home.display())
+        format!("{}\nrestored to {}{left_out}\n{next}", told(&verified), context.home.display())
     });
     Ok(ExitCode::SUCCESS)
 }

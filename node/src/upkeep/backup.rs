@@ -9,9 +9,10 @@ use crate::home::{Home, HomeError, explain};
 use crate::keys::BIRTH_NOTE;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{MutexGuard, TryLockError};
 use thiserror::Error;
 use tidings_protocol::id::UserId;
 use tidings_storage::blobs::{BlobError, Blobs};
@@ -67,24 +68,34 @@ impl Manifest {
     /// # Errors
     /// `HomeError`: it cannot be read, or does not read.
     pub fn of(folder: &Path) -> Result<Option<Manifest>, HomeError> {
-        let path = folder.join(MANIFEST);
-        match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|_| HomeError::Damaged { path }),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(explain(&path, error)),
+        match read_small(&folder.join(MANIFEST))? {
+            Some(bytes) => {
+                let read = serde_json::from_slice(&bytes).map(Some);
+                read.map_err(|_| HomeError::Damaged { path: folder.join(MANIFEST) })
+            }
+            None => Ok(None),
         }
     }
 }
 
 impl NodeHandle {
+    /// Held while all that is kept is verified or copied.
+    pub(super) fn upkeep(&self) -> Result<MutexGuard<'_, ()>, NodeError> {
+        match self.manager.upkeep.try_lock() {
+            Ok(held) => Ok(held),
+            Err(TryLockError::Poisoned(held)) => Ok(held.into_inner()),
+            Err(TryLockError::WouldBlock) => {
+                Err(NodeError::Forbidden("the home is being copied or verified: wait for that to end".to_owned()))
+            }
+        }
+    }
+
     /// Copies everything that this node keeps into a folder, which must not be there yet. One at a time.
     ///
     /// # Errors
     /// `NodeError`: nothing is left there.
     pub fn backup(&self, folder: &Path) -> Result<Manifest, NodeError> {
-        let Ok(_one_at_a_time) = self.manager.upkeep.try_lock() else {
-            return Err(NodeError::Forbidden("the home is being copied or verified: wait for that to end".to_owned()));
-        };
+        let _one_at_a_time = self.upkeep()?;
         let keys = &self.manager.keys;
         Ok(copy(self.store(), self.manager.files.folder(), keys.home(), keys.user, folder)?)
     }
@@ -133,7 +144,7 @@ fn prepare(home: &Home, folder: &Path) -> Result<PathBuf, BackupError> {
     part_name.push(".part");
     let part = folder.with_file_name(part_name);
     // Of one that was broken off, and never of anything else.
-    if part.join(UNFINISHED).exists() {
+    if part.join(UNFINISHED).exists() || matches!(Manifest::of(&part), Ok(Some(_))) {
         fs::remove_dir_all(&part).map_err(|e| explain(&part, e))?;
     }
     match DirBuilder::new().mode(0o700).create(&part) {
@@ -158,7 +169,9 @@ fn fill(store: &Store, files: &Path, home: &Home, manifest: &Manifest, part: &Pa
         }
     }
     if home.has(SETTINGS) {
-        copy_file(&home.path().join(SETTINGS), &part.join(SETTINGS)).map_err(|e| explain(part, e))?;
+        // Copied and not linked: it may be changed where it is.
+        let settings = fs::read(home.path().join(SETTINGS)).map_err(|e| explain(&home.path().join(SETTINGS), e))?;
+        write(&part.join(SETTINGS), &settings)?;
     }
     write(&part.join(MANIFEST), &serde_json::to_vec_pretty(manifest).unwrap_or_default())?;
     fs::remove_file(part.join(UNFINISHED)).map_err(|e| explain(part, e))?;
@@ -185,11 +198,33 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), HomeError> {
     write().map_err(|e| explain(path, e))
 }
 
+/// The bytes of a small file beside a store; nothing where there is none. What is no file of its own is not read.
+///
+/// # Errors
+/// `HomeError`: `Damaged` for a link, or what is longer than such files are.
+pub(super) fn read_small(path: &Path) -> Result<Option<Vec<u8>>, HomeError> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(explain(path, error)),
+        Ok(found) if !found.is_file() || found.len() > SMALL_LEN_MAX => {
+            return Err(HomeError::Damaged { path: path.to_owned() });
+        }
+        Ok(_) => {}
+    }
+    let mut bytes = Vec::new();
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path);
+    let read = opened.and_then(|file| file.take(SMALL_LEN_MAX).read_to_end(&mut bytes));
+    read.map_err(|e| explain(path, e))?;
+    Ok(Some(bytes))
+}
+
 pub(super) fn sync_parent(path: &Path) -> Result<(), HomeError> {
     let Some(parent) = path.parent() else { return Ok(()) };
     File::open(parent).and_then(|folder| folder.sync_all()).map_err(|e| explain(parent, e))
 }
 
+/// Keys, settings and the like are shorter.
+const SMALL_LEN_MAX: u64 = 256 * 1024;
 pub(super) const FORMAT: u32 = 1;
 pub(crate) const STORE: &str = "store";
 pub(crate) const FILES: &str = "files";

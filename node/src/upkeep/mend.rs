@@ -63,6 +63,8 @@ pub(crate) fn finish(home: &Home) -> Result<(), HomeError> {
         return Ok(());
     }
     if store.exists() {
+        // What was put aside first is never taken away: all that there was is in it. Of later ones the last stays.
+        let old = if old.exists() { home.path().join(OLD_AGAIN) } else { old };
         remove(&old)?;
         fs::rename(&store, &old).map_err(|e| explain(&old, e))?;
     }
@@ -78,12 +80,13 @@ fn mend(home: &Home) -> Result<(), MendError> {
     if made.is_err() {
         drop(fs::remove_dir_all(&anew));
     }
-    let Rebuilt { events, lost, control_lost, unreadable } = made?;
+    let made = made?;
+    let Rebuilt { events, lost, control_lost, .. } = made;
     if control_lost > 0 {
         remove(&anew)?;
         return Err(MendError::Control { home: home.path().to_owned(), lost: control_lost });
     }
-    if lost > 0 || unreadable > 0 {
+    if !made.is_whole() {
         // Of what this device said something may be lost that others have: its places are never used again.
         let (_, mut writer) = Store::open(&anew)?;
         let mut batch = writer.begin();
@@ -106,6 +109,7 @@ fn remove(folder: &Path) -> Result<(), HomeError> {
 /// While it is being made.
 const ANEW: &str = "store.anew";
 /// It is whole, and goes where the old one is.
-const READY: &str = "store.ready";
+pub(super) const READY: &str = "store.ready";
 /// What a store was made anew of.
 pub(crate) const OLD: &str = "store.damaged";
+const OLD_AGAIN: &str = "store.damaged-again";

@@ -13,5 +13,5 @@ pub(crate) use backup::{FILES, STORE};
 pub use key_box::{KeyBoxError, keep_keys, open_keys, write_beside};
 pub use mend::MendError;
 pub(crate) use mend::{OLD, finish, open};
-pub use restore::{RestoreError, Restoring, Who};
+pub use restore::{RestoreError, Restored, Restoring, Who};
 pub use verify::{VerifyError, verify_copy, verify_home};

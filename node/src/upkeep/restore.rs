@@ -4,15 +4,16 @@
 //!
 //! Everything is copied and verified first; the store gets its name last, and only then the home is in use.
 
-use super::backup::{FILES, FORMAT, Manifest, SETTINGS, STORE, sync_parent};
+use super::backup::{FILES, FORMAT, Manifest, SETTINGS, STORE, read_small, sync_parent};
 use super::key_box::{KEYS, KeyBoxError, open_keys};
+use super::mend::{OLD, READY};
 use super::verify::{VerifyError, verify_copy};
 use crate::api::upkeep::{Verified, VerifyProgress};
-use crate::home::{Home, HomeError, explain};
+use crate::home::{HeldHome, Home, HomeError, explain};
 use crate::keys::{Keys, host_name};
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 use tidings_protocol::identity::RecoveryPhrase;
@@ -36,7 +37,7 @@ pub enum RestoreError {
     /// A later version made it.
     #[error("{0}: a newer tidings made this backup: use that one")]
     Newer(PathBuf),
-    /// What was said from the home stays its own.
+    /// What was said from the home stays its own, and so do its keys.
     #[error("{0}: this home is in use: name a fresh one with --home DIR")]
     InUse(PathBuf),
     /// There are no keys beside the backup.
@@ -63,7 +64,18 @@ pub enum RestoreError {
 pub struct Restoring {
     from: PathBuf,
     home: Home,
+    /// Nobody else starts with it meanwhile.
+    _held: HeldHome,
     manifest: Manifest,
+}
+
+/// What was restored.
+#[derive(Default)]
+pub struct Restored {
+    /// What was read of it.
+    pub verified: Verified,
+    /// Settings of the backup that were left out, as they say whom to believe and who may come in.
+    pub left_out: Vec<String>,
 }
 
 impl Restoring {
@@ -80,11 +92,17 @@ impl Restoring {
         if manifest.format > FORMAT || manifest.schema > SCHEMA {
             return Err(RestoreError::Newer(from));
         }
+        let in_use = || RestoreError::InUse(home.to_owned());
         let is_broken_off = |home: &Home| home.has(COMING) && !home.store_path().exists();
-        if Home::find(home)?.is_some_and(|home| Keys::is_in_use(&home) && !is_broken_off(&home)) {
-            return Err(RestoreError::InUse(home.to_owned()));
+        // A store that is on its way to its place, or was put aside, is somebody's, too.
+        let has_stores = |home: &Home| [READY, OLD].into_iter().any(|name| home.has(name));
+        let is_taken = |home: &Home| Keys::is_in_use(home) || Keys::are_in(home);
+        if Home::find(home)?.is_some_and(|home| has_stores(&home) || (is_taken(&home) && !is_broken_off(&home))) {
+            return Err(in_use());
         }
-        Ok(Restoring { from, home: Home::open(home)?, manifest })
+        let opened = Home::open(home)?;
+        let held = opened.hold()?.ok_or_else(in_use)?;
+        Ok(Restoring { from, home: opened, _held: held, manifest })
     }
 
     /// Whether sealed keys lie beside the backup.
@@ -92,7 +110,7 @@ impl Restoring {
         self.from.join(KEYS).exists()
     }
 
-    /// Restores it; `go_on` hears how far it is. Returns what was read of it.
+    /// Restores it; `go_on` hears how far it is. Nothing where it said no.
     ///
     /// # Errors
     /// `RestoreError`: the home is not in use, and the same may be tried again.
@@ -100,7 +118,7 @@ impl Restoring {
         &self,
         who: &Who,
         go_on: &mut dyn FnMut(VerifyProgress) -> bool,
-    ) -> Result<Option<Verified>, RestoreError> {
+    ) -> Result<Option<Restored>, RestoreError> {
         // First what may be refused for what was typed.
         let keys = match who {
             Who::Passphrase(passphrase) => Some(self.keys(passphrase)?),
@@ -109,6 +127,7 @@ impl Restoring {
             }
             Who::Words(_) => None,
         };
+        let (settings, left_out) = self.settings()?;
         let (coming, files) = (self.home.path().join(COMING), self.home.path().join(FILES));
         let copied = self.copy(&coming, &files).and_then(|()| match verify_copy(&coming, &files, go_on)? {
             Some(verified) if verified.damaged_count > 0 => Err(RestoreError::Damaged(verified)),
@@ -119,7 +138,7 @@ impl Restoring {
             other => {
                 drop(fs::remove_dir_all(&coming));
                 drop(fs::remove_dir_all(&files));
-                return other;
+                return other.map(|_| None);
             }
         };
         match (keys, who) {
@@ -129,23 +148,30 @@ impl Restoring {
         }
         // Where a store is no key is made: this one is, of the node.
         drop(Keys::node_seed(&self.home)?);
-        let settings = self.from.join(SETTINGS);
-        if settings.exists() && !self.home.has(SETTINGS) {
-            fs::copy(&settings, self.home.path().join(SETTINGS)).map_err(|e| explain(&settings, e))?;
+        if let Some(settings) = settings {
+            self.home.write_secret(SETTINGS, settings.as_bytes())?;
         }
         let store = self.home.store_path();
         fs::rename(&coming, &store).map_err(|e| explain(&store, e))?;
         sync_parent(&store)?;
-        Ok(Some(verified))
+        Ok(Some(Restored { verified, left_out }))
+    }
+
+    /// The settings of the backup, without those by which whoever had it in hand could come in, or speak as others; and which
+    /// those are. Nothing where the home has its own.
+    fn settings(&self) -> Result<(Option<String>, Vec<String>), RestoreError> {
+        let Some(bytes) = read_small(&self.from.join(SETTINGS))?.filter(|_| !self.home.has(SETTINGS)) else {
+            return Ok((None, Vec::new()));
+        };
+        let Some(mut table) = std::str::from_utf8(&bytes).ok().and_then(|text| text.parse::<toml::Table>().ok()) else {
+            return Ok((None, vec![SETTINGS.to_owned()]));
+        };
+        let left_out = LEFT_OUT.into_iter().filter(|name| table.remove(*name).is_some()).map(str::to_owned).collect();
+        Ok((Some(table.to_string()), left_out))
     }
 
     fn keys(&self, passphrase: &str) -> Result<RestoredKeys, RestoreError> {
-        let path = self.from.join(KEYS);
-        let sealed = match fs::read(&path) {
-            Ok(sealed) => sealed,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Err(RestoreError::NoKeys(self.from.clone())),
-            Err(error) => return Err(explain(&path, error).into()),
-        };
+        let sealed = read_small(&self.from.join(KEYS))?.ok_or_else(|| RestoreError::NoKeys(self.from.clone()))?;
         let keys = open_keys(&sealed, passphrase)?;
         match Keys::user_of(&keys) {
             Some(user) if user.to_string() == self.manifest.user => Ok(keys),
@@ -176,12 +202,24 @@ fn copy_folder(from: &Path, to: &Path) -> Result<(), HomeError> {
         if !entry.file_type().is_ok_and(|kind| kind.is_file()) {
             continue;
         }
-        let path = to.join(entry.file_name());
-        let copied = fs::copy(entry.path(), &path).and_then(|_| File::open(&path)?.sync_all());
-        copied.map_err(|e| explain(&path, e))?;
+        // Whoever opens the store makes its lock.
+        if entry.file_name() != LOCK {
+            copy_file(&entry.path(), &to.join(entry.file_name())).map_err(|e| explain(&entry.path(), e))?;
+        }
     }
     File::open(to).and_then(|folder| folder.sync_all()).map_err(|e| explain(to, e))
 }
 
+/// Copies bytes into a file that only its owner may read and write, whatever the other one allows.
+fn copy_file(from: &Path, to: &Path) -> std::io::Result<()> {
+    let mut from = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(from)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+    std::io::copy(&mut from, &mut file)?;
+    file.sync_all()
+}
+
+/// Settings that a backup does not bring: where the API listens, and whom to ask and believe whose a name is.
+const LEFT_OUT: [&str; 3] = ["api", "names_at", "names_trust"];
+const LOCK: &str = "LOCK";
 /// The store while it is being restored, in the home.
 const COMING: &str = "restoring";

@@ -105,9 +105,7 @@ impl NodeHandle {
     /// # Errors
     /// `NodeError`: `Refused` while another one is under way.
     pub fn verify_all(&self, go_on: &mut dyn FnMut(VerifyProgress) -> bool) -> Result<Option<Verified>, NodeError> {
-        let Ok(_one_at_a_time) = self.manager.upkeep.try_lock() else {
-            return Err(NodeError::Forbidden("the home is being copied or verified: wait for that to end".to_owned()));
-        };
+        let _one_at_a_time = self.upkeep()?;
         verify(self.store(), self.manager.files.folder(), go_on).map_err(|error| match error {
             VerifyError::Storage(error) => error.into(),
             VerifyError::Files(error) => NodeError::File(error.into()),

@@ -4,8 +4,9 @@
 //! Nothing of the old store is changed. The new one is whole before its caller gives it the old one's place.
 
 mod states;
+#[cfg(test)]
+mod tests;
 
-use self::states::Branches;
 use crate::append::{Said, is_message};
 use crate::batch::{Batch, Durability, Writer};
 use crate::counters::Counters;
@@ -14,27 +15,23 @@ use crate::events::{StoredEvent, from_payload};
 use crate::files;
 use crate::key::{self, LogNumber, RoomNumber};
 use crate::logs::{LogRow, NamedLog};
-use crate::relation;
 use crate::rooms::RoomRow;
 use crate::row::{EventRow, Prev};
 use crate::salvage::Part;
 use crate::schema::{Family, repair_options};
 use crate::store::{Row, Store};
-use crate::timeline::claimed_position;
-use crate::trimming::cost;
 use crate::verify::logs::{Verdict, on_all_cores};
 use rocksdb::DB;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use tidings_protocol::codec::{decode, encode};
-use tidings_protocol::content::Content;
 use tidings_protocol::control::kind;
 use tidings_protocol::control::payload::{Control, ControlEvent};
 use tidings_protocol::enrol::is_self_room;
-use tidings_protocol::event::{Body, Class, Header, Hlc};
+use tidings_protocol::event::{Body, Class, Header};
 use tidings_protocol::id::RoomId;
-use tidings_protocol::log::{Log, LogState, Tip};
+use tidings_protocol::log::Log;
 
 /// What a store was made anew of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,6 +44,17 @@ pub struct Rebuilt {
     pub control_lost: u64,
     /// Stretches of rows that could not be read.
     pub unreadable: u64,
+    /// Rows that had been on disk and were not in the old store any more: the end of its write-ahead log was damaged.
+    pub rows_lost: u64,
+    /// RocksDB's own lists of files had to be made anew first: what it left out nobody knows.
+    pub was_repaired: bool,
+}
+
+impl Rebuilt {
+    /// Whether the old store is known to have lost nothing.
+    pub fn is_whole(&self) -> bool {
+        self.lost == 0 && self.unreadable == 0 && self.rows_lost == 0 && !self.was_repaired
+    }
 }
 
 /// Makes a store in a folder that is not there yet, of what can be read of another. Of these notes it has none: what is true
@@ -56,13 +64,17 @@ pub struct Rebuilt {
 /// `Rocks` where so much is damaged that the old store does not open; `DiskFull`. What was made so far is to be taken away.
 pub fn rebuild(from: &Path, to: &Path, but_notes: &[&str], now_ms: u64) -> Result<Rebuilt, StorageError> {
     let repaired = to.with_extension("repaired");
-    let old = match Store::open_read_only(from) {
-        Err(error) if error.is_damage() => repair(from, &repaired).map_err(|_| error)?,
-        opened => opened?,
+    let (old, was_repaired) = match Store::open_read_only(from) {
+        Err(error) if error.is_damage() => match repair(from, &repaired) {
+            Ok(old) => (Ok(old), true),
+            Err(StorageError::Damaged(why)) => (Err(why.into()), true),
+            Err(_) => (Err(error), true),
+        },
+        opened => (opened, false),
     };
-    let made = rebuild_from(old, to, but_notes, now_ms);
+    let made = old.and_then(|old| rebuild_from(old, to, but_notes, now_ms));
     drop(fs::remove_dir_all(&repaired));
-    made
+    made.map(|made| Rebuilt { was_repaired, ..made })
 }
 
 /// Has RocksDB make its lists of files anew, in a copy of the folder.
@@ -79,21 +91,22 @@ fn repair(from: &Path, to: &Path) -> Result<Store, StorageError> {
         }
         Ok(())
     });
-    copied.map_err(|_| Damage::Missing("a copy of the store"))?;
-    let repaired = DB::repair(&repair_options()?, to).map_err(StorageError::from).and_then(|()| {
+    copied.map_err(|error| match error.kind() {
+        std::io::ErrorKind::StorageFull => Damage::Missing("room on the disk for a copy of the store"),
+        _ => Damage::Missing("a copy of the store"),
+    })?;
+    DB::repair(&repair_options()?, to).map_err(StorageError::from).and_then(|()| {
         // Families that have no table are not found by it: they are made here.
         drop(Store::open(to)?);
         Store::open_read_only(to)
-    });
-    if repaired.is_err() {
-        drop(fs::remove_dir_all(to));
-    }
-    repaired
+    })
 }
 
 fn rebuild_from(old: Store, to: &Path, but_notes: &[&str], now_ms: u64) -> Result<Rebuilt, StorageError> {
     let (_, writer) = Store::open(to)?;
     let counters = Counters { event: 1, log: 1, room: 1 };
+    let purging = old.rooms_being_purged().unwrap_or_default();
+    let done = Rebuilt { rows_lost: old.lost_rows(), ..Rebuilt::default() };
     let mut work = Rebuild {
         old,
         writer,
@@ -103,13 +116,17 @@ fn rebuild_from(old: Store, to: &Path, but_notes: &[&str], now_ms: u64) -> Resul
         logs: BTreeMap::new(),
         before: BTreeMap::new(),
         kept: Numbers::default(),
-        done: Rebuilt::default(),
+        purging,
+        knows_counters: false,
+        done,
     };
     work.copy(but_notes)?;
     work.find_logs()?;
     work.find_rooms()?;
     work.events()?;
+    work.outbox()?;
     work.states()?;
+    work.controls()?;
     work.end()
 }
 
@@ -123,6 +140,10 @@ struct Rebuild {
     /// What the old store said of its logs.
     before: BTreeMap<LogNumber, LogRow>,
     kept: Numbers,
+    /// Rooms of which a part is gone from here on purpose, and the rest is to go.
+    purging: BTreeSet<RoomNumber>,
+    /// The numbers that were to be given next could be read.
+    knows_counters: bool,
     done: Rebuilt,
 }
 
@@ -130,7 +151,7 @@ impl Rebuild {
     /// What is of this node alone is taken over as it is.
     fn copy(&mut self, but_notes: &[&str]) -> Result<(), StorageError> {
         let left_out: BTreeSet<Vec<u8>> = but_notes.iter().map(|name| key::note(name)).collect();
-        for family in [Family::Meta, Family::Room, Family::Erased, Family::Outbox, Family::Beacon] {
+        for family in [Family::Meta, Family::Room, Family::Erased, Family::Beacon] {
             self.each_part(family, |work, rows| {
                 let mut batch = work.writer.begin();
                 for (key, value) in rows {
@@ -138,7 +159,9 @@ impl Rebuild {
                         // Both are written with every batch, and at the end.
                         Family::Meta if **key == *key::META_SCHEMA || **key == *key::META_NEXT => false,
                         Family::Meta => !left_out.contains(&**key),
-                        // What was agreed with a peer is agreed no more where something is lost.
+                        // What was agreed with a peer is agreed no more where something is lost. A room's row that does
+                        // not read is made anew of the room's Genesis.
+                        Family::Room if key.starts_with(b"r") => decode::<RoomRow>(value, usize::MAX).is_ok(),
                         Family::Room => !key.starts_with(b"g"),
                         _ => true,
                     };
@@ -164,6 +187,7 @@ impl Rebuild {
             Family::Meta if key == key::META_NEXT => {
                 if let Ok(counters) = decode::<Counters>(value, usize::MAX) {
                     self.count(counters);
+                    self.knows_counters = true;
                 }
             }
             Family::Meta if key.starts_with(b"l") => {
@@ -210,7 +234,8 @@ impl Rebuild {
     /// Rooms whose row is lost are what their Genesis says, but for what was local.
     fn find_rooms(&mut self) -> Result<(), StorageError> {
         let missing: BTreeSet<_> = self.logs.values().map(|(room, _)| *room).collect();
-        let missing: BTreeSet<_> = missing.into_iter().filter(|room| !self.rooms.contains_key(room)).collect();
+        let is_missing = |room: &RoomNumber| !self.rooms.contains_key(room) && !self.purging.contains(room);
+        let missing: BTreeSet<_> = missing.into_iter().filter(is_missing).collect();
         if missing.is_empty() {
             return Ok(());
         }
@@ -281,63 +306,39 @@ impl Rebuild {
         (header.log_of(event.id) == event.log && header.seq == event.seq).then_some((event, header))
     }
 
-    /// What is held of each log, from its events.
-    fn states(&mut self) -> Result<(), StorageError> {
-        for (number, (room, log)) in self.logs.clone() {
-            let before = self.before.get(&number).cloned();
-            let floor = before.as_ref().map_or(0, |row| row.state.floor());
-            let mut row = LogRow { number, moved: 0, hlc: Hlc(0), bytes: 0, state: LogState::default() };
-            self.fill(log.class, &mut row, floor)?;
-            let held = before.map_or(row.state.held(), |before| before.state.held());
-            let lost = held.saturating_sub(row.state.held());
-            self.done.lost += lost;
-            self.done.control_lost += if log.class == Class::Control { lost } else { 0 };
-            if row.state.held() > 0 {
-                let mut batch = self.writer.begin();
-                batch.put_log_row(room, &log, row)?;
-                batch.commit(Durability::Buffered)?;
+    /// Own events that nobody was told of, as far as they are there.
+    fn outbox(&mut self) -> Result<(), StorageError> {
+        self.each_part(Family::Outbox, |work, rows| {
+            let mut batch = work.writer.begin();
+            for (key, value) in rows {
+                if key::to_number(key, "outbox key").is_ok_and(|number| work.kept.has(number)) {
+                    batch.put(Family::Outbox, key, value)?;
+                }
             }
-        }
-        Ok(())
+            batch.commit(Durability::Buffered)
+        })
     }
 
-    /// Takes the events of a log in, the lowest first, as runs of which each event names the one below. Where it is in more
-    /// pieces than a log may be, the lowest go, to be fetched again.
-    fn fill(&mut self, class: Class, row: &mut LogRow, floor: u64) -> Result<(), StorageError> {
-        let store = self.writer.store().clone();
-        let mut branches = Branches::new(class, self.now_ms);
-        let mut pieces = Vec::new();
-        for number in store.numbers_of_log(row.number)? {
-            let number = number?;
-            let event = store.event_row(number)?.ok_or(Damage::Missing("an event of a log"))?;
-            if !branches.holds(event.seq, store.prev_id(number, event.prev)?) && event.seq > 1 {
-                pieces.push(event.seq);
+    /// What was listed as a room's control events and is not there, whatever the rows of its logs say.
+    fn controls(&mut self) -> Result<(), StorageError> {
+        let mut missing = 0;
+        self.each_part(Family::Control, |work, rows| {
+            for (key, _) in rows {
+                let Some((room, number)) = key.split_first_chunk::<4>() else { continue };
+                let room = RoomNumber(u32::from_be_bytes(*room));
+                let is_kept = key::to_number(number, "control key").is_ok_and(|number| work.kept.has(number));
+                missing += u64::from(!is_kept && !work.purging.contains(&room));
             }
-            branches.step(Tip { seq: event.seq, id: event.id });
-        }
-        let lowest = pieces.len().checked_sub(PIECES_MAX).map_or(0, |at| pieces[at]);
-        let mut branches = Branches::new(class, self.now_ms);
-        let mut batch = self.writer.begin();
-        for number in store.numbers_of_log(row.number)? {
-            let number = number?;
-            let event = store.event_row(number)?.ok_or(Damage::Missing("an event of a log"))?;
-            if event.seq < lowest {
-                forget(&mut batch, &store, number)?;
-                self.done.events -= 1;
-                continue;
-            }
-            let payload = store.find(Family::Payload, &key::number(number))?.map_or(0, |payload| payload.len());
-            row.hlc = row.hlc.max(event.hlc);
-            row.bytes += cost(event.to_bytes().len(), payload);
-            branches.take(Tip { seq: event.seq, id: event.id }, store.prev_id(number, event.prev)?)?;
-        }
-        batch.commit(Durability::Buffered)?;
-        row.state = branches.end(floor)?;
+            Ok(())
+        })?;
+        self.done.control_lost = self.done.control_lost.max(missing);
+        self.done.lost = self.done.lost.max(self.done.control_lost);
         Ok(())
     }
 
     fn end(mut self) -> Result<Rebuilt, StorageError> {
         let counters = self.counters;
+        self.done.unreadable += u64::from(!self.knows_counters);
         let mut batch = self.writer.begin();
         batch.counters = counters;
         let Rebuilt { events, lost, .. } = self.done;
@@ -388,35 +389,8 @@ fn put(batch: &mut Batch<'_>, event: &StoredEvent, row: &EventRow) -> Result<(),
     batch.index_said(event.room, number, row.log, event.position(), said)
 }
 
-/// Takes an event out again.
-fn forget(batch: &mut Batch<'_>, store: &Store, number: u64) -> Result<(), StorageError> {
-    let event = store.event(number)?.ok_or(Damage::Missing("an event"))?;
-    let row = store.event_row(number)?.ok_or(Damage::Missing("an event"))?;
-    let content = event.content();
-    for family in [Family::Event, Family::Payload] {
-        batch.delete(family, &key::number(number))?;
-    }
-    batch.drop_id(event.id, number)?;
-    batch.delete(Family::Log, &key::log(row.log, row.seq, number))?;
-    batch.delete(Family::Control, &key::control(event.room, number))?;
-    batch.drop_place(key::timeline(event.room, event.position()), number)?;
-    if let Some(Content::Imported(record)) = &content {
-        batch.drop_place(key::claimed(event.room, claimed_position(record)), number)?;
-    }
-    if let Some(place) = files::row(event.room, content.as_ref(), number) {
-        batch.delete(Family::File, &place)?;
-    }
-    if let Some(place) = content.as_ref().and_then(relation::place) {
-        batch.delete(Family::Relation, &key::relation(event.room, &place, number))?;
-    }
-    content.iter().for_each(|content| batch.forget_words(number, content));
-    Ok(())
-}
-
 /// The note of when a store was made anew (Unix milliseconds), of how many events, and how many were lost.
 pub const REBUILT_NOTE: &str = "rebuilt";
-/// Pieces of a log that are kept, of those that holes divide: fewer than a log may have.
-const PIECES_MAX: usize = 32;
 
 /// A set of local numbers: a bit for each.
 #[derive(Default)]

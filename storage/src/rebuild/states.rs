@@ -1,8 +1,19 @@
 //! What is held of a log, found out of its events alone: as they come in by seq, in runs of which each names the one below.
 
-use crate::error::StorageError;
+use super::Rebuild;
+use crate::batch::{Batch, Durability};
+use crate::error::{Damage, StorageError};
+use crate::files;
+use crate::key;
+use crate::logs::LogRow;
+use crate::relation;
+use crate::schema::Family;
+use crate::store::Store;
+use crate::timeline::claimed_position;
+use crate::trimming::cost;
 use std::collections::BTreeSet;
-use tidings_protocol::event::Class;
+use tidings_protocol::content::Content;
+use tidings_protocol::event::{Class, Hlc};
 use tidings_protocol::id::EventId;
 use tidings_protocol::log::{LogState, Run, Tip, Trim};
 
@@ -85,3 +96,108 @@ impl Branches {
         Ok(self.state)
     }
 }
+
+impl Rebuild {
+    /// What is held of each log, from its events.
+    pub(super) fn states(&mut self) -> Result<(), StorageError> {
+        for (number, (room, log)) in self.logs.clone() {
+            let before = self.before.get(&number).cloned();
+            let floor = before.as_ref().map_or(0, |row| row.state.floor());
+            let mut row = LogRow { number, moved: 0, hlc: Hlc(0), bytes: 0, state: LogState::default() };
+            self.fill(log.class, &mut row, floor)?;
+            let held = before.map_or(row.state.held(), |before| before.state.held());
+            let lost = held.saturating_sub(row.state.held());
+            self.done.lost += lost;
+            if log.class == Class::Control && !self.purging.contains(&room) {
+                // A control event comes after all that it rests on: a hole is a loss, also where nothing tells how many there were.
+                self.done.control_lost += lost.max(row.state.holes().len() as u64);
+            }
+            if row.state.held() > 0 {
+                let mut batch = self.writer.begin();
+                batch.put_log_row(room, &log, row)?;
+                batch.commit(Durability::Buffered)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the events of a log in, the lowest first, as runs of which each event names the one below. Where it is in more
+    /// pieces than a log may be, the lowest go, to be fetched again.
+    fn fill(&mut self, class: Class, row: &mut LogRow, floor: u64) -> Result<(), StorageError> {
+        let store = self.writer.store().clone();
+        let mut branches = Branches::new(class, self.now_ms);
+        let mut pieces = Vec::new();
+        for number in store.numbers_of_log(row.number)? {
+            let number = number?;
+            let event = store.event_row(number)?.ok_or(Damage::Missing("an event of a log"))?;
+            if !branches.holds(event.seq, store.prev_id(number, event.prev)?) && event.seq > 1 {
+                pieces.push(event.seq);
+            }
+            branches.step(Tip { seq: event.seq, id: event.id });
+        }
+        let first = pieces.len().saturating_sub(PIECES_MAX);
+        // A log that its author forked as often as may be has no room for pieces: then more of them go.
+        let bounds = pieces.get(first..).unwrap_or_default().iter().copied();
+        let mut bounds = std::iter::once(if first == 0 { 0 } else { pieces[first] }).chain(bounds);
+        let (lowest, state) = loop {
+            let Some(lowest) = bounds.next() else { break (u64::MAX, LogState::default()) };
+            let mut branches = Branches::new(class, self.now_ms);
+            let mut taken = Ok(());
+            for number in store.numbers_of_log(row.number)? {
+                let number = number?;
+                let event = store.event_row(number)?.ok_or(Damage::Missing("an event of a log"))?;
+                if event.seq >= lowest && taken.is_ok() {
+                    taken = branches.take(Tip { seq: event.seq, id: event.id }, store.prev_id(number, event.prev)?);
+                }
+            }
+            match taken.and_then(|()| branches.end(floor)) {
+                Err(StorageError::Log(_)) => {}
+                ended => break (lowest, ended?),
+            }
+        };
+        let mut batch = self.writer.begin();
+        for number in store.numbers_of_log(row.number)? {
+            let number = number?;
+            let event = store.event_row(number)?.ok_or(Damage::Missing("an event of a log"))?;
+            if event.seq < lowest {
+                forget(&mut batch, &store, number)?;
+                self.done.events -= 1;
+                continue;
+            }
+            let payload = store.find(Family::Payload, &key::number(number))?.map_or(0, |payload| payload.len());
+            row.hlc = row.hlc.max(event.hlc);
+            row.bytes += cost(event.to_bytes().len(), payload);
+        }
+        batch.commit(Durability::Buffered)?;
+        row.state = state;
+        Ok(())
+    }
+}
+
+/// Takes an event out again.
+fn forget(batch: &mut Batch<'_>, store: &Store, number: u64) -> Result<(), StorageError> {
+    let event = store.event(number)?.ok_or(Damage::Missing("an event"))?;
+    let row = store.event_row(number)?.ok_or(Damage::Missing("an event"))?;
+    let content = event.content();
+    for family in [Family::Event, Family::Payload] {
+        batch.delete(family, &key::number(number))?;
+    }
+    batch.drop_id(event.id, number)?;
+    batch.delete(Family::Log, &key::log(row.log, row.seq, number))?;
+    batch.delete(Family::Control, &key::control(event.room, number))?;
+    batch.drop_place(key::timeline(event.room, event.position()), number)?;
+    if let Some(Content::Imported(record)) = &content {
+        batch.drop_place(key::claimed(event.room, claimed_position(record)), number)?;
+    }
+    if let Some(place) = files::row(event.room, content.as_ref(), number) {
+        batch.delete(Family::File, &place)?;
+    }
+    if let Some(place) = content.as_ref().and_then(relation::place) {
+        batch.delete(Family::Relation, &key::relation(event.room, &place, number))?;
+    }
+    content.iter().for_each(|content| batch.forget_words(number, content));
+    Ok(())
+}
+
+/// Pieces of a log that are kept, of those that holes divide: fewer than a log may have.
+const PIECES_MAX: usize = 32;

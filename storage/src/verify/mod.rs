@@ -13,7 +13,7 @@ use crate::key::RoomNumber;
 use crate::salvage::Part;
 use crate::schema::Family;
 use crate::store::{Row, Store};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 use tidings_protocol::id::{EventId, RoomId};
 
@@ -122,7 +122,9 @@ impl Store {
             true => self.clone(),
             false => self.at_this_moment(),
         };
-        let mut check = Check { store: &store, found: Verified::default(), rooms: BTreeMap::new(), go_on, told: 0 };
+        let (found, rooms) = (Verified::default(), BTreeMap::new());
+        let purging = store.rooms_being_purged().unwrap_or_default();
+        let mut check = Check { store: &store, found, rooms, purging, go_on, told: 0 };
         // A node that runs has dealt with it.
         if store.is_read_only() && store.lost_rows() > 0 {
             check.flaw(None, None, Wrong::Lost { rows: store.lost_rows() });
@@ -139,6 +141,8 @@ struct Check<'a> {
     store: &'a Store,
     found: Verified,
     rooms: BTreeMap<RoomNumber, RoomId>,
+    /// Rooms that are on their way out: their rows go one family after the other.
+    purging: BTreeSet<RoomNumber>,
     go_on: &'a mut dyn FnMut(&Verified) -> bool,
     /// Rows and events when it was told last.
     told: u64,
