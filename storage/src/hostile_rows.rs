@@ -273,7 +273,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(16))]
+    #![proptest_config(cases(40))]
     #[test]
     fn of_fuzzed_rows_a_store_is_made_anew(bytes in inputs()) {
         rows_made_anew(&bytes);
