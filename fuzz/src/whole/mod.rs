@@ -1,0 +1,8 @@
+//! Targets that need the node: run by the tests of the workspace alone, as RocksDB and libp2p are built with it.
+
+mod api;
+mod config;
+mod import;
+
+/// Each target and its name, which is that of its folder of the corpus, too.
+pub const TARGETS: &[(&str, fn(&[u8]))] = &[("api", api::api), ("config", config::config), ("import", import::import)];
