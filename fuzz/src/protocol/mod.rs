@@ -14,8 +14,11 @@ mod world;
 
 pub use conversation::talk;
 
-/// Each target and its name, which is that of its folder of the corpus, too.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+/// A target and its name, which is that of its folder of the corpus, too.
+type Named = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: &[Named] = &[
     ("conversation", conversation::conversation),
     ("event", event::event),
     ("frames", frames::frames),

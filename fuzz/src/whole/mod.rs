@@ -4,5 +4,8 @@ mod api;
 mod config;
 mod import;
 
-/// Each target and its name, which is that of its folder of the corpus, too.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[("api", api::api), ("config", config::config), ("import", import::import)];
+/// A target and its name, which is that of its folder of the corpus, too.
+type Named = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: &[Named] = &[("api", api::api), ("config", config::config), ("import", import::import)];
