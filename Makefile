@@ -8,7 +8,7 @@ DATA   ?= ../shared/data/irc-2017-2020.jsonl.gz
 # Where the peers of `make bench` are built: nothing of theirs is built with tidings.
 PEERS  ?= $(TARGET)/peers
 
-.PHONY: build chat test examples install demo measure bench bench-short lint soak
+.PHONY: build chat test examples install demo measure bench bench-short lint soak fuzz
 
 build:
 	@[ -x "$(TIDINGS)" ] || echo "First build: about 20 minutes on 2 cores, once. Kept in $(TARGET). cargo counts as it goes."
@@ -41,6 +41,10 @@ soak: build
 	@$(SETUP) && TIDINGS_TRIM_BUDGET=200000000 TIDINGS_TRIM_RECORDS=1000000 \
 		$(CARGO) nextest run --profile soak $(FLAGS) a_node_stays_within_its_budget
 	@.ci/authority-mutants
+
+# Coverage-guided fuzzing of the protocol, so many seconds for each target: make fuzz SECONDS=3600. Findings stay outside.
+fuzz:
+	@.ci/fuzz $(or $(SECONDS),60)
 
 demo: build
 	@.ci/demo $(TIDINGS) $(DATA)

@@ -24,6 +24,7 @@ mod erasure;
 mod faults;
 mod files;
 mod files_hostile;
+mod fuzz;
 mod gossip;
 mod history;
 mod history_crash;

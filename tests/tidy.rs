@@ -10,7 +10,7 @@ fn root() -> PathBuf {
 /// Every Rust file of the project, by its path from the root, with its text.
 fn sources() -> Vec<(String, String)> {
     let mut out = Vec::new();
-    for folder in ["protocol", "storage", "node", "tests", "examples", "benches"] {
+    for folder in ["protocol", "storage", "node", "tests", "examples", "benches", "fuzz"] {
         walk(&root().join(folder), &mut out);
     }
     assert!(out.len() > 50, "the sources were not found");
@@ -44,7 +44,7 @@ fn arrows_point_one_way() {
         (
             "rocksdb",
             &["storage/", "tests/tidy.rs"],
-            &["protocol/", "storage/", "node/", "benches/", "tests/", "examples/"],
+            &["protocol/", "storage/", "node/", "benches/", "tests/", "examples/", "fuzz/"],
         ),
         ("libp2p", &["node/src/network/"], &["protocol/", "storage/", "node/"]),
         ("axum", &["node/src/api/"], &["protocol/", "storage/", "node/"]),

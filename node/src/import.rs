@@ -23,9 +23,8 @@ struct Line {
 pub struct Import {
     node: NodeHandle,
     room: RoomId,
-    source: String,
     line: u64,
-    so_far: SoFar,
+    records: Records,
     batch: Vec<Imported>,
     /// Records given to the writer, and its answer: the next are read meanwhile.
     writing: Option<(u64, Answer<usize>)>,
@@ -54,13 +53,11 @@ impl Import {
     /// `NodeError::NotFound`.
     pub fn begin(node: NodeHandle, room: &str, source: &str) -> Result<Self, NodeError> {
         let (room, _) = node.room_view(room)?;
-        let source = source[..source.floor_char_boundary(IMPORT_LABEL_LEN_MAX)].to_owned();
         Ok(Import {
             node,
             room,
-            source,
             line: 0,
-            so_far: SoFar::default(),
+            records: Records::of(source),
             batch: Vec::with_capacity(BATCH_RECORDS),
             writing: None,
             done: Done::default(),
@@ -78,7 +75,7 @@ impl Import {
         if line.iter().all(u8::is_ascii_whitespace) {
             return Ok(None);
         }
-        match self.record(line) {
+        match self.records.read(line) {
             Ok(record) => self.batch.push(record),
             Err(why) => {
                 self.done.rejected += 1;
@@ -105,31 +102,6 @@ impl Import {
         self.flush().await?;
         self.sync().await?;
         Ok((self.done, self.began.elapsed().as_secs_f64()))
-    }
-
-    fn record(&mut self, line: &[u8]) -> Result<Imported, String> {
-        if line.len() > LINE_LEN_MAX {
-            return Err(format!("longer than {LINE_LEN_MAX} bytes"));
-        }
-        if line.trim_ascii_start().first() != Some(&b'{') {
-            return Err(format!("not a record like {EXAMPLE}"));
-        }
-        let line: Line = serde_json::from_slice(line).map_err(|error| {
-            let text = error.to_string();
-            let why = text.split(" at line ").next().unwrap_or_default();
-            format!("not a record like {EXAMPLE} ({why}, at byte {})", error.column())
-        })?;
-        if line.author.len() > IMPORT_LABEL_LEN_MAX {
-            return Err(format!("the author's name has more than {IMPORT_LABEL_LEN_MAX} bytes"));
-        }
-        if line.text.len() + line.author.len() + self.source.len() + RECORD_OVERHEAD > PAYLOAD_LEN_MAX {
-            return Err(format!("the text has more than {} bytes", PAYLOAD_LEN_MAX - 2 * IMPORT_LABEL_LEN_MAX));
-        }
-        let mut hasher = DefaultHasher::new();
-        (&line.author, line.ts, &line.text).hash(&mut hasher);
-        let (order, occurrence) = self.so_far.count(line.ts, hasher.finish());
-        let (source, author, text) = (self.source.clone(), line.author, line.text);
-        Ok(Imported { source, author, ms: line.ts, order, occurrence, text })
     }
 
     async fn flush(&mut self) -> Result<(), NodeError> {
@@ -160,6 +132,49 @@ impl Import {
         self.node.write(Command::Sync).await?;
         self.synced = Instant::now();
         Ok(self.done.imported + self.done.known)
+    }
+}
+
+/// Reads lines as records, and tells those apart that are alike.
+pub struct Records {
+    source: String,
+    so_far: SoFar,
+}
+
+impl Records {
+    /// Records that come from `source`, of which none was read yet.
+    pub fn of(source: &str) -> Self {
+        let source = source[..source.floor_char_boundary(IMPORT_LABEL_LEN_MAX)].to_owned();
+        Records { source, so_far: SoFar::default() }
+    }
+
+    /// Reads the next line, as any bytes may be one.
+    ///
+    /// # Errors
+    /// Why it is no record.
+    pub fn read(&mut self, line: &[u8]) -> Result<Imported, String> {
+        if line.len() > LINE_LEN_MAX {
+            return Err(format!("longer than {LINE_LEN_MAX} bytes"));
+        }
+        if line.trim_ascii_start().first() != Some(&b'{') {
+            return Err(format!("not a record like {EXAMPLE}"));
+        }
+        let line: Line = serde_json::from_slice(line).map_err(|error| {
+            let text = error.to_string();
+            let why = text.split(" at line ").next().unwrap_or_default();
+            format!("not a record like {EXAMPLE} ({why}, at byte {})", error.column())
+        })?;
+        if line.author.len() > IMPORT_LABEL_LEN_MAX {
+            return Err(format!("the author's name has more than {IMPORT_LABEL_LEN_MAX} bytes"));
+        }
+        if line.text.len() + line.author.len() + self.source.len() + RECORD_OVERHEAD > PAYLOAD_LEN_MAX {
+            return Err(format!("the text has more than {} bytes", PAYLOAD_LEN_MAX - 2 * IMPORT_LABEL_LEN_MAX));
+        }
+        let mut hasher = DefaultHasher::new();
+        (&line.author, line.ts, &line.text).hash(&mut hasher);
+        let (order, occurrence) = self.so_far.count(line.ts, hasher.finish());
+        let (source, author, text) = (self.source.clone(), line.author, line.text);
+        Ok(Imported { source, author, ms: line.ts, order, occurrence, text })
     }
 }
 

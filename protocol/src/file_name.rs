@@ -9,16 +9,17 @@ use unicode_normalization::UnicodeNormalization;
 pub fn safe(name: &str) -> String {
     let visible: String = name.chars().filter(|c| !is_invisible(*c)).collect();
     let kept: String = visible.nfc().map(|c| if is_apart(c) { '_' } else { c }).collect();
-    let mut name = kept.trim_start().trim_end_matches(is_no_end).to_owned();
+    // Cut first: what a cut leaves may begin otherwise, mean a device, or be nothing.
+    let mut name = shortened(kept.trim_start().trim_end_matches(is_no_end));
     if name.starts_with(['.', '-', '~']) {
         // A hidden file, an option of a command, or somebody's home.
         name.replace_range(..1, "_");
     }
     let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
     if RESERVED.contains(&stem.as_str()) || is_port(&stem) {
-        name.insert(0, '_');
+        name = shortened(&format!("_{name}"));
     }
-    if name.chars().all(|c| c == '_') { "file".to_owned() } else { shortened(&name) }
+    if name.chars().all(|c| c == '_') { "file".to_owned() } else { name }
 }
 
 /// What some systems take from the end of a name.
@@ -104,7 +105,26 @@ mod tests {
         assert!(safe(&format!("x.{}", "y".repeat(300))).len() <= SAFE_NAME_LEN_MAX);
     }
 
+    #[test]
+    fn what_a_cut_leaves_is_a_safe_name_too() {
+        let spaces = " ".repeat(250);
+        assert_eq!(safe(&format!("CON{spaces}x")), "_CON");
+        assert_eq!(safe(&format!("\u{c}{spaces}x")), "file");
+        assert_eq!(safe(&format!("{}.x", ".".repeat(250))), "_x");
+        let device = safe(&format!("nul.{}", "y".repeat(250)));
+        assert!(device.starts_with("_nul.y") && device.len() == SAFE_NAME_LEN_MAX, "{device}");
+        assert_eq!(safe(&device), device);
+    }
+
     proptest! {
+        #[test]
+        fn a_long_one_is_a_name_too(parts in prop::collection::vec(("[a_C.-]{0,4}|CON|lpt1", "[ ._\u{e4}]", 0usize..220), 1..4)) {
+            let parts = parts.iter().map(|(name, fill, count)| format!("{name}{}", fill.repeat(*count)));
+            let made = safe(&parts.collect::<String>());
+            prop_assert!(!made.is_empty() && made.len() <= SAFE_NAME_LEN_MAX);
+            prop_assert_eq!(safe(&made), made);
+        }
+
         #[test]
         fn whatever_it_was_it_is_a_name(name in "\\PC*|[./\\\\\\x00-\\x1f a-zA-Z\u{202e}\u{200b}\u{301}]{0,40}") {
             let made = safe(&name);

@@ -20,6 +20,8 @@ mod files;
 #[cfg(test)]
 mod fixtures;
 mod flushing;
+#[cfg(test)]
+mod hostile_rows;
 mod inbox;
 mod kept;
 mod key;
