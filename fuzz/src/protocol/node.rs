@@ -101,7 +101,7 @@ impl Node {
     fn digest(&self, class: Class) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
         for (log, (state, _)) in self.logs.iter().filter(|(log, _)| log.class == class) {
-            for tip in state.heads(|_| false) {
+            for tip in state.tips() {
                 hasher.update(&[log.author.0, log.grant.0, tip.id.0].concat());
             }
         }
@@ -128,7 +128,7 @@ impl Holdings for Node {
             return Ok(Vec::new());
         }
         let logs = self.logs.iter().filter(|(log, (_, moved))| log.class == class && *moved > since);
-        let heads = logs.flat_map(|(log, (state, _))| state.heads(|_| false).map(move |tip| (log, tip)));
+        let heads = logs.flat_map(|(log, (state, _))| state.tips().iter().map(move |tip| (log, *tip)));
         let heads = heads.filter_map(|(log, tip)| {
             let hlc = self.find(tip.id)?.header().hlc;
             Some(Head { author: log.author, grant: log.grant, tip, hlc })
