@@ -179,11 +179,9 @@ impl World {
             self.check_room(number)?;
         }
         let node = usize::try_from(self.plan.seed).unwrap_or(0) % self.plan.nodes;
-        if let Some(verified) = self.nodes[node].up.as_ref().and_then(|up| up.store.verify(&mut |_| true)) {
-            if verified.flaw_count > 0 {
-                let text = format!("node {node}: {:?}", verified.flaws);
-                return Err(Violation::new(Kind::Damaged, text));
-            }
+        let verified = self.nodes[node].up.as_ref().and_then(|up| up.store.verify(&mut |_| true));
+        if let Some(verified) = verified.filter(|verified| verified.flaw_count > 0) {
+            return Err(Violation::new(Kind::Damaged, format!("node {node}: {:?}", verified.flaws)));
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ impl World {
     /// The first node makes the rooms and a link into each.
     pub(super) fn make_rooms(&mut self) {
         for (number, kind) in self.plan.rooms.clone().into_iter().enumerate() {
-            let invite_rank = if self.plan.seed % 2 == 0 { Rank::ADMIN } else { Rank::MEMBER };
+            let invite_rank = if self.plan.seed.is_multiple_of(2) { Rank::ADMIN } else { Rank::MEMBER };
             let room = NewRoom { name: format!("room {number}"), kind, invite_rank };
             let room = self.command(0, |reply| Command::Create { room, reply }).unwrap().unwrap();
             self.rooms.push(room);

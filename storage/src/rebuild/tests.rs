@@ -97,7 +97,8 @@ fn largest_table(folder: &Path) -> PathBuf {
 /// Families of numbers, of random ids, and of keys of several kinds.
 #[test]
 fn a_flipped_byte_costs_the_rows_of_its_block_and_hardly_more() {
-    let keys: [(Family, fn(u32) -> Vec<u8>); 3] = [
+    type Key = fn(u32) -> Vec<u8>;
+    let keys: [(Family, Key); 3] = [
         (Family::Outbox, |n| key::number(u64::from(n)).to_vec()),
         (Family::Erased, |n| blake3::hash(&n.to_be_bytes()).as_bytes().to_vec()),
         (Family::Beacon, |n| [&[(n % 3) as u8][..], &(n / 500).to_be_bytes(), &n.to_be_bytes()].concat()),
