@@ -112,7 +112,7 @@ impl Held {
     fn hash(&mut self) {
         let mut hasher = blake3::Hasher::new();
         for (log, row) in &self.logs {
-            for tip in row.state.heads(|_| false) {
+            for tip in row.state.tips() {
                 hasher.update(&log.author.0).update(&log.grant.0).update(&tip.id.0);
             }
         }
@@ -126,7 +126,7 @@ impl Held {
 
     fn heads_since(&self, since: u64) -> Vec<Head> {
         let moved = self.logs.iter().filter(|(_, row)| row.moved > since);
-        let heads = moved.flat_map(|(log, row)| row.state.heads(|_| false).map(move |tip| (log, tip)));
+        let heads = moved.flat_map(|(log, row)| row.state.tips().iter().map(move |tip| (log, *tip)));
         let clock = |tip: &Tip| self.clocks.get(&tip.id).copied().unwrap_or(Hlc(0));
         heads.map(|(log, tip)| Head { author: log.author, grant: log.grant, tip, hlc: clock(&tip) }).collect()
     }
