@@ -408,6 +408,7 @@ fn questions() -> Vec<Frame> {
         Frame::Lack { room, class, items: vec![2] },
         Frame::Slots { room, names: Vec::new() },
         Frame::Beacons { room, beacons: Vec::new() },
+        Frame::Ask { room, nonce: [7; 16] },
         Frame::Want { request: 5, room, branches: vec![Branch { top, down_to: 1 }] },
     ]
 }

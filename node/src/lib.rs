@@ -8,6 +8,7 @@ pub mod account;
 mod adoption;
 mod alerts;
 pub mod api;
+pub mod audit;
 pub mod beacons;
 pub mod cli;
 pub mod clock;

@@ -1,6 +1,7 @@
 //! A node: the writer's thread, the swarm's task and the sync manager, started and stopped together. `NodeHandle` is what
 //! everything else talks to.
 
+use crate::audit::Audits;
 use crate::account;
 use crate::beacons::{self, Beacons, Sharing};
 use crate::clock::now_ms;
@@ -147,6 +148,7 @@ impl Node {
             upkeep: Mutex::default(),
             files,
             live: Live::new(settings.live_budget(), budget.clone()),
+            audits: Audits::default(),
             budget,
             read_back: ReadBack::default(),
             reading_back: tokio::sync::Mutex::default(),

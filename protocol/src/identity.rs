@@ -38,6 +38,8 @@ pub enum Domain {
     Credential,
     /// A beacon, by a device.
     Beacon,
+    /// What a device answers to an Ask.
+    Answer,
 }
 
 impl Domain {
@@ -49,6 +51,7 @@ impl Domain {
             Domain::Join => b"tidings/join/1\0",
             Domain::Credential => b"tidings/credential/1\0",
             Domain::Beacon => b"tidings/beacon/1\0",
+            Domain::Answer => b"tidings/answer/1\0",
         }
     }
 }

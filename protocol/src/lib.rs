@@ -3,7 +3,7 @@
 //!
 //! Keys make certificates (`identity`), certificates speak events (`event`, `content`, `adopted`), events stand in logs (`log`),
 //! control logs make a room (`control`, `admission`), and two nodes compare what they hold (`wire`, `sync`). Beside the
-//! history stand beacons, of which the newest is enough (`beacon`, `slots`). Who people are to one another is told by
+//! history stand beacons, of which the newest is enough (`beacon`, `slots`), and answers to who asks (`answer`). Who people are to one another is told by
 //! `verification`, `lookalike` and `at_name`. A user's own room holds what their devices share (`account`, `sealed`), and
 //! lets another device in (`enrol`). Files are checked piece by piece (`file`), and get names that are safe (`file_name`, by
 //! what is `invisible`). How a room is kept in order, on screens alone, is `moderation`.
@@ -11,6 +11,7 @@
 pub mod account;
 pub mod admission;
 pub mod adopted;
+pub mod answer;
 pub mod at_name;
 pub mod beacon;
 pub mod codec;

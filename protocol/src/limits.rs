@@ -169,6 +169,10 @@ pub const SLOT_LISTS_TOLD_MAX: u32 = 4;
 /// Lists of slots of a room answered in a minute; each has at most 57 KB, and may cost us a frame of beacons for every 200 slots. Four times as
 /// many are a fault.
 pub const SLOT_LISTS_HEARD_MAX: u32 = 2 * SLOT_LISTS_TOLD_MAX;
+/// Times that a peer is asked of a room in a minute; twice as often is answered, eight times is a fault.
+pub const ASKS_TOLD_MAX: u32 = 30;
+/// Questions of a room answered in a minute.
+pub const ASKS_HEARD_MAX: u32 = 2 * ASKS_TOLD_MAX;
 /// Devices to which one account record is sealed, and the words: 112 bytes each.
 pub const SEALED_RECIPIENTS_MAX: usize = 64;
 /// What is sealed at once, padding included: with every recipient it still fits an event.

@@ -1,27 +1,23 @@
 //! Frames that two nodes exchange on a sync stream: a length of four bytes, a type, and a canonical body.
 //! Rooms are named by their place in the initiator's list of tags, so that nothing on the wire names a room.
 
+use crate::answer::SignedAnswer;
 use crate::beacon::SignedBeacon;
 use crate::codec::{Canonical, CodecError, Reader, Writer, decode, encode};
 use crate::event::{Class, Hlc};
 use crate::id::{DeviceId, EventId};
-use crate::identity::Signature;
 use crate::limits::{
-    BEACONS_PER_FRAME_MAX, CHUNK_LEN_MAX, EVENT_LEN_MAX, FRAME_LEN_MAX, HEADS_PER_FRAME_MAX, INTRODUCTION_EVENTS_MAX,
+    BEACONS_PER_FRAME_MAX, CHUNK_LEN_MAX, EVENT_LEN_MAX, FRAME_LEN_MAX, HEADS_PER_FRAME_MAX,
     KNOCK_LEN_MAX, RECONCILE_LEN_MAX, ROOMS_MAX, SLOTS_MAX, WANTS_MAX,
 };
 use crate::log::{Log, Tip};
 
+mod parts;
+
+pub use parts::{BeaconName, Branch, Handle, Knock, Proof, Tag};
+
 /// The version of the conversation.
 pub const SYNC_VERSION: u16 = 1;
-
-/// A room in this conversation: the place of its tag in the initiator's list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Handle(pub u16);
-
-/// What a room is called towards this peer, in this conversation, by this side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Tag(pub [u8; 16]);
 
 /// The head of a log's branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,73 +48,6 @@ pub enum Listing {
     Part = 1,
     /// Those that moved just now; no answer is expected.
     Moved = 2,
-}
-
-/// Shows that the sender may see a room.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Proof {
-    /// The room.
-    pub room: Handle,
-    /// A device of a member.
-    pub device: DeviceId,
-    /// Until when it counts, Unix milliseconds.
-    pub expires_ms: u64,
-    /// By the device, over room, peer and expiry.
-    pub signature: Signature,
-}
-
-/// What a knock says to those who know the room's secret: who is there, and why it should be let in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Knock {
-    /// A device that is a member's, or would be.
-    pub device: DeviceId,
-    /// Until when its word counts, Unix milliseconds.
-    pub expires_ms: u64,
-    /// By the device, over room, peer and expiry.
-    pub signature: Signature,
-    /// Events by which the receiver gets to know the device: a Join, as they travel alone.
-    pub introduction: Vec<Vec<u8>>,
-}
-
-/// A part of a log that is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Branch {
-    /// From here down: the id tells which log.
-    pub top: Tip,
-    /// To this seq.
-    pub down_to: u64,
-}
-
-impl Canonical for Branch {
-    fn write(&self, w: &mut Writer) {
-        self.top.write(w);
-        w.u64(self.down_to);
-    }
-    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
-        Ok(Branch { top: Tip::read(r)?, down_to: r.u64()? })
-    }
-}
-
-/// What a kept beacon is called in this conversation: which slot it is in, and which of those that were ever in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BeaconName {
-    /// Names the slot.
-    pub slot: [u8; 4],
-    /// When it was said, Unix milliseconds.
-    pub ms: u64,
-    /// Tells those of one millisecond apart.
-    pub tie: [u8; 2],
-}
-
-impl Canonical for BeaconName {
-    fn write(&self, w: &mut Writer) {
-        w.array(&self.slot);
-        w.u64(self.ms);
-        w.array(&self.tie);
-    }
-    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
-        Ok(BeaconName { slot: r.array()?, ms: r.u64()?, tie: r.array()? })
-    }
 }
 
 /// One frame.
@@ -243,6 +172,20 @@ pub enum Frame {
         /// The key.
         key: [u8; 32],
     },
+    /// Asks what the receiver holds of a room at this moment, by its device's signature.
+    Ask {
+        /// The room.
+        room: Handle,
+        /// Fresh: the answer has it.
+        nonce: [u8; 16],
+    },
+    /// Answers an Ask.
+    Answer {
+        /// The room.
+        room: Handle,
+        /// Signed.
+        answer: SignedAnswer,
+    },
 }
 
 impl Frame {
@@ -257,7 +200,9 @@ impl Frame {
             | Frame::Push { room, .. }
             | Frame::Beacons { room, .. }
             | Frame::Slots { room, .. }
-            | Frame::Key { room, .. } => Some(*room),
+            | Frame::Key { room, .. }
+            | Frame::Ask { room, .. }
+            | Frame::Answer { room, .. } => Some(*room),
             _ => None,
         }
     }
@@ -369,6 +314,16 @@ impl Canonical for Frame {
                 w.array(circle);
                 w.array(key);
             }
+            Frame::Ask { room, nonce } => {
+                w.u8(17);
+                room.write(w);
+                w.array(nonce);
+            }
+            Frame::Answer { room, answer } => {
+                w.u8(18);
+                room.write(w);
+                answer.write(w);
+            }
         }
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
@@ -405,6 +360,8 @@ impl Canonical for Frame {
             14 => Frame::Slots { room: Handle::read(r)?, names: r.list(SLOTS_MAX)? },
             15 => Frame::Knock { tag: Tag::read(r)?, sealed: r.bytes(KNOCK_LEN_MAX)?.to_vec() },
             16 => Frame::Key { room: Handle::read(r)?, circle: r.array()?, key: r.array()? },
+            17 => Frame::Ask { room: Handle::read(r)?, nonce: r.array()? },
+            18 => Frame::Answer { room: Handle::read(r)?, answer: SignedAnswer::read(r)? },
             _ => return Err(CodecError::Invalid("frame type")),
         })
     }
@@ -423,37 +380,6 @@ fn items(r: &mut Reader<'_>) -> Result<Vec<u64>, CodecError> {
     Ok(out)
 }
 
-impl Canonical for Proof {
-    fn write(&self, w: &mut Writer) {
-        self.room.write(w);
-        self.device.write(w);
-        w.u64(self.expires_ms);
-        self.signature.write(w);
-    }
-    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
-        let (room, device) = (Handle::read(r)?, DeviceId::read(r)?);
-        Ok(Proof { room, device, expires_ms: r.u64()?, signature: Signature::read(r)? })
-    }
-}
-
-impl Canonical for Knock {
-    fn write(&self, w: &mut Writer) {
-        self.device.write(w);
-        w.u64(self.expires_ms);
-        self.signature.write(w);
-        w.length(self.introduction.len());
-        self.introduction.iter().for_each(|event| w.bytes(event));
-    }
-    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
-        let (device, expires_ms, signature) = (DeviceId::read(r)?, r.u64()?, Signature::read(r)?);
-        let mut introduction = Vec::new();
-        for _ in 0..r.length(INTRODUCTION_EVENTS_MAX)? {
-            introduction.push(r.bytes(KNOCK_LEN_MAX)?.to_vec());
-        }
-        Ok(Knock { device, expires_ms, signature, introduction })
-    }
-}
-
 impl Canonical for Head {
     fn write(&self, w: &mut Writer) {
         self.author.write(w);
@@ -463,24 +389,6 @@ impl Canonical for Head {
     }
     fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
         Ok(Head { author: DeviceId::read(r)?, grant: EventId::read(r)?, tip: Tip::read(r)?, hlc: Hlc(r.u64()?) })
-    }
-}
-
-impl Canonical for Handle {
-    fn write(&self, w: &mut Writer) {
-        w.u16(self.0);
-    }
-    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
-        Ok(Handle(r.u16()?))
-    }
-}
-
-impl Canonical for Tag {
-    fn write(&self, w: &mut Writer) {
-        w.array(&self.0);
-    }
-    fn read(r: &mut Reader<'_>) -> Result<Self, CodecError> {
-        Ok(Tag(r.array()?))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::feed::Feed;
 use super::world::{NOW_MS, World};
+use tidings_protocol::answer::SignedAnswer;
 use tidings_protocol::beacon::SignedBeacon;
 use tidings_protocol::codec::encode;
 use tidings_protocol::event::{Class, Hlc};
@@ -48,10 +49,10 @@ impl Known {
 
 /// The next frame that the bytes make up.
 pub fn made(feed: &mut Feed<'_>, world: &World, known: &Known) -> Frame {
-    let kind = feed.u8() % 16;
+    let kind = feed.u8();
     let room = if feed.rarely(24) { Handle(feed.u16()) } else { Handle(0) };
     let class = if feed.u8().is_multiple_of(2) { Class::Content } else { Class::Control };
-    match kind {
+    match if kind < 0xf0 { kind % 16 } else { kind } {
         0 => hello(feed),
         1 => {
             let tags = (0..feed.u8() % 8).map(|_| feed.pick(&known.tags).copied().unwrap_or(Tag(feed.array())));
@@ -91,8 +92,16 @@ pub fn made(feed: &mut Feed<'_>, world: &World, known: &Known) -> Frame {
             let tag = if feed.rarely(64) { feed.pick(&known.tags).copied().unwrap_or(tag) } else { tag };
             Frame::Knock { tag, sealed: if feed.rarely(64) { feed.piece().to_vec() } else { sealed } }
         }
+        0xf0..=0xf7 => Frame::Ask { room, nonce: [feed.u8(); 16] },
+        0xf8..=0xff => Frame::Answer { room, answer: answer(feed) },
         _ => Frame::Key { room, circle: [feed.u8(); 32], key: [feed.u8(); 32] },
     }
+}
+
+fn answer(feed: &mut Feed<'_>) -> SignedAnswer {
+    let (device, nonce, hlc) = (DeviceId([3; 32]), [feed.u8(); 16], Hlc(feed.u64()));
+    let (control, content, durable) = ([feed.u8(); 32], [feed.u8(); 32], feed.u8().is_multiple_of(2));
+    SignedAnswer { device, nonce, hlc, control, content, durable, signature: Signature([0; 64]) }
 }
 
 fn hello(feed: &mut Feed<'_>) -> Frame {

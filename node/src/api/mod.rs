@@ -1,8 +1,9 @@
 //! The HTTP API: the only place that names axum. Our own screens use it as anybody would.
 //!
-//! `types`, `people`, `purge`, `inbox`, `erasures`, `search` and `upkeep` are the shapes, `server` the routes, `guard` decides who may
+//! `types`, `audit`, `people`, `purge`, `inbox`, `erasures`, `search` and `upkeep` are the shapes, `server` the routes, `guard` decides who may
 //! ask, `problem` says what went wrong, `client` is what our commands and chat use.
 
+pub mod audit;
 pub mod client;
 mod device_types;
 mod devices;

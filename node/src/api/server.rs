@@ -177,6 +177,7 @@ fn routes(node: NodeHandle, stop: watch::Sender<bool>) -> Router {
         .merge(search::routes())
         .merge(files::routes())
         .merge(super::keep::routes())
+        .merge(super::audit::routes())
         .merge(super::upkeep::routes())
         .method_not_allowed_fallback(async || {
             Failed::new(StatusCode::METHOD_NOT_ALLOWED, "usage", "this route has other methods", "")

@@ -108,6 +108,11 @@ impl Receipts {
         news
     }
 
+    /// Whether these are digests that we have had.
+    pub(super) fn had(&self, control: &[u8; 32], content: &[u8; 32]) -> (bool, bool) {
+        (self.control.by(control).is_some(), self.content.by(content).is_some())
+    }
+
     /// Something was said here.
     pub(super) fn say(&mut self, number: u64, id: EventId) {
         self.said.push_back((number, id));

@@ -384,6 +384,12 @@ impl Beacons {
         of_room.receipts.hold(ours, number, &of_room.slots)
     }
 
+    /// Whether a digest of control and one of content are among those that we lately had: whoever has it holds nothing that
+    /// we lack.
+    pub(crate) fn had(&self, room: RoomId, control: &[u8; 32], content: &[u8; 32]) -> (bool, bool) {
+        self.lock().get(&room).map_or((false, false), |of_room| of_room.receipts.had(control, content))
+    }
+
     fn said_here(&self, room: RoomId, number: u64, id: EventId) {
         self.lock().entry(room).or_default().receipts.say(number, id);
     }

@@ -4,6 +4,7 @@ use thiserror::Error;
 use tidings_protocol::admission::Rejection;
 use tidings_protocol::beacon::BeaconError;
 use tidings_protocol::event::EventError;
+use tidings_protocol::identity::BadSignature;
 use tidings_protocol::range::RangeError;
 use tidings_protocol::sync::Failure;
 
@@ -26,6 +27,9 @@ pub(super) enum Ended {
     #[error("a false beacon: {0}")]
     Beacon(#[from] BeaconError),
     /// The peer sent something false.
+    #[error("a false answer: {0}")]
+    Answer(#[from] BadSignature),
+    /// The peer sent something false.
     #[error("a false event: {0}")]
     Rejected(#[from] Rejection),
     /// The peer owes an answer for too long, or takes nothing.
@@ -42,7 +46,7 @@ impl Ended {
         match self {
             Ended::Failure(failure) => !matches!(failure, Failure::Unavailable(_)),
             Ended::Stream(error) => error.kind() == std::io::ErrorKind::InvalidData,
-            Ended::Range(_) | Ended::Event(_) | Ended::Beacon(_) | Ended::Rejected(_) => true,
+            Ended::Range(_) | Ended::Event(_) | Ended::Beacon(_) | Ended::Rejected(_) | Ended::Answer(_) => true,
             Ended::Stalled | Ended::Stopping => false,
         }
     }

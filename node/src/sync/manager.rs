@@ -8,6 +8,7 @@ use super::talk;
 use super::tips::{self, SealedTips};
 use super::told::Told;
 use crate::account::Wish;
+use crate::audit::Audits;
 use crate::beacons::{Beacons, Sharing};
 use crate::clock::now_ms;
 use crate::command::Command;
@@ -97,6 +98,8 @@ pub struct Manager {
     pub live: Live,
     /// The files.
     pub files: Files,
+    /// Asks peers what they hold.
+    pub audits: Audits,
     /// How much of the disk may be used.
     pub budget: Arc<Budget>,
     /// What somebody reads back to.

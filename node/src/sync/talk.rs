@@ -1,5 +1,6 @@
 //! One conversation with one peer: carries frames, the store's news and the conversation's wishes to and fro.
 
+mod asks;
 mod gaps;
 mod news;
 mod shine;
@@ -12,6 +13,7 @@ use super::frames::{self, Traffic};
 use super::holdings::NodeHoldings;
 use super::manager::Manager;
 use super::{offers, tips};
+use crate::audit::{Answering, Round};
 use crate::clock::now_ms;
 use crate::command::Command;
 use crate::ingest::Verdict;
@@ -77,11 +79,15 @@ struct Talk<'m> {
     barren: Barren,
     /// Rooms that we have left, of which the peer knows that by now.
     parted: BTreeSet<RoomId>,
+    /// Of an audit that waits for the peer's answer.
+    asking: Option<Arc<Round>>,
 }
 
 enum Judged {
     Pushed(RoomId, Result<Verdict, WriteError>),
     Introduced(RoomId),
+    /// What we answer to an audit is on disk; or could not be put there.
+    Synced(Option<Answering>),
 }
 
 /// Talks until the stream or the node ends.
@@ -128,6 +134,7 @@ pub(super) async fn talk(manager: &Manager, peer: Peer, side: Side, stream: Box<
         compared: BTreeMap::new(),
         barren: Barren::default(),
         parted: BTreeSet::new(),
+        asking: None,
     };
     let ended = match talk.run(frames.incoming).await {
         Ok(()) => Ended::Stopping,
@@ -147,6 +154,7 @@ impl Talk<'_> {
         let mut rechecks = self.manager.live.rechecks();
         let mut opened = self.manager.budget.opened();
         let mut read_back = self.manager.read_back.asked();
+        let mut rounds = self.manager.audits.rounds();
         let mut announce = tokio::time::interval(ANNOUNCE_EVERY);
         let mut recheck = tokio::time::interval(RECHECK_EVERY.mul_f64(0.75 + rand::random::<f64>() / 2.0));
         recheck.reset();
@@ -185,6 +193,7 @@ impl Talk<'_> {
                     self.input(Input::Resume(room)).await?;
                     self.input(Input::Recheck(room)).await?;
                 },
+                Ok(round) = rounds.recv() => Box::pin(self.ask(round)).await?,
                 _ = announce.tick() => {
                     self.announce().await?;
                     self.fetch_deferred().await?;
@@ -249,6 +258,8 @@ impl Talk<'_> {
                     }
                 }
             }
+            Output::Asked { room, nonce } => self.asked(room, nonce).await?,
+            Output::Answered { room, answer } => Box::pin(self.answered(room, answer)).await?,
             Output::Shared(room) => {
                 self.keys.remove(&room);
                 self.keys_version = None;
@@ -368,6 +379,8 @@ impl Talk<'_> {
     async fn judged(&mut self, judged: Judged) -> Result<(), Ended> {
         match judged {
             Judged::Introduced(room) => self.input(Input::Introduced(room)).await,
+            Judged::Synced(Some(Answering { room, answer })) => self.input(Input::Answer { room, answer }).await,
+            Judged::Synced(None) => Err(Ended::Stopping),
             // What it rests on is missing here: compare, and get it.
             Judged::Pushed(room, Ok(Verdict::Waiting(_))) => {
                 self.barren.add();

@@ -124,6 +124,8 @@ impl Conversation {
             }
             Input::Gap(room) => self.recheck(room, held)?,
             Input::Beacons { room, beacons } => self.tell_beacons(room, beacons, held)?,
+            Input::Ask { room, nonce } => self.tell_ask(room, nonce, held)?,
+            Input::Answer { room, answer } => self.tell_answer(room, answer, held)?,
         }
         // What is passed over may end an exchange, and that may find more to ask for.
         loop {
@@ -254,6 +256,20 @@ impl Conversation {
                     Ok(())
                 }
             },
+            Frame::Ask { room, nonce } => match self.open_room(room, held)? {
+                Some(id) => self.take_ask(id, nonce, held),
+                None => {
+                    self.not_open(room);
+                    Ok(())
+                }
+            },
+            Frame::Answer { room, answer } => {
+                match self.open_room(room, held)? {
+                    Some(id) => self.take_answer(id, answer),
+                    None => self.not_open(room),
+                }
+                Ok(())
+            }
             Frame::Check { room, .. }
             | Frame::Heads { room, .. }
             | Frame::Reconcile { room, .. }

@@ -3,8 +3,10 @@
 //!
 //! `keys` derives what only these two peers in this conversation can know; `conversation` says hello and takes turns;
 //! `rooms` matches rooms and checks proofs, `knock` lets in who has only a link; `compare` and `reconcile` find what
-//! differs, `sketch` by sums over sets; `fetch` asks for it, newest first; `serve` answers under credit; `beacons` tells what is of the day.
+//! differs, `sketch` by sums over sets; `fetch` asks for it, newest first; `serve` answers under credit; `beacons` tells what is of the day,
+//! `asking` asks what is held.
 
+mod asking;
 mod beacons;
 mod budget;
 mod compare;
@@ -23,6 +25,7 @@ mod tests;
 pub use conversation::Conversation;
 pub use keys::{Credential, inner_secret, network_name};
 
+use crate::answer::SignedAnswer;
 use crate::beacon::SignedBeacon;
 use crate::codec::CodecError;
 use crate::control::payload::RoomKind;
@@ -289,6 +292,20 @@ pub enum Input {
         /// The newest of their slots.
         beacons: Vec<SignedBeacon>,
     },
+    /// Ask the peer what it holds. It is asked at most `ASKS_TOLD_MAX` times a minute, and may not answer.
+    Ask {
+        /// The room.
+        room: RoomId,
+        /// Fresh.
+        nonce: [u8; 16],
+    },
+    /// Our answer to what the peer asked.
+    Answer {
+        /// The room.
+        room: RoomId,
+        /// Signed.
+        answer: SignedAnswer,
+    },
 }
 
 /// What a conversation wants done, in this order.
@@ -336,6 +353,20 @@ pub enum Output {
         room: RoomId,
         /// Not verified.
         beacons: Vec<SignedBeacon>,
+    },
+    /// The peer asks what we hold: sync, sign, and say `Answer`.
+    Asked {
+        /// The room.
+        room: RoomId,
+        /// To be signed.
+        nonce: [u8; 16],
+    },
+    /// The peer answers our last `Ask`.
+    Answered {
+        /// The room.
+        room: RoomId,
+        /// Not verified.
+        answer: SignedAnswer,
     },
     /// The peer may see the room, and has it: push to it, announce to it.
     Shared(RoomId),

@@ -3,6 +3,7 @@
 //! Whoever is refused is to learn nothing from it, neither from the bytes nor from the time: a proof is answered after the
 //! same work whether the room is here or not.
 
+use super::asking::AskRoom;
 use super::beacons::BeaconRoom;
 use super::budget::PerMinute;
 use super::compare::TheirCheck;
@@ -61,6 +62,7 @@ pub(super) struct Room {
     pub(super) lacked: BTreeSet<EventId>,
     pub(super) filling: bool,
     pub(super) beacons: BeaconRoom,
+    pub(super) asks: AskRoom,
 }
 
 impl Offer {
@@ -97,6 +99,7 @@ impl Room {
             lacked: BTreeSet::new(),
             filling: false,
             beacons: BeaconRoom::default(),
+            asks: AskRoom::default(),
         }
     }
 
@@ -481,6 +484,7 @@ impl Conversation {
                 keys: room.keys,
                 exchanges: room.exchanges.budget(),
                 beacons: room.beacons.budget(),
+                asks: room.asks.budget(),
                 ..new
             };
         }

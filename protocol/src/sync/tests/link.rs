@@ -333,6 +333,7 @@ impl End {
     fn note(&mut self, output: Output) {
         match output {
             Output::Send(_) | Output::Farewell(_) | Output::Closed(_) => {}
+            Output::Asked { .. } | Output::Answered { .. } => {}
             Output::SameControl(_) => self.same_control += 1,
             Output::Deliver { request, room, log, top, vouched, range, bytes } => {
                 self.todo.push_back(Todo::Deliver { request, room, log, top, vouched, range, bytes });

@@ -1,5 +1,6 @@
 //! Two whole conversations over an in-memory link: what must hold whatever is held, said, delayed or forged.
 
+mod asking;
 mod beacons;
 mod control;
 mod differ;
