@@ -1,8 +1,8 @@
 //! A node: the writer's thread, the swarm's task and the sync manager, started and stopped together. `NodeHandle` is what
 //! everything else talks to.
 
-use crate::audit::Audits;
 use crate::account;
+use crate::audit::Audits;
 use crate::beacons::{self, Beacons, Sharing};
 use crate::clock::now_ms;
 use crate::command::Command;

@@ -7,8 +7,8 @@ use crate::codec::{Canonical, CodecError, Reader, Writer, decode, encode};
 use crate::event::{Class, Hlc};
 use crate::id::{DeviceId, EventId};
 use crate::limits::{
-    BEACONS_PER_FRAME_MAX, CHUNK_LEN_MAX, EVENT_LEN_MAX, FRAME_LEN_MAX, HEADS_PER_FRAME_MAX,
-    KNOCK_LEN_MAX, RECONCILE_LEN_MAX, ROOMS_MAX, SLOTS_MAX, WANTS_MAX,
+    BEACONS_PER_FRAME_MAX, CHUNK_LEN_MAX, EVENT_LEN_MAX, FRAME_LEN_MAX, HEADS_PER_FRAME_MAX, KNOCK_LEN_MAX,
+    RECONCILE_LEN_MAX, ROOMS_MAX, SLOTS_MAX, WANTS_MAX,
 };
 use crate::log::{Log, Tip};
 

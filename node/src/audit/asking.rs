@@ -66,7 +66,12 @@ pub(crate) fn answer(
 ///
 /// # Errors
 /// `Unavailable`.
-pub(crate) fn agrees(held: &NodeHoldings, beacons: &Beacons, room: RoomId, answer: &SignedAnswer) -> Result<bool, Unavailable> {
+pub(crate) fn agrees(
+    held: &NodeHoldings,
+    beacons: &Beacons,
+    room: RoomId,
+    answer: &SignedAnswer,
+) -> Result<bool, Unavailable> {
     let ours = held.digests(room)?;
     let had = beacons.had(room, &answer.control, &answer.content);
     Ok((answer.control == ours.control || had.0) && (answer.content == ours.content || had.1))

@@ -33,6 +33,8 @@ pub(super) enum Kind {
     Unequal,
     /// A device that keeps to the rules said two things in one place.
     Forked,
+    /// An audit agrees with who holds more.
+    FalseAudit,
     /// A store does not verify.
     Damaged,
     /// It never comes to rest.
@@ -54,6 +56,9 @@ impl World {
     pub(super) fn check_now(&mut self) -> Result<(), Violation> {
         self.figures.checks += 1;
         self.check_forged()?;
+        if let Some(untrue) = self.audits.untrue.take() {
+            return Err(untrue);
+        }
         for room in self.rooms.clone() {
             let mut states: BTreeMap<Vec<EventId>, (usize, Arc<RoomState>)> = BTreeMap::new();
             for node in self.plan.honest() {
@@ -246,7 +251,7 @@ fn counts(up: &Up, id: EventId) -> bool {
 }
 
 /// The content of a room that counts at a node.
-fn shown(up: &Up, room: RoomId) -> Vec<StoredEvent> {
+pub(super) fn shown(up: &Up, room: RoomId) -> Vec<StoredEvent> {
     let Some(view) = up.view(room) else { return Vec::new() };
     let logs = up.store.logs(view.number, Class::Content).unwrap();
     let events = logs.iter().flat_map(|(log, _)| up.store.events_of_log(view.number, log, usize::MAX).unwrap());

@@ -94,6 +94,7 @@ impl World {
                 }
             }
             What::Leave => {}
+            What::Audit => self.audit(node, number),
             What::Forge => self.forge(node, number, &mut dice),
         }
     }

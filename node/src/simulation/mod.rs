@@ -4,12 +4,13 @@
 //! breaks the rules. What must hold is checked all the time (`check.rs`), and in the end all who keep to the rules hold the same.
 //!
 //! `fate` is time and chance, `plan` all that is to happen, `world` what comes next, `roads` what is under way, `node` a node,
-//! `talk` one side of a conversation as `sync/talk.rs` keeps it, `deeds` what people do, `traitor` those who mean ill, `shrink`
+//! `talk` one side of a conversation as `sync/talk.rs` keeps it, `deeds` what people do, `audits` what they ask one another, `traitor` those who mean ill, `shrink`
 //! makes a failure smaller.
 //!
 //! `TIDINGS_SEED=17 TIDINGS_SEEDS=1` runs the world 17 alone; a failure is made smaller and told with all that happened, or,
 //! with `TIDINGS_WHOLE=1`, told as it is.
 
+mod audits;
 mod check;
 mod deeds;
 mod fate;
@@ -90,6 +91,7 @@ macro_rules! shares {
             // Where few worlds are run, these may have been spared some of it.
             if std::env::var_os("TIDINGS_SEEDS").is_none() {
                 assert!(figures.crashes > 0 && figures.torn > 0 && figures.lost > 0 && figures.forged > 0, "{figures:?}");
+                assert!(figures.agreed > 0 && figures.agreed < figures.audits, "{figures:?}");
             }
         })*
     };
@@ -126,6 +128,7 @@ fn mistakes_that_are_built_in_are_found() {
         (Sabotage::Mute, Kind::Unequal),
         (Sabotage::OpenDoor, Kind::Unauthorised),
         (Sabotage::OwnRules, Kind::OtherState),
+        (Sabotage::YesMan, Kind::FalseAudit),
         (Sabotage::Chance, Kind::OtherTrace),
     ];
     for (sabotage, kind) in wanted {

@@ -46,7 +46,7 @@ pub(super) struct Up {
     pub(super) views: Views,
     pub(super) leases: Leases,
     digests: DigestCache,
-    beacons: Beacons,
+    pub(super) beacons: Beacons,
     budget: Arc<Budget>,
     pub(super) talks: BTreeMap<usize, Talk>,
 }

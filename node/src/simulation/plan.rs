@@ -59,6 +59,8 @@ pub(super) enum What {
     Invite,
     CloseInvite,
     Leave,
+    /// Asks everybody whether the room is whole.
+    Audit,
     /// Of a traitor: says what it may not, to all it talks with.
     Forge,
 }
@@ -108,6 +110,8 @@ pub(super) enum Sabotage {
     OpenDoor,
     /// One node decides by other rules.
     OwnRules,
+    /// Every answer to an audit is taken for agreement.
+    YesMan,
     /// One thing depends on chance that no seed brings back.
     Chance,
 }
@@ -148,6 +152,7 @@ impl Plan {
         plan.draw_links(&mut dice);
         plan.draw_deeds(&mut dice);
         plan.draw_faults(&mut dice);
+        plan.draw_audits(&mut dice);
         plan
     }
 
@@ -205,6 +210,14 @@ impl Plan {
         }
     }
 
+    fn draw_audits(&mut self, dice: &mut Dice) {
+        for _ in 0..AUDITS_MIN + dice.place(self.nodes) {
+            let (at_ms, node) = (1_000 + dice.below(self.length_ms), dice.place(self.nodes));
+            let room = dice.place(self.rooms.len());
+            self.deeds.push(Deed { at_ms, node, room, what: What::Audit, seed: dice.next() });
+        }
+    }
+
     fn draw_faults(&mut self, dice: &mut Dice) {
         for _ in 0..dice.place(4 + self.nodes) {
             let at_ms = 500 + dice.below(self.length_ms);
@@ -245,3 +258,6 @@ fn skew(dice: &mut Dice) -> i64 {
     let most = if dice.percent(80) { 1_000 } else { 3 * 60 * 60 * 1_000 };
     i64::try_from(dice.below(2 * most)).unwrap() - i64::try_from(most).unwrap()
 }
+
+/// Audits in a world, at least.
+const AUDITS_MIN: usize = 4;

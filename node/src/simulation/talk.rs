@@ -132,6 +132,8 @@ impl World {
                 self.nodes[node].act(now_ms, |up| up.leases.free(room, &bytes));
                 return self.resume_freed(node);
             }
+            Output::Asked { room, nonce } => return self.asked(node, peer, room, nonce),
+            Output::Answered { room, answer } => return self.answered(node, room, &answer),
             Output::Key { .. } | Output::Beacons { .. } | Output::Shared(_) | Output::Refused(_) => return,
         };
         let up = self.nodes[node].up.as_mut();

@@ -1,5 +1,6 @@
 //! The simulated world: what is under way between nodes, what comes next, what breaks.
 
+use super::audits::Audits;
 use super::check::{Kind, Violation};
 use super::fate::Dice;
 use super::node::Node;
@@ -50,6 +51,7 @@ pub(super) struct World {
     pub(super) powerless: BTreeSet<EventId>,
     /// Frames that traitors sent, to be sent again.
     pub(super) sent: BTreeMap<usize, Vec<(usize, Vec<u8>)>>,
+    pub(super) audits: Audits,
     pub(super) figures: Figures,
     trace: blake3::Hasher,
     pub(super) journal: Option<Vec<String>>,
@@ -70,13 +72,30 @@ pub(super) struct Figures {
     pub(super) forged: u64,
     pub(super) faults: u64,
     pub(super) checks: u64,
+    /// Answers that were looked at, and those that agreed.
+    pub(super) audits: u64,
+    pub(super) agreed: u64,
     pub(super) virtual_ms: u64,
 }
 
 impl Figures {
     pub(super) fn add(&mut self, more: &Figures) {
-        let Figures { steps, said, frames, lost, doubled, breaks, crashes, torn, forged, faults, checks, virtual_ms } =
-            more;
+        let Figures {
+            steps,
+            said,
+            frames,
+            lost,
+            doubled,
+            breaks,
+            crashes,
+            torn,
+            forged,
+            faults,
+            checks,
+            audits,
+            agreed,
+            virtual_ms,
+        } = more;
         self.steps += steps;
         self.said += said;
         self.frames += frames;
@@ -88,6 +107,8 @@ impl Figures {
         self.forged += forged;
         self.faults += faults;
         self.checks += checks;
+        self.audits += audits;
+        self.agreed += agreed;
         self.virtual_ms += virtual_ms;
     }
 }
@@ -143,6 +164,7 @@ impl World {
             forged: BTreeSet::new(),
             powerless: BTreeSet::new(),
             sent: BTreeMap::new(),
+            audits: Audits::default(),
             figures: Figures::default(),
             trace: blake3::Hasher::new(),
             journal: journal.then(Vec::new),

@@ -59,9 +59,7 @@ fn of_a_room_that_is_not_open_nothing_is_asked_or_answered() {
         assert!(matches!(puppet.hear(frame).unwrap()[..], [Frame::Refused(_)]));
     }
     assert_eq!((asked(&puppet), answered(&puppet).len()), (0, 0));
-    for input in
-        [Input::Ask { room: world.room, nonce: [1; 16] }, Input::Answer { room: world.room, answer: told }]
-    {
+    for input in [Input::Ask { room: world.room, nonce: [1; 16] }, Input::Answer { room: world.room, answer: told }] {
         assert_eq!(puppet.input(input).unwrap(), []);
     }
 }
