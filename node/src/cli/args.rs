@@ -158,6 +158,14 @@ pub enum Command {
         #[command(subcommand)]
         command: super::purge::PurgeCommand,
     },
+    /// Say whether a room's history is whole: asks all connected who share it, and each signs what it holds.
+    Audit {
+        /// The room.
+        room: String,
+        /// How long to wait until what others hold is here, at most a minute.
+        #[arg(long, default_value = "10s", value_name = "TIME")]
+        wait: String,
+    },
     /// Read everything that is kept here and check every hash and signature; or prove an exported file.
     Verify {
         /// The exported file.
@@ -359,6 +367,12 @@ pub struct SendArgs {
     /// A file to send; then the text may be left out.
     #[arg(long, value_name = "PATH")]
     pub file: Option<PathBuf>,
+    /// Wait so long until others say that it is on their disks, and say how far it got: 30s, 10m.
+    #[arg(long, value_name = "TIME")]
+    pub wait: Option<String>,
+    /// At how many other devices it is to be.
+    #[arg(long, requires = "wait", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub copies: u32,
 }
 
 /// Of `read`.

@@ -2,8 +2,9 @@
 
 use super::Context;
 use super::args::SendArgs;
+use super::delivery::Watch;
 use super::exit::Failure;
-use super::messages::{sent, text_of};
+use super::messages::text_of;
 use super::output::{one_line, time};
 use super::rooms::duration;
 use crate::api::client::{Client, ClientError, segment};
@@ -83,7 +84,8 @@ pub(super) async fn send(context: &Context, args: SendArgs, path: &Path) -> Resu
     let Taken { hash, .. } = taken.ok_or_else(|| Failure::failed("the node did not take the file", "try again"))?;
     let file = Some(SendFile { hash, media: media_of(&name).to_owned(), name });
     let body = SendMessage { text, reply_to: args.reply, file };
-    sent(context, client.post(&format!("/v1/rooms/{}/messages", room.room), &body).await?)
+    let watch = Watch::begin(&client, args.wait.as_deref(), args.copies).await?;
+    watch.follow(context, &client, client.post(&format!("/v1/rooms/{}/messages", room.room), &body).await?).await
 }
 
 /// A line of the answer to a fetch.

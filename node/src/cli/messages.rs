@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::args::{ReadArgs, SendArgs};
+use super::delivery::Watch;
 use super::exit::Failure;
 use super::inbox::Only;
 use crate::api::client::{Client, segment};
@@ -18,7 +19,9 @@ pub(super) async fn send(context: &Context, args: SendArgs) -> Result<ExitCode, 
     }
     let body = SendMessage { text: text_of(args.text)?, reply_to: args.reply, file: None };
     let path = format!("/v1/rooms/{}/messages", segment(&args.room));
-    sent(context, context.client()?.post(&path, &body).await?)
+    let client = context.client()?;
+    let watch = Watch::begin(&client, args.wait.as_deref(), args.copies).await?;
+    watch.follow(context, &client, client.post(&path, &body).await?).await
 }
 
 pub(super) async fn edit(context: &Context, event: &str, new: Option<String>) -> Result<ExitCode, Failure> {

@@ -4,6 +4,8 @@
 //! Names, JSON and exit codes are a contract; human text is not. Nothing but the answer goes to stdout.
 
 pub mod args;
+mod audit;
+mod delivery;
 mod devices;
 mod doctor;
 mod erasures;
@@ -147,6 +149,7 @@ async fn ask(context: &Context, command: Command) -> Result<ExitCode, Failure> {
         Command::Import(args) => history::import(context, args).await,
         Command::Export { room, output } => history::export(context, &room, output).await,
         Command::Purge { command } => purge::purge(context, command).await,
+        Command::Audit { room, wait } => audit::audit(context, &room, &wait).await,
         Command::Verify { file: Some(file) } => history::verify(context, &file),
         Command::Verify { file: None } => upkeep::verify(context).await,
         Command::Backup(args) => upkeep::backup(context, args).await,
