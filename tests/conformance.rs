@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Once;
+use tidings_protocol::answer::SignedAnswer;
 use tidings_protocol::beacon::{Signal, SignedBeacon};
 use tidings_protocol::codec::{decode, encode};
 use tidings_protocol::content::Content;
@@ -21,12 +22,14 @@ use tidings_protocol::log::{Log, Tip};
 use tidings_protocol::range::{Range, Vouched};
 use tidings_protocol::slots::Slots;
 
-#[path = "vectors/beacons.rs"]
-mod beacons;
 use tidings_protocol::sealed::{Place, Sealed};
 
 #[path = "vectors/account.rs"]
 mod account;
+#[path = "vectors/answers.rs"]
+mod answers;
+#[path = "vectors/beacons.rs"]
+mod beacons;
 #[path = "vectors/make.rs"]
 mod make;
 #[path = "vectors/malformed.rs"]
@@ -156,6 +159,19 @@ fn committed_beacons_verify_and_are_signed_again_the_same() {
 }
 
 #[test]
+fn committed_answers_verify_and_are_signed_again_the_same() {
+    let file = committed();
+    for vector in list(&file["answers"]) {
+        let (label, room) = (&vector["label"], RoomId(array(&vector["room"])));
+        let answer: SignedAnswer = decode(&unhex(&vector["answer"]), ANSWER_LEN).unwrap();
+        assert!(answer.verify(room).is_ok(), "{label}");
+        let SignedAnswer { nonce, hlc, control, content, durable, .. } = answer;
+        let draft = tidings_protocol::answer::Draft { room, nonce, hlc, control, content, durable };
+        assert_eq!(draft.sign(&DeviceKey::from_seed(&array(&vector["device_seed"]))), answer, "{label}");
+    }
+}
+
+#[test]
 fn malformed_headers_and_payloads_are_refused() {
     let file = committed();
     for vector in list(&file["malformed"]) {
@@ -166,6 +182,7 @@ fn malformed_headers_and_payloads_are_refused() {
             "control" => Control::decode(kind, &bytes).is_err(),
             "content" => Content::decode(kind, &bytes).is_err(),
             "event" => SignedEvent::decode(&bytes).is_err(),
+            "answer" => decode::<SignedAnswer>(&bytes, ANSWER_LEN).is_err(),
             "beacon" => SignedBeacon::decode(&bytes).and_then(|b| b.kept(RoomId::ZERO)).is_err(),
             other => panic!("unknown vector of {other}"),
         };
@@ -299,3 +316,6 @@ fn array<const N: usize>(value: &Value) -> [u8; N] {
 
 /// How many places the reader is tried at; a run takes about 0.2 s.
 const CHANGED_PLACES: usize = 40;
+
+/// Bytes of an answer.
+const ANSWER_LEN: usize = 193;

@@ -2,6 +2,7 @@
 
 mod account_hostile;
 mod apart;
+mod audit;
 mod authority;
 mod authority_cost;
 mod authority_model;

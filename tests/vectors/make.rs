@@ -2,6 +2,7 @@
 //! goes with it.
 
 use super::account::{device_link, device_link_vector, enrolment_vector, sealed_vector, self_room_vector};
+use super::answers::answers;
 use super::beacons::beacons;
 use super::malformed::malformed;
 use super::moderation::{report_vector, sealed_report};
@@ -82,6 +83,7 @@ pub fn vectors() -> Value {
         "links": story.links.iter().map(link_vector).collect::<Vec<_>>(),
         "ranges": [control_range(&story.verified), content_range(&story.verified)],
         "beacons": beacons(story.verified[0].room(), first.id()),
+        "answers": answers(story.verified[0].room()),
         "erased": [{ "id": hex(first.id().as_bytes()), "event": hex(&erased) }],
         "malformed": malformed(&genesis, join.header(), first.header()),
         "self_rooms": [self_room_vector(CAROL), self_room_vector(ADA)],

@@ -18,6 +18,7 @@ pub fn malformed(genesis: &SignedEvent, join: &Header, first: &Header) -> Vec<Va
     let mut out = malformed_headers(&genesis.header, join, first);
     out.extend(malformed_payloads());
     out.extend(super::beacons::malformed());
+    out.extend(super::answers::malformed());
     out.extend(malformed_revocations());
     let event = encode(genesis);
     let flag = 4 + 188 + 64;

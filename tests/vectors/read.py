@@ -43,6 +43,7 @@ BEACON = "device:[32] kind:u16 hlc:u64 payload:bytes≤1024 signature:[64]"
 SIGNAL = {
     1: "event:[32] at:u64", 2: "until_ms:u64", 3: "online:u8≤1", 4: "addresses:(address:text≤256)*≤8",
     5: "control:[32] content:[32] durable:u8≤1 erased:u64"}
+ANSWER = "device:[32] nonce:[16] hlc:u64 control:[32] content:[32] durable:u8≤1 signature:[64]"
 ZERO = "00" * 32
 
 def read_header(data):
@@ -237,8 +238,16 @@ def beacon(v, file):
     return b | {"hlc": f"{b['hlc']:016x}", "fields": f, "claim": claim, "hash": digest("beacon", v["beacon"]),
                 "fingerprint": all_of_them}
 
+def answer(v, file):
+    a, device = read(ANSWER, v["answer"]), public(v["device_seed"])
+    claim = v["room"] + v["answer"][:-128]
+    need(a["device"] == device, "an answer of another device")
+    check_signature(a["signature"], device, "answer", claim)
+    return a | {"hlc": f"{a['hlc']:016x}", "claim": claim}
+
 def malformed(v, file):
     readers = {"header": read_header, "event": read_event, "beacon": read_beacon,
+               "answer": lambda data: read(ANSWER, data),
                "control": lambda data: read_control(v["kind"], data),
                "content": lambda data: read_content(v["kind"], data)}
     unhex(v["bytes"])
@@ -249,8 +258,8 @@ def malformed(v, file):
     raise ValueError("read, though it is malformed")
 
 SECTIONS = {"users": user, "certificates": certificate, "joins": join, "events": event, "erased": erased,
-            "source_ids": source_id, "beacons": beacon, "links": link, "grant_links": grant_link, "ranges": log_range,
-            "malformed": malformed, "self_rooms": self_room, "sealed": sealed_records, "reports": report,
+            "source_ids": source_id, "beacons": beacon, "answers": answer, "links": link, "grant_links": grant_link,
+            "ranges": log_range, "malformed": malformed, "self_rooms": self_room, "sealed": sealed_records, "reports": report,
             "device_links": device_link, "enrolments": enrolment}
 at = "file"
 try:

@@ -8,8 +8,9 @@ use super::made::{Known, made};
 use super::node::Node;
 use super::world::{NOW_MS, WORLDS, Who, World, peer};
 use std::collections::VecDeque;
+use tidings_protocol::answer;
 use tidings_protocol::codec::encode;
-use tidings_protocol::event::{Class, SignedEvent};
+use tidings_protocol::event::{Class, Hlc, SignedEvent};
 use tidings_protocol::limits::{CHUNK_LEN_MAX, CREDIT_MAX, FRAME_LEN_MAX, RECONCILE_LEN_MAX};
 use tidings_protocol::sync::{Conversation, Failure, Holdings, Input, Output, Settings, Side};
 use tidings_protocol::wire::Frame;
@@ -229,7 +230,7 @@ impl Table {
         let class = if feed.u8().is_multiple_of(2) { Class::Content } else { Class::Control };
         let at = usize::from(feed.u8());
         let event = &world.events[at % world.events.len()];
-        let input = match feed.u8() % 13 {
+        let input = match feed.u8() % 14 {
             0 => Input::Recheck(room),
             1 => Input::Gap(room),
             2 => Input::Moved { room, class, heads: self.subject.node.heads(room, class, 0).unwrap_or_default() },
@@ -255,6 +256,7 @@ impl Table {
                 }
                 Input::Offer(world.offer(self.subject.side, self.subject.who))
             }
+            12 => Input::Ask { room, nonce: [feed.u8(); 16] },
             _ => {
                 self.subject.node.broken.set(at > 250);
                 Input::Recheck(room)
@@ -268,7 +270,7 @@ impl Table {
         let (world, room) = (self.world, self.world.room);
         let at = usize::from(feed.u8());
         let event = &world.events[at % world.events.len()];
-        let input = match feed.u8() % 6 {
+        let input = match feed.u8() % 7 {
             0 => Input::Recheck(room),
             1 | 2 => {
                 self.twin.node.take(event);
@@ -277,6 +279,7 @@ impl Table {
             }
             3 => Input::Beacons { room, beacons: world.beacons.clone() },
             4 => Input::Offer(world.offer(self.twin.side, self.twin.who)),
+            5 => Input::Ask { room, nonce: [feed.u8(); 16] },
             _ => {
                 self.now_ms += at as u64 * 1000;
                 Input::Recheck(room)
@@ -358,6 +361,16 @@ impl End {
                 if beacons.into_iter().any(|beacon| self.node.take_beacon(beacon).is_err()) {
                     self.failure = Some(Failure::Unexpected("a false beacon"));
                 }
+                None
+            }
+            Output::Asked { room, nonce } => {
+                let digests = self.node.digests(room).ok()?;
+                let (hlc, control, content) = (Hlc::at_ms(1), digests.control, digests.content);
+                let draft = answer::Draft { room, nonce, hlc, control, content, durable: true };
+                Some(Input::Answer { room, answer: draft.sign(&world.key(self.side as u8)) })
+            }
+            Output::Answered { room, answer } => {
+                self.failure = answer.verify(room).err().map(|_| Failure::Unexpected("a false answer"));
                 None
             }
             Output::Agreed { agreed, .. } => {

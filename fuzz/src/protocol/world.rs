@@ -128,7 +128,7 @@ impl World {
         Tip { seq: event.header().seq, id: event.id() }
     }
 
-    fn key(&self, author: u8) -> DeviceKey {
+    pub fn key(&self, author: u8) -> DeviceKey {
         key(self.number, author)
     }
 

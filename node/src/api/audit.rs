@@ -32,7 +32,7 @@ pub struct Audit {
 pub const WHY_GAPS: &str = "gaps";
 /// A peer holds what is not here, and has not given it yet.
 pub const WHY_DIFFERS: &str = "differs";
-/// Nobody could be asked.
+/// Nobody has answered.
 pub const WHY_UNASKED: &str = "unasked";
 /// Nothing of the room is here yet.
 pub const WHY_JOINING: &str = "joining";

@@ -26,7 +26,7 @@ pub(super) async fn audit(context: &Context, room: &str, wait: &str) -> Result<E
             "wait a little and audit again: what differs is being compared",
         ),
         Some(WHY_UNASKED) => (
-            "nobody who shares the room could be asked",
+            "nobody who shares the room has answered",
             "connect to somebody who is in the room, and audit again: tidings peers",
         ),
         Some(WHY_JOINING) => ("nothing of the room is here yet", "wait until whoever invited you is connected"),

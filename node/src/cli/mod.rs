@@ -62,7 +62,9 @@ fn not_understood(error: &clap::Error) -> ExitCode {
     let json = error.use_stderr() && std::env::args_os().any(|argument| argument == "--json");
     if json {
         let text = error.to_string();
-        let title = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        // Its first paragraph: what is wrong, and, set in below, with what.
+        let lines: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+        let title = lines.join(" ").trim_start_matches("error: ").to_owned();
         return Failure::usage(title).with_todo("tidings help lists the commands").report(Output { json });
     }
     drop(error.print());
