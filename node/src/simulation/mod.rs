@@ -8,7 +8,7 @@
 //! makes a failure smaller.
 //!
 //! `TIDINGS_SEED=17 TIDINGS_SEEDS=1` runs the world 17 alone; a failure is made smaller and told with all that happened, or,
-//! with `TIDINGS_WHOLE=1`, told as it is.
+//! with `TIDINGS_WHOLE=1`, told as it is. `TIDINGS_TWICE_EVERY=16` runs only every sixteenth world twice.
 
 mod audits;
 mod check;
@@ -48,10 +48,11 @@ fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }
 
-/// Runs the worlds of a share of the seeds, every so many of them twice; returns what all went through.
-fn worlds(share: u64, twice_every: u64) -> Figures {
+/// Runs the worlds of a share of the seeds, and each, or as many as are asked for, twice; returns what all went through.
+fn worlds(share: u64) -> Figures {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let (first, count) = (number("TIDINGS_SEED").unwrap_or(0), number("TIDINGS_SEEDS").unwrap_or(SEEDS));
+    let twice_every = number("TIDINGS_TWICE_EVERY").unwrap_or(1);
     let mut all = Figures::default();
     for seed in (first..first + count).filter(|seed| seed % SHARES == share) {
         let (done, figures) = run(Plan::of(seed));
@@ -87,7 +88,7 @@ macro_rules! shares {
     ($($name:ident: $share:expr,)*) => {
         $(#[test]
         fn $name() {
-            let figures = worlds($share, 1);
+            let figures = worlds($share);
             // Where few worlds are run, these may have been spared some of it.
             if std::env::var_os("TIDINGS_SEEDS").is_none() {
                 assert!(figures.crashes > 0 && figures.torn > 0 && figures.lost > 0 && figures.forged > 0, "{figures:?}");
