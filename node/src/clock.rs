@@ -1,6 +1,7 @@
 //! The node's time: Unix milliseconds, and the hybrid clock of what it says.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tidings_protocol::event::Hlc;
 use tidings_protocol::limits::CLOCK_AHEAD_MAX_MS;
 
@@ -11,6 +12,16 @@ pub fn now_ms() -> u64 {
         return simulated;
     }
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// How long this process runs: whoever sets a clock does not shift it.
+pub fn running_for() -> Duration {
+    static BEGAN: OnceLock<Instant> = OnceLock::new();
+    #[cfg(test)]
+    if let Some(simulated) = crate::simulation::running_for() {
+        return simulated;
+    }
+    BEGAN.get_or_init(Instant::now).elapsed()
 }
 
 /// The clock of what this device says: never goes back, and is never behind what it has seen, unless that is absurd.

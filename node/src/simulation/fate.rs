@@ -2,6 +2,7 @@
 //! side by side.
 
 use std::cell::RefCell;
+use std::time::Duration;
 
 /// Random numbers of a seed (SplitMix64): the same in every run.
 #[derive(Debug, Clone)]
@@ -50,6 +51,8 @@ impl Dice {
 /// What the node that acts now has for a clock and for entropy.
 pub(super) struct Fate {
     pub(super) now_ms: u64,
+    /// What time it is in the world, whatever its clock says.
+    pub(super) world_ms: u64,
     pub(super) dice: Dice,
 }
 
@@ -57,9 +60,9 @@ thread_local! {
     static FATE: RefCell<Option<Fate>> = const { RefCell::new(None) };
 }
 
-/// Lets a node act: returns its entropy as it left it.
-pub(super) fn with<T>(now_ms: u64, dice: &mut Dice, act: impl FnOnce() -> T) -> T {
-    FATE.set(Some(Fate { now_ms, dice: dice.clone() }));
+/// Lets a node act, by its clock, at a time of the world: returns its entropy as it left it.
+pub(super) fn with<T>((now_ms, world_ms): (u64, u64), dice: &mut Dice, act: impl FnOnce() -> T) -> T {
+    FATE.set(Some(Fate { now_ms, world_ms, dice: dice.clone() }));
     let done = act();
     if let Some(fate) = FATE.take() {
         *dice = fate.dice;
@@ -70,6 +73,11 @@ pub(super) fn with<T>(now_ms: u64, dice: &mut Dice, act: impl FnOnce() -> T) -> 
 /// The time that it is for the node that acts, Unix milliseconds.
 pub(crate) fn now_ms() -> Option<u64> {
     FATE.with_borrow(|fate| fate.as_ref().map(|fate| fate.now_ms))
+}
+
+/// How long the node that acts may have been running.
+pub(crate) fn running_for() -> Option<Duration> {
+    FATE.with_borrow(|fate| fate.as_ref().map(|fate| Duration::from_millis(fate.world_ms)))
 }
 
 /// Entropy of the node that acts; false where none does.

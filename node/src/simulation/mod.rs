@@ -22,10 +22,12 @@ mod talk;
 mod traitor;
 mod world;
 
+use crate::sync::Leases;
 use check::{Kind, Violation};
-pub(crate) use fate::{fill, now_ms};
+pub(crate) use fate::{fill, now_ms, running_for};
 use plan::{Plan, Sabotage};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use tidings_protocol::id::RoomId;
 use world::{Figures, World};
 
 /// A world from its plan to its end: its trace, or what went wrong; and what it went through.
@@ -135,6 +137,15 @@ fn mistakes_that_are_built_in_are_found() {
     for (sabotage, kind) in wanted {
         assert_eq!(found(sabotage), kind, "{sabotage:?}");
     }
+}
+
+/// They went by the machine's time once: then a world took another course where the machine was busy.
+#[test]
+fn a_lease_ends_by_the_time_of_the_world() {
+    let (leases, mut dice, room) = (Leases::default(), fate::Dice::of(1, 1), RoomId([1; 32]));
+    let mut takes = |peer: u8, world_ms| fate::with((7, world_ms), &mut dice, || leases.take(room, &[peer]));
+    assert!(takes(1, 1_000) && !takes(2, 31_000) && takes(1, 31_000));
+    assert!(takes(2, 31_001) && !takes(1, 31_002));
 }
 
 /// Worlds in the test suite.

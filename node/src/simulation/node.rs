@@ -56,7 +56,7 @@ impl Node {
     pub(super) fn new(seed: u64, number: usize, now_ms: u64, skew_ms: i64) -> Node {
         let mut dice = Dice::of(seed, 1_000 + number as u64);
         let folder = tempfile::tempdir_in(memory_folder()).unwrap();
-        let keys = fate::with(now_ms, &mut dice, || {
+        let keys = fate::with((now_ms, now_ms), &mut dice, || {
             let home = Home::open(&folder.path().join("home")).unwrap();
             let phrase = RecoveryPhrase::from_entropy(crate::keys::random());
             Keys::recover(&home, &phrase, "simulated").unwrap();
@@ -83,7 +83,7 @@ impl Node {
     pub(super) fn start(&mut self, world_ms: u64) {
         let now_ms = self.now_ms(world_ms);
         let (path, keys) = (self.store_path(), self.keys.clone());
-        self.up = Some(fate::with(now_ms, &mut self.dice, || Up::new(&path, keys)));
+        self.up = Some(fate::with((now_ms, world_ms), &mut self.dice, || Up::new(&path, keys)));
         self.before = self.logs();
         self.on_disk = self.logs();
     }
@@ -92,7 +92,7 @@ impl Node {
     pub(super) fn act<T>(&mut self, world_ms: u64, act: impl FnOnce(&mut Up) -> T) -> Option<T> {
         let now_ms = self.now_ms(world_ms);
         let up = self.up.as_mut()?;
-        Some(fate::with(now_ms, &mut self.dice, || act(up)))
+        Some(fate::with((now_ms, world_ms), &mut self.dice, || act(up)))
     }
 
     /// Has the writer carry something out. The answer comes with the commit.

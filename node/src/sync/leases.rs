@@ -1,14 +1,15 @@
 //! Who fetches which room's content: one conversation at a time, so that a newcomer with three peers does not get
 //! everything three times.
 
+use crate::clock::running_for;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tidings_protocol::id::RoomId;
 use tokio::sync::broadcast;
 
-/// A peer, and since when.
-type Holder = (Vec<u8>, Instant);
+/// A peer, and since when, by `running_for`.
+type Holder = (Vec<u8>, Duration);
 
 /// The leases of all rooms.
 #[derive(Clone)]
@@ -27,9 +28,9 @@ impl Leases {
     /// Takes the room's lease, or keeps it; false while another peer has it, and has not had it for long.
     pub fn take(&self, room: RoomId, peer: &[u8]) -> bool {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let (holder, since) = held.entry(room).or_insert_with(|| (peer.to_vec(), Instant::now()));
-        if *holder != peer && since.elapsed() > LEASE_MAX {
-            (*holder, *since) = (peer.to_vec(), Instant::now());
+        let (holder, since) = held.entry(room).or_insert_with(|| (peer.to_vec(), running_for()));
+        if *holder != peer && running_for().saturating_sub(*since) > LEASE_MAX {
+            (*holder, *since) = (peer.to_vec(), running_for());
         }
         holder == peer
     }
