@@ -14,6 +14,7 @@ mod beacons;
 mod beacons_hostile;
 mod chat;
 mod conformance;
+mod crash_kill;
 mod cut_short;
 mod damage;
 mod devices;

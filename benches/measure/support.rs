@@ -9,6 +9,12 @@ pub mod crash;
 #[path = "../../tests/support/healing.rs"]
 pub mod healing;
 #[allow(dead_code, reason = "tests use more of it")]
+#[path = "../../tests/support/kill.rs"]
+pub mod kill;
+#[allow(dead_code, reason = "tests use more of it")]
+#[path = "../../tests/support/shim.rs"]
+pub mod shim;
+#[allow(dead_code, reason = "tests use more of it")]
 #[path = "../../tests/support/hostile.rs"]
 pub mod hostile;
 #[allow(dead_code, reason = "tests use more of it")]

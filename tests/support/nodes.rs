@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime};
+use tidings_node::api::client::Client;
 use tidings_storage::{StorageError, Store};
 
 /// The program under test. Fails when it is missing, or older than what it is made of.
@@ -83,6 +84,17 @@ impl Person {
             node.kill().unwrap();
             node.wait().unwrap();
         }
+    }
+
+    /// Waits until the node has ended by itself; its code, none where a signal ended it.
+    pub fn ended(&mut self) -> Option<i32> {
+        self.node.take().unwrap().wait().unwrap().code()
+    }
+
+    /// Talks to the node that runs.
+    pub fn client(&self) -> Client {
+        let node: Value = serde_json::from_slice(&fs::read(self.home.join("node.json")).unwrap()).unwrap();
+        Client::new(node["socket"].as_str().unwrap().into())
     }
 
     /// Stops the node as one should.
