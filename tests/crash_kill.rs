@@ -66,6 +66,14 @@ fn rounds(shim: &Shim, fault: &mut Fault, seeds: &mut dyn Iterator<Item = u64>) 
     }
     up(&mut alice, shim, &folder.path().join("numbers"), &address(&bob));
     let began = Instant::now();
+    // What both hold is compared once they may be equal: that costs.
+    let count = |person: &Person| person.json(&["status"])["events"].clone();
+    let mut both = (count(&alice), count(&bob));
+    while both.0 != both.1 {
+        both = (count(&alice), count(&bob));
+        assert!(began.elapsed() < Duration::from_secs(60), "they do not hold the same after a minute: {both:?}");
+    }
+    println!("both hold {} after {} ms", both.0, began.elapsed().as_millis());
     while alice.history("zig") != bob.history("zig") {
         assert!(began.elapsed() < Duration::from_secs(60), "they do not hold the same after a minute");
     }

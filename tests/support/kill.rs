@@ -30,12 +30,16 @@ pub fn kill(person: &mut Person, numbers: &Numbers, due: Duration, aim: Option<W
         std::hint::spin_loop();
     }
     person.kill();
-    let after_ms = u64::try_from(began.elapsed().as_millis()).unwrap();
+    under_way(numbers, began.elapsed())
+}
+
+/// What is under way, or was when the node died.
+pub fn under_way(numbers: &Numbers, after: Duration) -> Death {
     Death {
         in_batch: numbers.is_inside(Work::Batch),
         in_flush: numbers.is_inside(Work::Flush),
         in_compaction: numbers.is_inside(Work::Compaction),
-        after_ms,
+        after_ms: u64::try_from(after.as_millis()).unwrap(),
     }
 }
 

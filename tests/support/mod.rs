@@ -6,6 +6,7 @@ pub mod asks;
 pub mod big_room;
 pub mod crash;
 pub mod devices;
+pub mod disk;
 pub mod domain;
 pub mod fault;
 pub mod fixture_rooms;
