@@ -43,7 +43,11 @@ fn one(folder: &Path, shim: &Shim, seed: u64, fault: &mut Fault) {
         if dice.percent(50) {
             clock.set_clock(ahead_s);
         } else {
-            if dice.percent(50) { alice.kill() } else { alice.down() }
+            if dice.percent(50) {
+                alice.kill()
+            } else {
+                alice.down()
+            }
             clock = up(&mut alice, shim, folder, ahead_s, &address(&bob));
         }
         for n in 0..3 {

@@ -9,17 +9,14 @@ pub mod crash;
 #[path = "../../tests/support/healing.rs"]
 pub mod healing;
 #[allow(dead_code, reason = "tests use more of it")]
-#[path = "../../tests/support/kill.rs"]
-pub mod kill;
-#[allow(dead_code, reason = "tests use more of it")]
-#[path = "../../tests/support/shim.rs"]
-pub mod shim;
-#[allow(dead_code, reason = "tests use more of it")]
 #[path = "../../tests/support/hostile.rs"]
 pub mod hostile;
 #[allow(dead_code, reason = "tests use more of it")]
 #[path = "../../tests/support/insider.rs"]
 pub mod insider;
+#[allow(dead_code, reason = "tests use more of it")]
+#[path = "../../tests/support/kill.rs"]
+pub mod kill;
 #[allow(dead_code, reason = "tests use more of it")]
 #[path = "../../tests/support/nodes.rs"]
 pub mod nodes;
@@ -29,6 +26,9 @@ pub mod people;
 #[allow(dead_code, reason = "tests use more of it")]
 #[path = "../../tests/support/seeded.rs"]
 pub mod seeded;
+#[allow(dead_code, reason = "tests use more of it")]
+#[path = "../../tests/support/shim.rs"]
+pub mod shim;
 #[allow(dead_code, reason = "tests use more of it")]
 #[path = "../../tests/support/stranger.rs"]
 pub mod stranger;

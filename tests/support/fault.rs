@@ -58,7 +58,8 @@ impl Fault {
 
     /// Every run is done, and nothing was lost, or the test had ended before.
     pub fn report(self) {
-        let Fault { name, first, runs, acknowledged, in_batch, in_flush, in_compaction, control_runs, control_lost } = self;
+        let Fault { name, first, runs, acknowledged, in_batch, in_flush, in_compaction, control_runs, control_lost } =
+            self;
         let line = format!(
             "{{\"fault\": \"{name}\", \"seed\": {first}, \"runs\": {runs}, \"killed_in_batch\": {in_batch}, \
              \"killed_in_flush\": {in_flush}, \"killed_in_compaction\": {in_compaction}, \"acknowledged\": {acknowledged}, \

@@ -27,7 +27,8 @@ pub fn talk<'scope>(
 
 async fn speak(client: &Client, room: &str, mut dice: Seeded, oracle: &Oracle) -> Option<ClientError> {
     while !oracle.is_closed() {
-        match client.post::<_, Sent>(&format!("/v1/rooms/{room}/messages"), &json!({ "text": words(&mut dice) })).await {
+        match client.post::<_, Sent>(&format!("/v1/rooms/{room}/messages"), &json!({ "text": words(&mut dice) })).await
+        {
             Ok(sent) => oracle.note(&sent.id),
             Err(error) => return Some(error),
         }

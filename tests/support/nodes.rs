@@ -78,6 +78,21 @@ impl Person {
         self
     }
 
+    /// The same where it may be refused: then the code, and what was said.
+    pub fn try_up(&mut self, mut command: Command) -> Result<(), (Option<i32>, String)> {
+        let said = self.home.with_extension("said");
+        let mut child = command.stdout(Stdio::piped()).stderr(fs::File::create(&said).unwrap()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        match serde_json::from_str::<Value>(&line).ok().filter(|ready| ready["ready"] == true) {
+            Some(ready) => {
+                (self.ready, self.node) = (ready, Some(child));
+                Ok(())
+            }
+            None => Err((child.wait().unwrap().code(), fs::read_to_string(said).unwrap())),
+        }
+    }
+
     /// Ends the node as a power cut of the process would.
     pub fn kill(&mut self) {
         if let Some(mut node) = self.node.take() {

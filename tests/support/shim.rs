@@ -49,8 +49,6 @@ pub enum Synced {
     Log = 1,
     Table,
     Manifest,
-    /// Keys, folders, files that people share.
-    Other,
 }
 
 impl Numbers {
@@ -67,11 +65,6 @@ impl Numbers {
     /// Whether it is under way, or was when the process died.
     pub fn is_inside(&self, work: Work) -> bool {
         self.at(work as usize) > self.at(work as usize + 1)
-    }
-
-    /// How often it has ended.
-    pub fn ended(&self, work: Work) -> u64 {
-        self.at(work as usize + 1)
     }
 
     /// From now on no sync does anything.
