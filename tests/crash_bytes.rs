@@ -184,7 +184,7 @@ fn of_a_backup(folder: &Path, bob: &Person, what: &str) -> End {
 
 #[test]
 fn flipped_bits_and_lost_ends_are_found_in_every_kind_of_file() {
-    let mut fault = Fault::of("damaged bytes", KINDS.len() as u64);
+    let mut fault = Fault::of("damaged-bytes", KINDS.len() as u64);
     let mut ends = Vec::new();
     let mut seeds = fault.seeds().peekable();
     while seeds.peek().is_some() {

@@ -147,7 +147,7 @@ fn whatever_a_kill_falls_into_is_done_or_may_be_done_again() {
     let folder = tempfile::tempdir().unwrap();
     let Some(shim) = Shim::build(folder.path()) else { return skip("no C compiler") };
     let killer = crash::Killer::new(&folder.path().join("killer"), (0..20_000).map(record).collect()).unwrap();
-    let mut fault = Fault::of("kill in a deed", 6);
+    let mut fault = Fault::of("kill-in-deed", 6);
     for seed in fault.seeds() {
         fault.begin(seed);
         let place = folder.path().join(seed.to_string());

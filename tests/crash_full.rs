@@ -154,7 +154,7 @@ fn talking(disk: &Disk, dice: &mut Seeded, seed: u64) -> u64 {
 
 #[test]
 fn whatever_is_written_when_the_disk_runs_full_is_refused_in_words_and_goes_on_later() {
-    let mut fault = Fault::of("disk full", 4);
+    let mut fault = Fault::of("disk-full", 4);
     for seed in fault.seeds() {
         fault.begin(seed);
         let folder = tempfile::tempdir().unwrap();

@@ -53,7 +53,7 @@ fn one(folder: &Path, seed: u64, fault: &mut Fault) {
 
 #[test]
 fn who_lost_everything_but_the_keys_gets_back_what_a_peer_holds() {
-    let mut fault = Fault::of("total loss", 1);
+    let mut fault = Fault::of("total-loss", 1);
     for seed in fault.seeds() {
         fault.begin(seed);
         one(tempfile::tempdir().unwrap().path(), seed, &mut fault);

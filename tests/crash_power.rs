@@ -79,7 +79,7 @@ fn what_was_acknowledged_survives_power_cuts_and_without_syncs_it_does_not() {
     if Power::of(&folder.path().join("tried")).is_none() {
         return skip("no ext4 whose power can be cut (one has to be root, with loop devices)");
     }
-    let mut fault = Fault::of("power", 5);
+    let mut fault = Fault::of("power-cut", 5);
     let mut seeds = fault.seeds().peekable();
     while let Some(first) = seeds.peek().copied() {
         // A disk and a home for some of the cuts.

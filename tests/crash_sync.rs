@@ -58,7 +58,7 @@ fn one(folder: &Path, shim: &Shim, seed: u64, fault: &mut Fault) {
 fn after_a_sync_that_failed_the_process_ends_and_nothing_acknowledged_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     let Some(shim) = Shim::build(folder.path()) else { return skip("no C compiler") };
-    let mut fault = Fault::of("failed sync", 6);
+    let mut fault = Fault::of("failed-sync", 6);
     for seed in fault.seeds() {
         fault.begin(seed);
         let place = folder.path().join(seed.to_string());
