@@ -37,7 +37,10 @@ fn len_of(folder: &Path) -> u64 {
 fn rounds(shim: &Shim, fault: &mut Fault, seeds: &mut dyn Iterator<Item = u64>) {
     let folder = tempfile::tempdir().unwrap();
     let (mut alice, mut bob) = (Person::at(folder.path(), "alice"), Person::at(folder.path(), "bob"));
-    bob.up();
+    let mut hears_all = bob.command(&["--json", "up", "--no-mdns", "--listen", "/ip4/127.0.0.1/tcp/0"]);
+    // What is above it waits for a while.
+    hears_all.env("TIDINGS_LIVE_PER_SECOND", "100000");
+    bob.up_by(hears_all);
     bob.json(&["room", "create", "zig", "--public"]);
     let link = bob.link("zig");
     let mut acknowledged: BTreeSet<EventId> = BTreeSet::new();
