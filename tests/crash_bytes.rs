@@ -210,7 +210,7 @@ fn flipped_bits_and_lost_ends_are_found_in_every_kind_of_file() {
             bob.is_harmed = end == End::Refused || kind.0.starts_with("saved");
             println!("{what}: {end:?}");
             ends.push(end);
-            fault.acknowledged += 1;
+            fault.acknowledged += true_words(&alice, &["zig", "square"]).len() as u64;
             drop(bob);
             fs::remove_dir_all(place).unwrap();
         }
