@@ -36,6 +36,7 @@ soak: build
 	@$(SETUP) && TIDINGS_SEEDS=20000 $(CARGO) nextest run --profile soak $(FLAGS) random_schedules
 	@$(SETUP) && TIDINGS_SEEDS=100000 $(CARGO) nextest run --profile soak $(FLAGS) random_rooms_keep_the_rules
 	@.ci/worlds 50000
+	@.ci/faults 2000
 	@$(SETUP) && TIDINGS_TRIM_BUDGET=100000000 TIDINGS_TRIM_RECORDS=300000 \
 		$(CARGO) nextest run --profile soak $(FLAGS) a_node_stays_within_its_budget
 	@$(SETUP) && TIDINGS_TRIM_BUDGET=200000000 TIDINGS_TRIM_RECORDS=1000000 \

@@ -15,6 +15,9 @@ pub mod hostile;
 #[path = "../../tests/support/insider.rs"]
 pub mod insider;
 #[allow(dead_code, reason = "tests use more of it")]
+#[path = "../../tests/support/kill.rs"]
+pub mod kill;
+#[allow(dead_code, reason = "tests use more of it")]
 #[path = "../../tests/support/nodes.rs"]
 pub mod nodes;
 #[allow(dead_code, reason = "tests use more of it")]
@@ -23,6 +26,9 @@ pub mod people;
 #[allow(dead_code, reason = "tests use more of it")]
 #[path = "../../tests/support/seeded.rs"]
 pub mod seeded;
+#[allow(dead_code, reason = "tests use more of it")]
+#[path = "../../tests/support/shim.rs"]
+pub mod shim;
 #[allow(dead_code, reason = "tests use more of it")]
 #[path = "../../tests/support/stranger.rs"]
 pub mod stranger;

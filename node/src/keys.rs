@@ -91,6 +91,10 @@ impl Keys {
         let created_ms = home.created_ms()?;
         let kept = home.read_secret(CERTIFICATE)?;
         let kept = kept.map(|bytes| decode(&bytes, EVENT_LEN_MAX).map_err(|_| damaged(CERTIFICATE))).transpose()?;
+        // Its bytes say nothing of whether they are those that were written: whom the certificate names does.
+        if kept.as_ref().is_some_and(|c: &DeviceCertificate| c.user() != user && c.verify().is_ok()) {
+            return Err(damaged(if phrase.is_some() { USER } else { LINKED }));
+        }
         let fits = |c: &DeviceCertificate| c.device() == key.device() && c.user() == user && c.verify().is_ok();
         let certificate = match (kept.filter(fits), &phrase) {
             (Some(certificate), _) => certificate,
@@ -114,6 +118,8 @@ impl Keys {
     pub fn recover(home: &Home, phrase: &RecoveryPhrase, name: &str) -> Result<(), HomeError> {
         let seed = Zeroizing::new(random());
         let device = DeviceKey::from_seed(&seed).device();
+        // One that is there is of whoever the home was made for before.
+        home.remove(CERTIFICATE);
         home.write_secret(USER, phrase.entropy())?;
         home.write_secret(FRESH, b"")?;
         home.write_secret(DEVICE, seed.as_slice())?;

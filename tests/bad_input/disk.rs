@@ -1,59 +1,11 @@
 //! A disk that runs full under a node: it says what to do, loses nothing that it acknowledged, lets people read, and
 //! goes on when there is room.
 
+use crate::support::disk::Disk;
 use crate::support::nodes::{Person, refused};
 use crate::support::skip;
-use std::fs::{self, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-
-/// A small file system in memory, mounted where only its own process sees it; the way there leads through /proc.
-struct SmallDisk {
-    process: Child,
-    asked: ChildStdin,
-    answers: BufReader<ChildStdout>,
-    path: PathBuf,
-}
-
-impl SmallDisk {
-    /// None where this machine does not let one mount anything.
-    fn of(folder: &Path, megabytes: usize) -> Option<SmallDisk> {
-        let script = "mount -t tmpfs -o size=\"$2\"m tmpfs \"$1\" && echo mounted && while read -r size; do \
-                      mount -o remount,size=\"$size\"m \"$1\" && echo mounted; done";
-        let mut command = Command::new("unshare");
-        command.args(["-Urm", "sh", "-c", script, "sh"]).arg(folder).arg(megabytes.to_string());
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
-        let (asked, answers) = (process.stdin.take()?, process.stdout.take()?);
-        let path = PathBuf::from(format!("/proc/{}/root{}", process.id(), folder.display()));
-        let mut disk = SmallDisk { process, asked, answers: BufReader::new(answers), path };
-        disk.is_mounted().then_some(disk)
-    }
-
-    fn is_mounted(&mut self) -> bool {
-        let mut line = String::new();
-        self.answers.read_line(&mut line).is_ok() && line == "mounted\n"
-    }
-
-    /// Leaves no room, as far as nothing goes from it afterwards.
-    fn fill(&self) {
-        let mut filling = OpenOptions::new().create(true).append(true).open(self.path.join("filling")).unwrap();
-        while filling.write_all(&[0x55; 65536]).is_ok() {}
-        while filling.write_all(&[0x55]).is_ok() {}
-    }
-
-    fn resize(&mut self, megabytes: usize) {
-        writeln!(self.asked, "{megabytes}").unwrap();
-        assert!(self.is_mounted());
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
-}
+use std::fs;
+use std::path::Path;
 
 /// Records that fill a disk: half of each text is left however well it is compressed, and more than 20 MB of all.
 fn records(count: u64) -> String {
@@ -74,7 +26,7 @@ fn records(count: u64) -> String {
 
 /// Says or makes one after the other until one is refused for want of room, in words and then in JSON, and returns how many
 /// were not: merging tables makes room again, some seconds after the disk was full.
-fn until_refused(disk: &SmallDisk, person: &Person, arguments: impl Fn(usize) -> Vec<String>) -> usize {
+fn until_refused(disk: &Disk, person: &Person, arguments: impl Fn(usize) -> Vec<String>) -> usize {
     let mut done = 0;
     let mut refused = |json: &[&str]| loop {
         disk.fill();
@@ -103,10 +55,10 @@ fn fills_up_and_goes_on(
     folder: &Path,
     (small, large): (usize, usize),
     up: impl Fn(&mut Person),
-) -> Option<(SmallDisk, Person)> {
+) -> Option<(Disk, Person)> {
     let mount = folder.join("disk");
     fs::create_dir(&mount).unwrap();
-    let Some(mut disk) = SmallDisk::of(&mount, small) else {
+    let Some(mut disk) = Disk::in_memory(&mount, small) else {
         skip("no file system can be mounted here (unshare -Urm)");
         return None;
     };

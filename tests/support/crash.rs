@@ -2,16 +2,16 @@
 //! that it had acknowledged. What was acknowledged is written down outside the store, on another file system where there is
 //! one. A library preloaded into the node counts its log's writes and syncs: it tells which kills fell inside a batch.
 
+use super::kill::{Oracle, kill};
 use super::nodes::{Person, binary};
 use super::seeded::Seeded;
+use super::shim::{Numbers, Shim, Work};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::FileExt;
+use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// What was under way.
@@ -35,7 +35,7 @@ pub struct Killed {
 
 /// What kills and watches; `None` where there is no C compiler.
 pub struct Killer {
-    library: PathBuf,
+    shim: Shim,
     folder: PathBuf,
     /// Of the records to import, as JSON lines.
     records: Vec<String>,
@@ -43,11 +43,7 @@ pub struct Killer {
 
 impl Killer {
     pub fn new(folder: &Path, records: Vec<String>) -> Option<Killer> {
-        fs::create_dir_all(folder).unwrap();
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/watch_writes.c");
-        let library = folder.join("watch_writes.so");
-        let built = Command::new("cc").args(["-shared", "-fPIC", "-O2", "-o"]).args([&library, &source]).status();
-        built.is_ok_and(|s| s.success()).then(|| Killer { library, folder: folder.to_owned(), records })
+        Some(Killer { shim: Shim::build(folder)?, folder: folder.to_owned(), records })
     }
 
     /// One kill; what it hits, when, and whether it waits for a batch, is the seed's. Fails when anything is lost.
@@ -76,39 +72,18 @@ struct Scene<'k> {
 
 impl Scene<'_> {
     /// Starts a node whose writes are counted.
-    fn up_watched(&self, person: &mut Person) {
+    fn up_watched(&self, person: &mut Person) -> Numbers {
         let mut command = person.command(&["--json", "up", "--no-mdns", "--listen", "/ip4/127.0.0.1/tcp/0"]);
-        command.env("LD_PRELOAD", &self.killer.library).env("WATCH_WRITES", self.marks());
+        let numbers = self.killer.shim.preload(&mut command, &self.folder.join("numbers"));
         person.up_by(command);
-    }
-
-    fn marks(&self) -> PathBuf {
-        self.folder.join("marks")
+        numbers
     }
 
     /// Kills after the seed's delay, or, for every second round of seeds, as soon after it as a write is under way.
-    fn kill(&mut self, person: &mut Person, delay_ms: u64) -> (bool, u64) {
-        let began = Instant::now();
+    fn kill(&mut self, person: &mut Person, numbers: &Numbers, delay_ms: u64) -> (bool, u64) {
         let due = Duration::from_millis(10 + self.dice.next() % delay_ms);
-        let marks = File::open(self.marks()).unwrap();
-        let read = || {
-            let mut bytes = [0; 16];
-            marks.read_exact_at(&mut bytes, 0).unwrap();
-            let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
-            (number(0), number(8))
-        };
-        let aims = self.seed % 6 < 3;
-        loop {
-            let (started, ended) = read();
-            let late = began.elapsed() > due + AIMS_FOR;
-            if began.elapsed() >= due && (!aims || late || started > ended) {
-                break;
-            }
-            std::hint::spin_loop();
-        }
-        person.kill();
-        let (started, ended) = read();
-        (started > ended, u64::try_from(began.elapsed().as_millis()).unwrap())
+        let death = kill(person, numbers, due, (self.seed % 6 < 3).then_some(Work::Batch));
+        (death.in_batch, death.after_ms)
     }
 
     fn people(&self) -> (Person, Person) {
@@ -117,7 +92,7 @@ impl Scene<'_> {
 
     fn import(&mut self) -> Killed {
         let (mut alice, mut bob) = self.people();
-        self.up_watched(&mut alice);
+        let numbers = self.up_watched(&mut alice);
         alice.done(&["room", "create", "zig"]);
         let (all, oracle) = (self.folder.join("all.jsonl"), Oracle::new());
         self.killer.write_records(self.killer.records.len(), &all);
@@ -132,7 +107,7 @@ impl Scene<'_> {
                     count.iter().for_each(|count| oracle.note(&count.to_string()));
                 }
             });
-            self.kill(&mut alice, 600)
+            self.kill(&mut alice, &numbers, 600)
         });
         import.wait().unwrap();
         let acknowledged: usize = oracle.noted().last().map_or(0, |n| n.parse().unwrap());
@@ -155,7 +130,7 @@ impl Scene<'_> {
         alice.up().done(&["room", "create", "zig"]);
         alice.done(&["import", "zig", &all.to_string_lossy()]);
         let link = alice.link("zig");
-        self.up_watched(&mut bob);
+        let numbers = self.up_watched(&mut bob);
         let mut join = bob.command(&["room", "join", &link, "--wait", "10s"]);
         let mut joining = join.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         // What a reader was shown, newest first: it was on disk before.
@@ -168,7 +143,7 @@ impl Scene<'_> {
                     oracle.note(&events.to_string());
                 }
             });
-            self.kill(&mut bob, 900)
+            self.kill(&mut bob, &numbers, 900)
         });
         joining.kill().unwrap();
         joining.wait().unwrap();
@@ -187,13 +162,13 @@ impl Scene<'_> {
     fn chat(&mut self) -> Killed {
         let (mut alice, mut bob) = self.people();
         let kills_alice = self.seed.is_multiple_of(2);
-        if kills_alice {
-            self.up_watched(&mut alice);
+        let numbers = if kills_alice {
             bob.up();
+            self.up_watched(&mut alice)
         } else {
             alice.up();
-            self.up_watched(&mut bob);
-        }
+            self.up_watched(&mut bob)
+        };
         alice.done(&["room", "create", "zig"]);
         bob.done(&["room", "join", &alice.link("zig"), "--wait", "10s"]);
         let (said, heard) = (Oracle::new(), Oracle::new());
@@ -219,7 +194,8 @@ impl Scene<'_> {
                     line["id"].as_str().iter().for_each(|id| heard.note(id));
                 }
             });
-            let killed = if kills_alice { self.kill(&mut alice, 900) } else { self.kill(&mut bob, 900) };
+            let victim = if kills_alice { &mut alice } else { &mut bob };
+            let killed = self.kill(victim, &numbers, 900);
             said.close();
             if kills_alice {
                 bob.send("zig", THE_END);
@@ -252,41 +228,6 @@ impl Scene<'_> {
     }
 }
 
-/// What a node has acknowledged, on disk before it counts.
-struct Oracle {
-    file: Mutex<Option<File>>,
-    path: tempfile::TempPath,
-}
-
-impl Oracle {
-    fn new() -> Oracle {
-        let memory = Path::new("/dev/shm");
-        let folder = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-        let (file, path) = tempfile::NamedTempFile::new_in(folder).unwrap().into_parts();
-        Oracle { file: Mutex::new(Some(file)), path }
-    }
-
-    fn note(&self, what: &str) {
-        if let Some(file) = self.file.lock().unwrap().as_mut() {
-            writeln!(file, "{what}").unwrap();
-            file.sync_data().unwrap();
-        }
-    }
-
-    /// Nothing more counts.
-    fn close(&self) {
-        self.file.lock().unwrap().take();
-    }
-
-    fn is_closed(&self) -> bool {
-        self.file.lock().unwrap().is_none()
-    }
-
-    fn noted(&self) -> Vec<String> {
-        fs::read_to_string(&self.path).unwrap().lines().map(str::to_owned).collect()
-    }
-}
-
 /// Events that a node says it holds; none when it is gone.
 fn held(status: &mut Command) -> Option<u64> {
     let output = status.output().unwrap();
@@ -300,7 +241,5 @@ fn sent(send: &mut Command) -> Option<String> {
     Some(sent["id"].as_str()?.to_owned())
 }
 
-/// Who waits for a write to be under way waits no longer than this.
-const AIMS_FOR: Duration = Duration::from_secs(2);
 const SPEAKERS: usize = 3;
 const THE_END: &str = "the end";

@@ -2,12 +2,10 @@
 
 use super::nodes::Person;
 use serde_json::Value;
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
-use tidings_node::api::client::Client;
 use tidings_node::api::types::MarkRead;
 use tidings_protocol::account::self_room;
 use tidings_protocol::id::RoomId;
@@ -118,8 +116,7 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// Everything up to this message is read.
 pub fn mark_read(person: &Person, room: &str, event: &str) {
-    let node: Value = serde_json::from_slice(&fs::read(person.home.join("node.json")).unwrap()).unwrap();
-    let client = Client::new(node["socket"].as_str().unwrap().into());
+    let client = person.client();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let body = MarkRead { event: event.to_owned() };
     let _: Value = runtime.block_on(client.post(&format!("/v1/rooms/{room}/read"), &body)).unwrap();

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime};
+use tidings_node::api::client::Client;
 use tidings_storage::{StorageError, Store};
 
 /// The program under test. Fails when it is missing, or older than what it is made of.
@@ -77,12 +78,38 @@ impl Person {
         self
     }
 
+    /// The same where it may be refused: then the code, and what was said.
+    pub fn try_up(&mut self, mut command: Command) -> Result<(), (Option<i32>, String)> {
+        let said = self.home.with_extension("said");
+        let mut child = command.stdout(Stdio::piped()).stderr(fs::File::create(&said).unwrap()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        match serde_json::from_str::<Value>(&line).ok().filter(|ready| ready["ready"] == true) {
+            Some(ready) => {
+                (self.ready, self.node) = (ready, Some(child));
+                Ok(())
+            }
+            None => Err((child.wait().unwrap().code(), fs::read_to_string(said).unwrap())),
+        }
+    }
+
     /// Ends the node as a power cut of the process would.
     pub fn kill(&mut self) {
         if let Some(mut node) = self.node.take() {
             node.kill().unwrap();
             node.wait().unwrap();
         }
+    }
+
+    /// Waits until the node has ended by itself; its code, none where a signal ended it.
+    pub fn ended(&mut self) -> Option<i32> {
+        self.node.take().unwrap().wait().unwrap().code()
+    }
+
+    /// Talks to the node that runs.
+    pub fn client(&self) -> Client {
+        let node: Value = serde_json::from_slice(&fs::read(self.home.join("node.json")).unwrap()).unwrap();
+        Client::new(node["socket"].as_str().unwrap().into())
     }
 
     /// Stops the node as one should.

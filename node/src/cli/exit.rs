@@ -1,6 +1,6 @@
 //! How a command ends: 0 done, 1 failed, 2 wrong usage, 3 no node running, 4 refused, 5 not found, 6 not finished in time.
 
-use super::output::Output;
+use super::output::{Output, try_line};
 use crate::api::client::ClientError;
 use crate::home::HomeError;
 use crate::text::SafeText;
@@ -71,11 +71,11 @@ impl Failure {
         Failure::new(6, what, todo)
     }
 
-    /// Says it on stderr, and with --json on stdout too.
+    /// Says it on stderr, and with --json on stdout too, where anybody still reads that.
     pub fn report(self, out: Output) -> ExitCode {
         if out.json && !self.is_answered {
             let error = serde_json::json!({ "exit": self.code, "title": self.what, "detail": self.todo });
-            out.show(&serde_json::json!({ "error": error }), |_| String::new());
+            drop(try_line(&serde_json::json!({ "error": error }).to_string()));
         }
         eprintln!("tidings: {}", SafeText::block(&self.what));
         if !self.todo.is_empty() {

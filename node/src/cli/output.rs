@@ -48,10 +48,15 @@ pub fn is_terminal() -> bool {
 
 /// Prints a line; ends quietly when nobody reads any more.
 pub fn line(text: &str) {
-    let mut out = std::io::stdout().lock();
-    if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
+    if try_line(text).is_err() {
         std::process::exit(0);
     }
+}
+
+/// Prints a line.
+pub fn try_line(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush())
 }
 
 /// The end of an id, enough to tell it from others.
