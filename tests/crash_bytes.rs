@@ -33,6 +33,7 @@ const KINDS: [(&str, &str, &str); 18] = [
     ("saved/store", "0", ".sst"),
     ("saved/files", "", ""),
 ];
+const FILE: [u8; 300_000] = [b'f'; 300_000];
 /// So many homes are copied from one: each copy is another device of its user.
 const COPIES: u64 = 6;
 
@@ -73,8 +74,10 @@ fn harm(path: &Path, dice: &mut Seeded) -> String {
 fn scene(folder: &Path) -> (Person, Person) {
     let (alice, mut bob) = pair(folder);
     let file = folder.join("file");
-    fs::write(&file, vec![b'f'; 300_000]).unwrap();
-    bob.json(&["send", "zig", "--file", file.to_str().unwrap()]);
+    fs::write(&file, FILE).unwrap();
+    let sent = bob.json(&["send", "zig", "--file", file.to_str().unwrap()]);
+    alice.until_shown("zig", 1);
+    alice.done(&["file", "get", sent["id"].as_str().unwrap(), "--output", folder.join("got").to_str().unwrap()]);
     for n in 0..10 {
         bob.send("zig", &format!("Bob's {n}"));
         alice.send("square", &format!("Alice's {n}"));
@@ -135,28 +138,54 @@ fn of_a_home(bob: &mut Person, alice: &Person, what: &str) -> End {
     let words = true_words(alice, &rooms);
     let verified = bob.run(&["--json", "verify"]);
     assert!(!String::from_utf8_lossy(&verified.stderr).contains("panicked"), "{what}: {verified:?}");
-    let mut up = bob.command(&[&["--json", "up"], &LISTEN[..]].concat());
-    up.args(["--peer", &address(alice)]);
-    if let Err((code, error)) = bob.try_up(up) {
-        is_told(code, &error, what);
-        println!("{what}: refused: {}", error.trim());
-        return End::Refused;
+    // What nobody has read yet is found by who reads everything, and mended by the next start.
+    for _ in 0..2 {
+        let mut up = bob.command(&[&["--json", "up"], &LISTEN[..]].concat());
+        up.args(["--peer", &address(alice)]);
+        if let Err((code, error)) = bob.try_up(up) {
+            is_told(code, &error, what);
+            println!("{what}: refused: {}", error.trim());
+            return End::Refused;
+        }
+        let own = bob.json(&["id"])["user"].as_str().unwrap().to_owned();
+        assert!(user.contains(&own), "{what}: somebody else starts from this home: {own}");
+        for room in &ids {
+            shows_only(bob, room, &words, what);
+        }
+        until(&format!("{what}: all of it is back"), || {
+            ids.iter().all(|room| {
+                let held = bob.run(&["export", room]);
+                held.status.success() && held.stdout == alice.history(room)
+            })
+        });
+        for room in &ids {
+            shows_only(bob, room, &words, what);
+        }
+        brings(bob, what);
+        bob.down();
+        let verified = bob.run(&["verify"]);
+        if verified.status.success() {
+            return End::Whole;
+        }
+        let error = String::from_utf8_lossy(&verified.stderr);
+        is_told(verified.status.code(), &error, what);
+        println!("{what}: found in the end: {}", error.trim());
     }
-    let own = bob.json(&["id"])["user"].as_str().unwrap().to_owned();
-    assert!(user.contains(&own), "{what}: somebody else starts from this home: {own}");
-    for room in &ids {
-        shows_only(bob, room, &words, what);
+    panic!("{what}: it was started again, and is damaged still");
+}
+
+/// The file that a message brought is as it was: one that is damaged is found when it is asked for, and fetched when it is asked
+/// for again.
+fn brings(bob: &Person, what: &str) {
+    let (files, out) = (bob.json(&["file", "list"]), bob.home.with_extension("brought"));
+    let get = ["file", "get", files[0]["event"].as_str().unwrap(), "--output", out.to_str().unwrap(), "--force"];
+    let first = bob.run(&get);
+    if !first.status.success() {
+        is_told(first.status.code(), &String::from_utf8_lossy(&first.stderr), what);
+        println!("{what}: {}", String::from_utf8_lossy(&first.stderr).trim());
+        bob.done(&get);
     }
-    until(&format!("{what}: all of it is back"), || {
-        ids.iter().all(|room| {
-            let held = bob.run(&["export", room]);
-            held.status.success() && held.stdout == alice.history(room)
-        })
-    });
-    for room in &ids {
-        shows_only(bob, room, &words, what);
-    }
-    End::Whole
+    assert!(fs::read(out).unwrap() == FILE, "{what}: another file");
 }
 
 /// Who is in the room.

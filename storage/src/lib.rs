@@ -43,6 +43,7 @@ mod schema;
 pub mod search;
 mod shredding;
 mod store;
+mod tables;
 mod timeline;
 mod trim;
 mod trimming;

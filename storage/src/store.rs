@@ -7,6 +7,7 @@ use crate::key::{self, LogNumber, RoomNumber};
 use crate::mark::Mark;
 use crate::moment::Moment;
 use crate::schema::{Family, SCHEMA, Sizes, database_options, families};
+use crate::tables;
 use rocksdb::{ColumnFamily, DB, DBPinnableSlice, Direction, IteratorMode, ReadOptions, WriteBufferManager};
 use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::MetadataExt;
@@ -60,13 +61,14 @@ impl Store {
     /// As `open`.
     pub fn open_within(path: &Path, budget: Option<u64>) -> Result<(Store, Writer), StorageError> {
         // RocksDB would begin anew there, and take away what it does not know.
-        if !path.join(CURRENT).exists() && has_tables(path) {
+        if !path.join(CURRENT).exists() && tables::are_in(path) {
             return Err(Damage::Missing("the file CURRENT of the store").into());
         }
         let sizes = Sizes::within(budget);
         let buffers = sizes.write_buffers();
         let db = DB::open_cf_descriptors(&database_options(&sizes, &buffers)?, path, families(&sizes))
             .map_err(|error| newer_schema(path, &error).unwrap_or_else(|| error.into()))?;
+        tables::check(&db, path)?;
         let mut store = Store::of(db, path, buffers, false);
         store.lost_rows = Mark::read(path).map_or(0, |mark| mark.saturating_sub(store.db.latest_sequence_number()));
         match store.find(Family::Meta, key::META_SCHEMA)? {
@@ -141,13 +143,18 @@ impl Store {
         if let Err(error) = &done
             && error.is_damage()
             && !self.is_read_only
-            && !self.is_damaged.load(Ordering::Relaxed)
-            // On a full disk it is tried again at the next.
-            && std::fs::write(self.path.join(DAMAGED), error.to_string()).is_ok()
         {
-            self.is_damaged.store(true, Ordering::Relaxed);
+            self.note_damaged(&error.to_string());
         }
         done
+    }
+
+    /// Tells the next who opens the store that it is damaged, and why. On a full disk, or one that can only be read, it is not
+    /// told; it is tried again at the next.
+    pub fn note_damaged(&self, why: &str) {
+        if !self.is_damaged.load(Ordering::Relaxed) && std::fs::write(self.path.join(DAMAGED), why).is_ok() {
+            self.is_damaged.store(true, Ordering::Relaxed);
+        }
     }
 
     /// The store as it is now: what is written later is not in it.
@@ -395,13 +402,6 @@ impl Store {
         }
         Ok(names)
     }
-}
-
-/// Whether files of a database lie in a folder.
-fn has_tables(path: &Path) -> bool {
-    let names = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.file_name());
-    let is_of_database = |name: &str| name.starts_with("MANIFEST-") || name.ends_with(".sst") || name.ends_with(".log");
-    names.filter_map(|name| name.into_string().ok()).any(|name| is_of_database(&name))
 }
 
 fn check_schema(bytes: &[u8]) -> Result<(), StorageError> {

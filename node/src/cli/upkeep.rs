@@ -246,5 +246,6 @@ impl From<RestoreError> for Failure {
     }
 }
 
-const DAMAGED_TODO: &str = "look at the disk (smartctl, dmesg); copy the home before anything else";
+const DAMAGED_TODO: &str =
+    "look at the disk (smartctl, dmesg), and copy the home; then start again: what is lost is fetched from others";
 const PASSPHRASE_LEN_MAX: u64 = 4096;

@@ -29,7 +29,8 @@ pub fn verify_home(
     home: &Home,
     go_on: &mut dyn FnMut(VerifyProgress) -> bool,
 ) -> Result<Option<Verified>, VerifyError> {
-    verify_copy(&home.store_path(), &home.path().join(FILES), go_on)
+    let store = Store::open_read_only(&home.store_path())?;
+    noted(verify(&store, &home.path().join(FILES), go_on)?, &store)
 }
 
 /// The same of a store and the files beside it, wherever they lie.
@@ -41,10 +42,20 @@ pub fn verify_copy(
     files: &Path,
     go_on: &mut dyn FnMut(VerifyProgress) -> bool,
 ) -> Result<Option<Verified>, VerifyError> {
-    verify(&Store::open_read_only(store)?, files, go_on)
+    Ok(verify(&Store::open_read_only(store)?, files, go_on)?.map(|(verified, _)| verified))
 }
 
-/// Verifies a store, and the files in a folder; nothing where `go_on` did not want to know more.
+/// Where the store itself is damaged, the next start makes it anew.
+fn noted(found: Option<(Verified, u64)>, store: &Store) -> Result<Option<Verified>, VerifyError> {
+    let Some((verified, flaws)) = found else { return Ok(None) };
+    if flaws > 0 {
+        store.note_damaged("verify found it damaged");
+    }
+    Ok(Some(verified))
+}
+
+/// Verifies a store, and the files in a folder; nothing where `go_on` did not want to know more. Also how many of what it found
+/// are of the store.
 ///
 /// # Errors
 /// `VerifyError`.
@@ -52,7 +63,7 @@ fn verify(
     store: &Store,
     files: &Path,
     go_on: &mut dyn FnMut(VerifyProgress) -> bool,
-) -> Result<Option<Verified>, VerifyError> {
+) -> Result<Option<(Verified, u64)>, VerifyError> {
     let mut tell = |found: &tidings_storage::verify::Verified| {
         go_on(VerifyProgress::Reading { rows: found.rows, events: found.events })
     };
@@ -67,7 +78,7 @@ fn verify(
         damaged: found.flaws.iter().map(damaged).collect(),
     };
     if !files.exists() {
-        return Ok(Some(verified));
+        return Ok(Some((verified, found.flaw_count)));
     }
     let blobs = Blobs::look_at(files.to_owned());
     for file in blobs.list()?.into_iter().filter(|file| file.whole) {
@@ -87,7 +98,7 @@ fn verify(
         }
         verified.files += 1;
     }
-    Ok(Some(verified))
+    Ok(Some((verified, found.flaw_count)))
 }
 
 fn damaged(flaw: &Flaw) -> Damaged {
@@ -106,7 +117,8 @@ impl NodeHandle {
     /// `NodeError`: `Refused` while another one is under way.
     pub fn verify_all(&self, go_on: &mut dyn FnMut(VerifyProgress) -> bool) -> Result<Option<Verified>, NodeError> {
         let _one_at_a_time = self.upkeep()?;
-        verify(self.store(), self.manager.files.folder(), go_on).map_err(|error| match error {
+        let found = verify(self.store(), self.manager.files.folder(), go_on);
+        found.and_then(|found| noted(found, self.store())).map_err(|error| match error {
             VerifyError::Storage(error) => error.into(),
             VerifyError::Files(error) => NodeError::File(error.into()),
         })
