@@ -33,7 +33,7 @@ const KINDS: [(&str, &str, &str); 18] = [
     ("saved/store", "0", ".sst"),
     ("saved/files", "", ""),
 ];
-const FILE: [u8; 300_000] = [b'f'; 300_000];
+static FILE: [u8; 300_000] = [b'f'; 300_000];
 /// So many homes are copied from one: each copy is another device of its user.
 const COPIES: u64 = 6;
 
