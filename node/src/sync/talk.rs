@@ -21,7 +21,7 @@ use crate::keys::random;
 use crate::network::{Duplex, Peer};
 use crate::purge::heads_to_tell;
 use crate::rooms::RoomView;
-use crate::writer::{Origin, WriteError};
+use crate::writer::{Origin, Stored, WriteError};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use std::collections::{BTreeMap, BTreeSet};
@@ -105,6 +105,8 @@ pub(super) async fn talk(manager: &Manager, peer: Peer, side: Side, stream: Box<
         us: us.clone(),
         them: peer_bytes.clone(),
     };
+    // What happens from here on is heard of: an offer that has changed since it was made is made again.
+    let stored = manager.stored.subscribe();
     let offers = offers::all(&manager.views, &manager.store, &manager.keys, &us);
     let held = manager.holdings(peer_bytes.clone());
     let mut talk = Talk {
@@ -136,7 +138,7 @@ pub(super) async fn talk(manager: &Manager, peer: Peer, side: Side, stream: Box<
         parted: BTreeSet::new(),
         asking: None,
     };
-    let ended = match talk.run(frames.incoming).await {
+    let ended = match talk.run(frames.incoming, stored).await {
         Ok(()) => Ended::Stopping,
         Err(ended) => ended,
     };
@@ -145,8 +147,11 @@ pub(super) async fn talk(manager: &Manager, peer: Peer, side: Side, stream: Box<
 }
 
 impl Talk<'_> {
-    async fn run(&mut self, mut incoming: mpsc::Receiver<Result<Box<Frame>, std::io::Error>>) -> Result<(), Ended> {
-        let mut stored = self.manager.stored.subscribe();
+    async fn run(
+        &mut self,
+        mut incoming: mpsc::Receiver<Result<Box<Frame>, std::io::Error>>,
+        mut stored: broadcast::Receiver<Arc<Stored>>,
+    ) -> Result<(), Ended> {
         self.seen = self.newest()?;
         let mut beacons = self.manager.beacons.news();
         let mut freed = self.manager.leases.freed();
