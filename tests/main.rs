@@ -47,6 +47,7 @@ mod inbox_many;
 mod inbox_sums;
 mod keepers;
 mod live_budget;
+mod migration;
 mod moderation;
 mod one_door;
 mod order;

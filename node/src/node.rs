@@ -337,6 +337,7 @@ async fn take_care(handle: NodeHandle) {
         handle.close_expired_invites().await;
         if now_ms().saturating_sub(last_hour) > 60 * 60 * 1000 {
             last_hour = now_ms();
+            handle.store().forget_old_copies();
             drop(handle.manager.commands.send(Command::Erasures).await);
         }
     }

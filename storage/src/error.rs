@@ -1,5 +1,6 @@
 //! What can go wrong with the store, each with what to do about it. Never what a peer did wrong.
 
+use std::path::PathBuf;
 use thiserror::Error;
 use tidings_protocol::codec::CodecError;
 use tidings_protocol::log::LogError;
@@ -24,6 +25,14 @@ pub enum StorageError {
     /// Reading or writing failed. After a failed sync the process must end: what the kernel kept is unknown.
     #[error("the store failed: {0}")]
     Rocks(#[source] rocksdb::Error),
+    /// A folder beside the store cannot be written or taken away.
+    #[error("{}: {source}: see to it, and start tidings again", .path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A record does not read.
     #[error("a record of the store is damaged: {0}")]
     Damaged(#[from] Damage),

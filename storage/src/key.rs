@@ -215,6 +215,8 @@ pub(crate) fn file_in(hash: FileHash, room: RoomNumber) -> Vec<u8> {
 
 /// Rows of the `meta` family.
 pub(crate) const META_SCHEMA: &[u8] = b"schema";
+/// How far a store is on its way from an older schema.
+pub(crate) const META_MIGRATING: &[u8] = b"migrating";
 pub(crate) const META_NEXT: &[u8] = b"next";
 /// Events whose deleted payloads still lie in files: behind it a local number.
 pub(crate) const META_SHRED: &[u8] = b"g";

@@ -27,6 +27,7 @@ mod kept;
 mod key;
 mod logs;
 mod mark;
+mod migrate;
 mod moment;
 mod people;
 pub mod proof;

@@ -104,8 +104,8 @@ impl Store {
         stretches: &[Stretch],
         rewrite: impl FnOnce() -> Result<(), StorageError>,
     ) -> Result<bool, StorageError> {
-        // Who sees the store as it was before keeps what was deleted in the files.
-        if self.is_seen_as_it_was() {
+        // Who sees the store as it was before keeps what was deleted in the files. So does a copy of it.
+        if self.is_seen_as_it_was() || !self.forget_copies() {
             return Ok(false);
         }
         for family in Family::ALL {

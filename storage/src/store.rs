@@ -5,6 +5,7 @@ use crate::error::{Damage, StorageError};
 use crate::kept::Remembered;
 use crate::key::{self, LogNumber, RoomNumber};
 use crate::mark::Mark;
+use crate::migrate;
 use crate::moment::Moment;
 use crate::schema::{Family, SCHEMA, Sizes, database_options, families};
 use crate::tables;
@@ -42,6 +43,8 @@ pub struct Store {
     is_damaged: Arc<AtomicBool>,
     /// Rows that had been on disk when it was opened, and are not there.
     lost_rows: u64,
+    /// The schema that it had before it was opened, where it was another.
+    migrated: Option<u32>,
 }
 
 type KnownLogs = HashMap<LogNumber, (RoomNumber, Log)>;
@@ -60,6 +63,20 @@ impl Store {
     /// # Errors
     /// As `open`.
     pub fn open_within(path: &Path, budget: Option<u64>) -> Result<(Store, Writer), StorageError> {
+        Store::open_migrating(path, budget, &[], &mut |_| {})
+    }
+
+    /// The same, where a store of an older schema may be met: that it is brought to this one `tell` hears before, with the
+    /// schema that it has. As it was it stays beside it, without these notes: what is true of this store alone.
+    ///
+    /// # Errors
+    /// As `open`; `Io`.
+    pub fn open_migrating(
+        path: &Path,
+        budget: Option<u64>,
+        but_notes: &[&str],
+        tell: &mut dyn FnMut(u32),
+    ) -> Result<(Store, Writer), StorageError> {
         // RocksDB would begin anew there, and take away what it does not know.
         if !path.join(CURRENT).exists() && tables::are_in(path) {
             return Err(Damage::Missing("the file CURRENT of the store").into());
@@ -71,14 +88,13 @@ impl Store {
         tables::check(&db, path)?;
         let mut store = Store::of(db, path, buffers, false);
         store.lost_rows = Mark::read(path).map_or(0, |mark| mark.saturating_sub(store.db.latest_sequence_number()));
-        match store.find(Family::Meta, key::META_SCHEMA)? {
-            None => {
-                let mut sync = rocksdb::WriteOptions::default();
-                sync.set_sync(true);
-                store.db.put_cf_opt(store.family(Family::Meta)?, key::META_SCHEMA, SCHEMA.to_be_bytes(), &sync)?;
-            }
-            Some(bytes) => check_schema(&bytes)?,
+        let found = store.find(Family::Meta, key::META_SCHEMA)?.map(|bytes| check_schema(&bytes)).transpose()?;
+        if found.is_none() {
+            let mut sync = rocksdb::WriteOptions::default();
+            sync.set_sync(true);
+            store.db.put_cf_opt(store.family(Family::Meta)?, key::META_SCHEMA, SCHEMA.to_be_bytes(), &sync)?;
         }
+        store.migrated = migrate::migrate(&mut Writer::new(store.clone())?, found.unwrap_or(SCHEMA), but_notes, tell)?;
         store.wants_again.store(store.find_wanted_again()?, Ordering::Relaxed);
         let writer = Writer::new(store.clone())?;
         Ok((store, writer))
@@ -125,12 +141,18 @@ impl Store {
             is_read_only,
             is_damaged: Arc::default(),
             lost_rows: 0,
+            migrated: None,
         }
     }
 
     /// Rows that had been on disk when it was opened, and are not there any more: the write-ahead log is damaged, or was cut.
     pub fn lost_rows(&self) -> u64 {
         self.lost_rows
+    }
+
+    /// The schema from which it was brought to this one when it was opened.
+    pub fn migrated(&self) -> Option<u32> {
+        self.migrated
     }
 
     /// Whether something was found damaged in the store in this folder, by whoever had it open last.
@@ -185,12 +207,13 @@ impl Store {
         &self.path
     }
 
-    /// Bytes of everything in the store's folder, write-ahead log included.
+    /// Bytes of everything in the store's folder, write-ahead log included, and of copies of it as it was.
     pub fn disk_bytes(&self) -> u64 {
         let files = std::fs::read_dir(&self.path).into_iter().flatten().flatten();
         // Blocks that are set aside count, too.
         let len = |m: std::fs::Metadata| m.len().max(m.blocks() * 512);
-        files.filter_map(|f| f.metadata().ok()).filter(std::fs::Metadata::is_file).map(len).sum()
+        files.filter_map(|f| f.metadata().ok()).filter(std::fs::Metadata::is_file).map(len).sum::<u64>()
+            + self.copies_bytes()
     }
 
     /// Bytes of each family's table files and memtables, by its name.
@@ -404,9 +427,13 @@ impl Store {
     }
 }
 
-fn check_schema(bytes: &[u8]) -> Result<(), StorageError> {
-    let found = bytes.try_into().map(u32::from_be_bytes).map_err(|_| Damage::Length("schema"))?;
-    if found > SCHEMA { Err(StorageError::NewerSchema { found, known: SCHEMA }) } else { Ok(()) }
+fn check_schema(bytes: &[u8]) -> Result<u32, StorageError> {
+    match bytes.try_into().map(u32::from_be_bytes) {
+        Err(_) => Err(Damage::Length("schema").into()),
+        Ok(0) => Err(Damage::Missing("the number of the schema").into()),
+        Ok(found) if found > SCHEMA => Err(StorageError::NewerSchema { found, known: SCHEMA }),
+        Ok(found) => Ok(found),
+    }
 }
 
 /// The plain reason where RocksDB does not open a store because it has families that this version does not know.
@@ -430,63 +457,5 @@ const KNOWN_LOGS_MAX: usize = 65_536;
 pub(crate) type Row = (Box<[u8]>, Box<[u8]>);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use rocksdb::Options;
-
-    fn write_schema(store: &Store, schema: u32) {
-        store.db.put_cf(store.family(Family::Meta).unwrap(), key::META_SCHEMA, schema.to_be_bytes()).unwrap();
-    }
-
-    fn open(path: &Path) -> Result<Store, StorageError> {
-        Store::open(path).map(|(store, _)| store)
-    }
-
-    #[test]
-    fn a_newer_schema_is_refused_and_left_as_it_is() {
-        let folder = tempfile::tempdir().unwrap();
-        write_schema(&open(folder.path()).unwrap(), SCHEMA + 1);
-        for _ in 0..2 {
-            let refused = open(folder.path()).err();
-            match refused {
-                Some(StorageError::NewerSchema { found, known }) => assert_eq!((found, known), (SCHEMA + 1, SCHEMA)),
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn a_newer_schema_with_families_of_its_own_is_refused_in_the_same_words() {
-        let folder = tempfile::tempdir().unwrap();
-        write_schema(&open(folder.path()).unwrap(), SCHEMA + 7);
-        let names = Family::ALL.iter().map(|f| f.name());
-        let mut db = DB::open_cf(&Options::default(), folder.path(), names).unwrap();
-        db.create_cf("of_a_later_version", &Options::default()).unwrap();
-        drop(db);
-        let refused = open(folder.path()).err();
-        assert!(matches!(refused, Some(StorageError::NewerSchema { found, .. }) if found == SCHEMA + 7), "{refused:?}");
-    }
-
-    #[test]
-    fn a_family_that_nobody_knows_under_our_schema_is_no_newer_schema() {
-        let folder = tempfile::tempdir().unwrap();
-        drop(open(folder.path()).unwrap());
-        let names = Family::ALL.iter().map(|f| f.name());
-        let mut db = DB::open_cf(&Options::default(), folder.path(), names).unwrap();
-        db.create_cf("strange", &Options::default()).unwrap();
-        drop(db);
-        assert!(matches!(open(folder.path()).err(), Some(StorageError::Rocks(_))));
-    }
-
-    #[test]
-    fn only_a_store_that_another_has_open_is_held() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = open(folder.path()).unwrap();
-        assert!(matches!(open(folder.path()).err(), Some(StorageError::Held)));
-        drop(store);
-        std::fs::remove_file(folder.path().join("LOCK")).unwrap();
-        std::fs::create_dir(folder.path().join("LOCK")).unwrap();
-        let refused = open(folder.path()).err();
-        assert!(matches!(refused, Some(StorageError::Rocks(_))), "{refused:?}");
-    }
-}
+#[path = "store_tests.rs"]
+mod tests;

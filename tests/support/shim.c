@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -20,7 +21,7 @@
 #include <unistd.h>
 
 enum { LOG_BEGUN, LOG_ENDED, FLUSH_BEGUN, FLUSH_ENDED, MERGE_BEGUN, MERGE_ENDED, SYNCS, NO_SYNC, FAIL_KIND, FAIL_AFTER, FAILED,
-       SYNCED_AFTER, CLOCK_S, NUMBERS };
+       SYNCED_AFTER, CLOCK_S, CHANGES, DIE_AT, NUMBERS };
 enum { NONE, LOG, TABLE, MANIFEST, OTHER };
 
 #define FDS_MAX 65536
@@ -41,6 +42,12 @@ __attribute__((constructor)) static void begin(void) {
     if (at != MAP_FAILED)
         numbers = at;
     syscall(SYS_close, fd);
+}
+
+/* What follows is to change something on the disk. */
+static void changes(void) {
+    if (numbers && ADD(CHANGES) == NUMBER(DIE_AT))
+        kill(getpid(), SIGKILL);
 }
 
 static int ends(const char *path, const char *ending) {
@@ -83,6 +90,8 @@ static void opened(int fd, const char *path, int flags) {
         va_end(rest);                                                    \
         if (!real)                                                       \
             real = REAL(name);                                           \
+        if (flags & (O_CREAT | O_TRUNC))                                 \
+            changes();                                                   \
         int fd = real(path, flags, mode);                                \
         opened(fd, path, flags);                                         \
         return fd;                                                       \
@@ -106,6 +115,7 @@ ssize_t write(int fd, const void *bytes, size_t len) {
     if (!real)
         real = REAL(write);
     int is_log = kind_of(fd) == LOG;
+    changes();
     if (is_log)
         ADD(LOG_BEGUN);
     ssize_t result = real(fd, bytes, len);
@@ -129,6 +139,7 @@ static int fails(int kind) {
 }
 
 static int synced(int fd, int (*real)(int)) {
+    changes();
     int kind = kind_of(fd);
     if (kind == NONE)
         return real(fd);
@@ -163,6 +174,23 @@ int sync_file_range(int fd, off64_t at, off64_t len, unsigned flags) {
         real = REAL(sync_file_range);
     return NUMBER(NO_SYNC) ? 0 : real(fd, at, len, flags);
 }
+
+#define CHANGE(name, of, ...)              \
+    int name of {                          \
+        static int(*real) of;              \
+        if (!real)                         \
+            real = REAL(name);             \
+        changes();                         \
+        return real(__VA_ARGS__);          \
+    }
+CHANGE(rename, (const char *from, const char *to), from, to)
+CHANGE(link, (const char *from, const char *to), from, to)
+CHANGE(unlink, (const char *path), path)
+CHANGE(unlinkat, (int folder, const char *path, int flags), folder, path, flags)
+CHANGE(mkdir, (const char *path, mode_t mode), path, mode)
+CHANGE(rmdir, (const char *path), path)
+CHANGE(ftruncate, (int fd, off_t len), fd, len)
+CHANGE(ftruncate64, (int fd, off64_t len), fd, len)
 
 int clock_gettime(clockid_t which, struct timespec *at) {
     static int (*real)(clockid_t, struct timespec *);

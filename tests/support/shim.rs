@@ -1,5 +1,6 @@
 //! A library that is preloaded into a node under test (`shim.c`), and the numbers by which it tells what was under way when
-//! the node died, and is told which syncs do nothing or fail and how wrong the clock is.
+//! the node died, and is told which syncs do nothing or fail, how wrong the clock is, and when it is
+//! to die.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -88,6 +89,16 @@ impl Numbers {
         self.at(SYNCED_AFTER)
     }
 
+    /// How often something was changed on the disk.
+    pub fn changes(&self) -> u64 {
+        self.at(CHANGES)
+    }
+
+    /// Kills the process before the change with this number, counted from 1.
+    pub fn die_at(&self, change: u64) {
+        self.set(DIE_AT, change);
+    }
+
     /// Sets the clock this far from the true one.
     pub fn set_clock(&self, ahead_s: i64) {
         self.set(CLOCK_S, ahead_s.cast_unsigned());
@@ -100,5 +111,7 @@ const FAIL_AFTER: usize = 9;
 const FAILED: usize = 10;
 const SYNCED_AFTER: usize = 11;
 const CLOCK_S: usize = 12;
+const CHANGES: usize = 13;
+const DIE_AT: usize = 14;
 /// As many as `shim.c` has.
-const NUMBERS: usize = 13;
+const NUMBERS: usize = 15;

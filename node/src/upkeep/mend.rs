@@ -11,7 +11,7 @@ use crate::keys::BIRTH_NOTE;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use tidings_storage::{Durability, Rebuilt, StorageError, Store, Writer, rebuild};
+use tidings_storage::{Durability, Rebuilt, SCHEMA, StorageError, Store, Writer, rebuild};
 
 /// Opens the store of a home.
 ///
@@ -20,13 +20,27 @@ use tidings_storage::{Durability, Rebuilt, StorageError, Store, Writer, rebuild}
 pub(crate) fn open(home: &Home, budget: Option<u64>) -> Result<(Store, Writer), MendError> {
     let path = home.store_path();
     // Opened first whatever is known of it: then nobody else has it.
-    match Store::open_within(&path, budget) {
+    match open_store(&path, budget) {
         Err(error) if error.is_damage() => tracing::error!(%error, "the store does not open"),
         Ok(opened) if Store::is_known_damaged(&path) => drop(opened),
         other => return Ok(other?),
     }
     mend(home)?;
-    Ok(Store::open_within(&path, budget)?)
+    Ok(open_store(&path, budget)?)
+}
+
+fn open_store(path: &Path, budget: Option<u64>) -> Result<(Store, Writer), StorageError> {
+    let mut tell = |schema| {
+        tracing::warn!("the store is brought from schema {schema} to {SCHEMA}, which may take a while");
+    };
+    // Whoever goes on from the copy is another device: what was said since is not in it.
+    let opened = Store::open_migrating(path, budget, &[BIRTH_NOTE], &mut tell)?;
+    if let Some(schema) = opened.0.migrated() {
+        tracing::warn!(
+            "that is done; as it was, the store stays for a week beside it, its name ends with .schema-{schema}"
+        );
+    }
+    Ok(opened)
 }
 
 /// Why a store was not opened.

@@ -156,8 +156,8 @@ impl Rebuild {
                 let mut batch = work.writer.begin();
                 for (key, value) in rows {
                     let is_copied = match family {
-                        // Both are written with every batch, and at the end.
-                        Family::Meta if **key == *key::META_SCHEMA || **key == *key::META_NEXT => false,
+                        // Those are written with every batch, and at the end; and what is made anew is of this schema.
+                        Family::Meta if NOT_COPIED.iter().any(|other| **key == **other) => false,
                         Family::Meta => !left_out.contains(&**key),
                         // What was agreed with a peer is agreed no more where something is lost. A room's row that does
                         // not read is made anew of the room's Genesis.
@@ -391,6 +391,9 @@ fn put(batch: &mut Batch<'_>, event: &StoredEvent, row: &EventRow) -> Result<(),
 
 /// The note of when a store was made anew (Unix milliseconds), of how many events, and how many were lost.
 pub const REBUILT_NOTE: &str = "rebuilt";
+
+/// Rows of `meta` that a new store has of its own.
+const NOT_COPIED: [&[u8]; 3] = [key::META_SCHEMA, key::META_NEXT, key::META_MIGRATING];
 
 /// A set of local numbers: a bit for each.
 #[derive(Default)]
