@@ -73,7 +73,15 @@ fn view(scene: &Scene) -> RoomView {
     let state = scene.state();
     let row = RoomRow::new(scene.set.room().unwrap(), RoomKind::Public, [0; 32]);
     let (number, control_heads) = (RoomNumber(1), Arc::default());
-    RoomView { number, row, state: Arc::new(state), control_heads, has_genesis: true, summary: Default::default() }
+    RoomView {
+        number,
+        row,
+        state: Arc::new(state),
+        control_heads,
+        has_genesis: true,
+        summary: Default::default(),
+        unsure: false,
+    }
 }
 
 fn read() -> Signal {

@@ -99,6 +99,8 @@ pub enum Command {
     Team(crate::teams::Order),
     /// These own events were sent to somebody.
     Told(Vec<u64>),
+    /// Somebody who is in this room has the control events of it that are here, and no others.
+    Sure(RoomId),
     /// Look for erasures whose time has come.
     Erasures,
     /// What these events said is in no file any more.

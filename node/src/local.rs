@@ -99,6 +99,8 @@ impl Desk<'_, '_> {
     pub(crate) fn standing(&self, room: RoomId) -> Result<Result<Standing, Refusal>, StorageError> {
         match self.rooms.find(room) {
             Some(live) if live.state.needs_newer => Ok(Err(Refusal::NeedsNewer)),
+            // What the user's own devices say to one another nobody else reads.
+            Some(_) if self.rooms.is_unsure(room) && room != self.keys.self_room() => Ok(Err(Refusal::Unsure)),
             _ => self.standing_to_end(room),
         }
     }

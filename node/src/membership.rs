@@ -188,6 +188,17 @@ impl Desk<'_, '_> {
         Ok(())
     }
 
+    /// Nothing is missing any more of what says who may do what in a room.
+    pub(crate) fn be_sure(&mut self, room: RoomId) -> Result<(), StorageError> {
+        if let Some(number) = self.rooms.find(room).map(|r| r.number).filter(|_| self.rooms.is_unsure(room)) {
+            self.batch.put_unsure(number, false)?;
+            self.rooms.set_sure(room);
+            self.round.controlled.insert(room);
+            self.tell_changed(room);
+        }
+        Ok(())
+    }
+
     pub(crate) fn tell_changed(&mut self, room: RoomId) {
         self.round.notices.push(Stored { room_changed: true, ..Stored::nothing(room) });
     }

@@ -62,7 +62,7 @@ pub enum StartError {
     /// The store.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// So much of the store is damaged that nobody knows who may do what.
+    /// So much of the store is damaged that a room is not known any more.
     #[error(transparent)]
     Damaged(MendError),
     /// The network.
@@ -94,7 +94,7 @@ impl Node {
         let Some(_starting) = home.hold()? else { return Err(held(home)) };
         upkeep::finish(home)?;
         let keys = Keys::open(home)?;
-        let (store, mut writer) = match upkeep::open(home, settings.disk_max_bytes) {
+        let (store, mut writer) = match upkeep::open(home, keys.user, settings.disk_max_bytes) {
             Err(MendError::Storage(StorageError::Held)) => return Err(held(home)),
             Err(MendError::Storage(error)) => return Err(error.into()),
             Err(MendError::Home(error)) => return Err(error.into()),

@@ -61,6 +61,12 @@ pub enum Refusal {
     /// Rules or kinds of a later version are in use.
     #[error("this room uses rules of a newer tidings, it is read-only here: update to post")]
     NeedsNewer,
+    /// Who may do what is not known any more.
+    #[error(
+        "events that say who may do what in this room were lost with a damaged store: it can be read, and goes on once \
+         somebody is connected who has them (tidings peers)"
+    )]
+    Unsure,
     /// Too long to be said at once.
     #[error("{len} bytes, at most {max} in one message: send it in parts or as a file")]
     TooLong {

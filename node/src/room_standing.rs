@@ -30,12 +30,14 @@ impl RoomStanding {
         let why = match (&view.row.pending, view.row.left) {
             (Some(_), _) => Some("pending"),
             (None, true) => Some("left"),
+            (None, false) if view.unsure => Some("unsure"),
             (None, false) => read_only(state, user).map(|why| why.name()),
         };
         // Rooms that name one another would otherwise both be closed, and nobody could say anywhere what went wrong.
         let goes_on = successor.as_ref().is_some_and(|next| !next.comes_back).then_some("successor");
+        let is_allowed = |act: &Act| !view.unsure || *act == Act::Leave;
         RoomStanding {
-            may: may(state, user).into_iter().map(|act: Act| act.name().to_owned()).collect(),
+            may: may(state, user).into_iter().filter(is_allowed).map(|act: Act| act.name().to_owned()).collect(),
             read_only: why.or(goes_on).map(str::to_owned),
             slow: slow.and_then(|value| slow_seconds(value)).unwrap_or(0),
             ignored: ignored
@@ -129,6 +131,7 @@ mod tests {
             control_heads,
             has_genesis: true,
             summary: Default::default(),
+            unsure: false,
         };
         RoomStanding::of(&Views::default(), room, &view, UserId([2; 32]))
     }

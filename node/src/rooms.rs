@@ -30,6 +30,8 @@ pub struct RoomView {
     pub has_genesis: bool,
     /// What the room list says of it.
     pub summary: Summary,
+    /// Control events of it are lost, and nobody was found since to have no others.
+    pub unsure: bool,
 }
 
 /// The views of all rooms.
@@ -145,6 +147,8 @@ pub struct Rooms {
     live: HashMap<RoomId, LiveRoom>,
     numbers: HashMap<RoomNumber, RoomId>,
     views: Views,
+    /// Rooms of which control events are lost.
+    unsure: BTreeSet<RoomNumber>,
     /// Rooms whose view is not what the writer has.
     stale: BTreeSet<RoomId>,
     /// What this node's operator does not want.
@@ -171,7 +175,8 @@ impl Rooms {
     pub fn load_for(store: &Store, views: Views, user: Option<UserId>) -> Result<Self, StorageError> {
         let (purges, taken, tally) = (Purges::default(), HashMap::new(), Tally::load(store, user)?);
         let (live, numbers) = (HashMap::new(), HashMap::new());
-        let mut rooms = Rooms { live, numbers, views, stale: BTreeSet::new(), purges, taken, tally };
+        let (unsure, stale) = (BTreeSet::new(), BTreeSet::new());
+        let mut rooms = Rooms { live, numbers, views, unsure, stale, purges, taken, tally };
         rooms.reload(store)?;
         Ok(rooms)
     }
@@ -184,6 +189,7 @@ impl Rooms {
         self.live.clear();
         self.numbers.clear();
         self.stale.clear();
+        self.unsure = store.unsure_rooms()?;
         self.purges = Purges::load(store)?;
         self.taken.clear();
         self.tally = Tally::load(store, self.tally.user())?;
@@ -269,6 +275,19 @@ impl Rooms {
         settled
     }
 
+    /// Whether control events of a room are lost.
+    pub(crate) fn is_unsure(&self, room: RoomId) -> bool {
+        self.live.get(&room).is_some_and(|live| self.unsure.contains(&live.number))
+    }
+
+    /// Somebody was found to hold the control events of a room that are here, and no others.
+    pub(crate) fn set_sure(&mut self, room: RoomId) {
+        if let Some(live) = self.live.get(&room) {
+            self.unsure.remove(&live.number);
+            self.stale.insert(room);
+        }
+    }
+
     /// Notes that readers have to see a room anew.
     pub fn changed(&mut self, room: RoomId) {
         self.stale.insert(room);
@@ -313,6 +332,7 @@ impl Rooms {
             control_heads: live.control_heads(),
             has_genesis: live.control.genesis().is_some() || live.state.needs_newer,
             summary: live.summary,
+            unsure: self.unsure.contains(&live.number),
         };
         match view.summary.stale {
             true => self.tally.uncounted.insert(room),

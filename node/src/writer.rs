@@ -405,6 +405,7 @@ impl Desk<'_, '_> {
                     self.batch.clear_outbox(number)?;
                 }
             }
+            Command::Sure(room) => self.be_sure(room)?,
             Command::Erasures => self.round.due = true,
             Command::Shredded(gone, reply) => self.shredded(&gone, reply)?,
             Command::Sync(reply) => self.synced(reply, Ok(())),

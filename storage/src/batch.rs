@@ -264,6 +264,17 @@ impl Batch<'_> {
         self.delete(Family::Outbox, &key::number(number))
     }
 
+    /// Of a room no control events are missing any more, or some are.
+    ///
+    /// # Errors
+    /// `Rocks`.
+    pub fn put_unsure(&mut self, room: RoomNumber, is_unsure: bool) -> Result<(), StorageError> {
+        match is_unsure {
+            true => self.put(Family::Meta, &key::unsure(room), &[]),
+            false => self.delete(Family::Meta, &key::unsure(room)),
+        }
+    }
+
     /// Keeps a small record of the node's own.
     ///
     /// # Errors

@@ -215,6 +215,13 @@ pub(crate) fn file_in(hash: FileHash, room: RoomNumber) -> Vec<u8> {
 
 /// Rows of the `meta` family.
 pub(crate) const META_SCHEMA: &[u8] = b"schema";
+/// Rooms of which control events were lost: behind it a room.
+pub(crate) const META_UNSURE: &[u8] = b"d";
+
+pub(crate) fn unsure(room: RoomNumber) -> Vec<u8> {
+    [META_UNSURE, &room.0.to_be_bytes()].concat()
+}
+
 /// How far a store is on its way from an older schema.
 pub(crate) const META_MIGRATING: &[u8] = b"migrating";
 pub(crate) const META_NEXT: &[u8] = b"next";

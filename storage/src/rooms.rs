@@ -4,6 +4,7 @@ use crate::error::{Damage, StorageError};
 use crate::key::{self, RoomNumber};
 use crate::schema::Family;
 use crate::store::Store;
+use std::collections::BTreeSet;
 use tidings_protocol::codec::{Canonical, CodecError, Reader, Writer, decode};
 use tidings_protocol::control::payload::{Control, ControlEvent, RoomKind};
 use tidings_protocol::control::set::ControlSet;
@@ -136,6 +137,19 @@ impl Store {
         }
         set.settle();
         Ok(set)
+    }
+
+    /// Rooms of which events are lost that say who may do what, and of which nobody was found since to have no others.
+    ///
+    /// # Errors
+    /// `Rocks`, `Damaged`.
+    pub fn unsure_rooms(&self) -> Result<BTreeSet<RoomNumber>, StorageError> {
+        let number = |key: &[u8]| {
+            let bytes = key.get(key::META_UNSURE.len()..).and_then(|bytes| bytes.try_into().ok());
+            bytes.map(|bytes| RoomNumber(u32::from_be_bytes(bytes))).ok_or(Damage::Length("unsure room"))
+        };
+        let rows = self.scan(Family::Meta, key::META_UNSURE, key::META_UNSURE)?;
+        rows.map(|row| Ok(number(&row?.0)?)).collect()
     }
 
     /// What a user wants to be called in a room.

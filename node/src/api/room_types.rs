@@ -71,7 +71,7 @@ pub struct Room {
     #[serde(default)]
     pub may: Vec<String>,
     /// Why screens take nothing to be said here: `pending`, `left`, `removed`, `not_member`, `reader`, `keeper`,
-    /// `needs_newer`, `successor`; none where one can post.
+    /// `needs_newer`, `unsure` (events that say who may do what were lost), `successor`; none where one can post.
     #[serde(default)]
     pub read_only: Option<String>,
     /// Slow mode: seconds between two messages of one member; 0 for none.

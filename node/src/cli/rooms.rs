@@ -200,6 +200,7 @@ fn row(room: &Room) -> String {
     let name = if room.alias.is_empty() { short(&room.room) } else { room.alias.clone() };
     let state = match (room.pending, room.complete) {
         (true, _) => "joining: nobody has let us in yet",
+        _ if room.read_only.as_deref() == Some("unsure") => "read-only: some of its history is lost",
         (_, true) => "complete",
         (_, false) => "fetching what is missing",
     };

@@ -195,7 +195,7 @@ fn namings(manager: &Manager, hash: FileHash) -> Result<Vec<Naming>, StorageErro
 fn may_have(manager: &Manager, peer: Peer, (hash, len): (FileHash, u64), found: &mut Option<RoomId>) -> bool {
     let is_named = |room: &RoomId| {
         let naming = naming_in(manager, *room, hash).ok().flatten();
-        naming.is_some_and(|naming| naming.file.len == len && !naming.view.row.left)
+        naming.is_some_and(|naming| naming.file.len == len && !naming.view.row.left && !naming.view.unsure)
     };
     if found.is_some_and(|room| manager.told.shares(room, peer) && is_named(&room)) {
         return true;

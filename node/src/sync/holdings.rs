@@ -239,7 +239,7 @@ impl Holdings for NodeHoldings {
     }
 
     fn is_current_device(&self, room: RoomId, device: DeviceId) -> Result<bool, Unavailable> {
-        Ok(self.views.find(room).is_some_and(|view| view.state.user_of(device).is_some()))
+        Ok(self.views.find(room).is_some_and(|view| !view.unsure && view.state.user_of(device).is_some()))
     }
 
     fn beacons(&self, room: RoomId) -> Result<Vec<SignedBeacon>, Unavailable> {

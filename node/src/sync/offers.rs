@@ -35,7 +35,7 @@ pub(crate) fn offer(room: RoomId, view: &RoomView, store: &Store, keys: &Keys, u
         inner,
         credential: (!public).then(|| Credential::issue(&keys.device().key, room, us, expires_ms)),
         introduction: if public { Vec::new() } else { introduction(room, view, store, keys) },
-        joining: if public { !view.has_genesis } else { inner.is_none() },
+        joining: if public { !view.has_genesis } else { inner.is_none() || view.unsure },
     }
 }
 

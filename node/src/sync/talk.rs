@@ -270,8 +270,10 @@ impl Talk<'_> {
                 self.keys_version = None;
                 self.manager.told.shared(room, self.peer);
                 self.manager.met(self.peer);
+                self.reassure(room).await;
             }
             Output::Closed(room) | Output::SameControl(room) => {
+                self.reassure(room).await;
                 if self.manager.views.find(room).is_some_and(|view| view.row.left) {
                     self.parted.insert(room);
                 }

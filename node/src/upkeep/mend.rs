@@ -11,13 +11,15 @@ use crate::keys::BIRTH_NOTE;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use tidings_storage::{Durability, Rebuilt, SCHEMA, StorageError, Store, Writer, rebuild};
+use tidings_protocol::control::payload::RoomKind;
+use tidings_protocol::id::UserId;
+use tidings_storage::{Damage, Durability, Rebuilt, SCHEMA, StorageError, Store, Writer, rebuild};
 
 /// Opens the store of a home.
 ///
 /// # Errors
 /// `MendError`.
-pub(crate) fn open(home: &Home, budget: Option<u64>) -> Result<(Store, Writer), MendError> {
+pub(crate) fn open(home: &Home, user: UserId, budget: Option<u64>) -> Result<(Store, Writer), MendError> {
     let path = home.store_path();
     // Opened first whatever is known of it: then nobody else has it.
     match open_store(&path, budget) {
@@ -25,7 +27,7 @@ pub(crate) fn open(home: &Home, budget: Option<u64>) -> Result<(Store, Writer), 
         Ok(opened) if Store::is_known_damaged(&path) => drop(opened),
         other => return Ok(other?),
     }
-    mend(home)?;
+    mend(home, user)?;
     Ok(open_store(&path, budget)?)
 }
 
@@ -52,16 +54,18 @@ pub enum MendError {
     /// The home.
     #[error(transparent)]
     Home(#[from] HomeError),
-    /// Who may do what in some room is not known any more.
+    /// What a room rests on is not known any more, or how one is in it: nobody can let another device of ours in by that.
     #[error(
-        "{}: the store is damaged, and {lost} of the events that say who may do what cannot be read. Nothing was changed. \
-         Restore a backup (tidings --home FRESH restore DIR), or come back by your words and somebody who shares a room \
-         with you (tidings --home FRESH id recover --words-stdin --peer ADDRESS)",
+        "{}: the store is damaged, and {lost} of the events that say who may do what cannot be read: too many to go on in \
+         {room}. Nothing was changed. Restore a backup (tidings --home FRESH restore DIR), or come back by your words and \
+         somebody who shares a room with you (tidings --home FRESH id recover --words-stdin --peer ADDRESS)",
         .home.display()
     )]
     Control {
         /// Which home.
         home: PathBuf,
+        /// Of which room: what it is called here, or its id.
+        room: String,
         /// How many.
         lost: u64,
     },
@@ -86,7 +90,7 @@ pub(crate) fn finish(home: &Home) -> Result<(), HomeError> {
     super::backup::sync_parent(&store)
 }
 
-fn mend(home: &Home) -> Result<(), MendError> {
+fn mend(home: &Home, user: UserId) -> Result<(), MendError> {
     let (anew, ready) = (home.path().join(ANEW), home.path().join(READY));
     tracing::warn!("the store is damaged: it is made anew of what can be read, which may take a while");
     remove(&anew)?;
@@ -97,8 +101,15 @@ fn mend(home: &Home) -> Result<(), MendError> {
     let made = made?;
     let Rebuilt { events, lost, control_lost, .. } = made;
     if control_lost > 0 {
-        remove(&anew)?;
-        return Err(MendError::Control { home: home.path().to_owned(), lost: control_lost });
+        if let Some(room) = no_way_back(&anew, user)? {
+            remove(&anew)?;
+            return Err(MendError::Control { home: home.path().to_owned(), room, lost: control_lost });
+        }
+        tracing::error!(
+            control_lost,
+            "events that say who may do what in a room are lost: such a room can be read, and no more until somebody is \
+             connected who has them (tidings room list shows which)"
+        );
     }
     if !made.is_whole() {
         // Of what this device said something may be lost that others have: its places are never used again.
@@ -111,6 +122,24 @@ fn mend(home: &Home) -> Result<(), MendError> {
     fs::rename(&anew, &ready).map_err(|e| explain(&ready, e))?;
     super::backup::sync_parent(&ready)?;
     Ok(finish(home)?)
+}
+
+/// A room in which we were and of which so much is lost that nobody would know our next device by what is left.
+fn no_way_back(store: &Path, user: UserId) -> Result<Option<String>, StorageError> {
+    let store = Store::open_read_only(store)?;
+    for number in store.unsure_rooms()? {
+        let row = store.room(number)?.ok_or(Damage::Missing("a room"))?;
+        if row.left || row.home_of.is_some_and(|whose| whose != user) {
+            continue;
+        }
+        let set = store.control_set(number, row.room)?;
+        let is_in = row.kind == RoomKind::Public || set.state().members.contains_key(&user);
+        if set.genesis().is_none() || !is_in {
+            let name = if row.alias.is_empty() { row.room.to_string() } else { row.alias };
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
 }
 
 fn remove(folder: &Path) -> Result<(), HomeError> {

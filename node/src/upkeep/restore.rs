@@ -34,6 +34,9 @@ pub enum RestoreError {
     /// The folder is none.
     #[error("{0}: this is no backup: name a folder that `tidings backup` made")]
     NotABackup(PathBuf),
+    /// What the backup says of itself does not read.
+    #[error("{0}: this file of the backup is damaged: take an older backup, or another copy of this one")]
+    Manifest(PathBuf),
     /// A later version made it.
     #[error("{0}: a newer tidings made this backup: use that one")]
     Newer(PathBuf),
@@ -88,7 +91,10 @@ impl Restoring {
             ErrorKind::NotFound => RestoreError::NotABackup(from.to_owned()),
             _ => explain(from, error).into(),
         })?;
-        let manifest = Manifest::of(&from)?.ok_or_else(|| RestoreError::NotABackup(from.clone()))?;
+        let manifest = match Manifest::of(&from) {
+            Err(HomeError::Damaged { path }) => return Err(RestoreError::Manifest(path)),
+            found => found?.ok_or_else(|| RestoreError::NotABackup(from.clone()))?,
+        };
         if manifest.format > FORMAT || manifest.schema > SCHEMA {
             return Err(RestoreError::Newer(from));
         }

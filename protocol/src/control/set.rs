@@ -135,6 +135,11 @@ impl ControlSet {
         self.forest.iter().map(|held| &held.event)
     }
 
+    /// Those that lack what they rest on.
+    pub fn waiting(&self) -> impl Iterator<Item = EventId> {
+        self.waiting.values().flatten().map(|event| event.id)
+    }
+
     /// Every event of a control log that is held, in the order in which they came.
     pub fn events_of(&self, log: &Log) -> impl Iterator<Item = &ControlEvent> {
         let slots = self.relations.logs.get(log).into_iter().flat_map(|branches| &branches.slots);

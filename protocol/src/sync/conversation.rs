@@ -195,6 +195,11 @@ impl Conversation {
         self.rooms.iter().filter(|(_, r)| r.proven && r.handle.is_some()).map(|(id, _)| *id)
     }
 
+    /// Whether the other side is in this room, and holds the same control events.
+    pub fn agrees_on_control(&self, room: RoomId) -> bool {
+        self.rooms.get(&room).is_some_and(|r| r.shared && r.same_control.is_some())
+    }
+
     pub(super) fn send(&mut self, frame: Frame) {
         self.out.push_back(Output::Send(frame));
     }

@@ -30,7 +30,7 @@ pub(super) struct Room {
     /// way or the other, when we hold the room's control logs.
     on_trust: bool,
     /// That they have it open was said.
-    shared: bool,
+    pub(super) shared: bool,
     /// Our last Check said nothing of content, as theirs is no current device.
     pub(super) told_little: bool,
     /// We sent our proof, and it was not refused.
@@ -291,7 +291,8 @@ impl Conversation {
         }
         if let Some(room) = self.rooms.get_mut(&id) {
             room.introduced &= room.offer.introduction == offer.introduction;
-            let is_renamed = room.offer.inner != offer.inner;
+            // Whoever is no longer joining can let others in.
+            let is_renamed = room.offer.inner != offer.inner || room.offer.joining != offer.joining;
             room.offer = offer;
             let known = room.unheard.map(|device| held.may_hear(id, device)).transpose()?.unwrap_or(false);
             if known {

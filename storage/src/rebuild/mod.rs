@@ -40,7 +40,7 @@ pub struct Rebuilt {
     pub events: u64,
     /// Events that the old one said to have, and which are not in the new one.
     pub lost: u64,
-    /// Of these, control events: without all of them it is not known who may do what.
+    /// Of these, control events: without all of them it is not known who may do what. Their rooms are unsure in the new one.
     pub control_lost: u64,
     /// Stretches of rows that could not be read.
     pub unreadable: u64,
@@ -116,6 +116,7 @@ fn rebuild_from(old: Store, to: &Path, but_notes: &[&str], now_ms: u64) -> Resul
         logs: BTreeMap::new(),
         before: BTreeMap::new(),
         kept: Numbers::default(),
+        unsure: BTreeSet::new(),
         purging,
         knows_counters: false,
         done,
@@ -124,6 +125,7 @@ fn rebuild_from(old: Store, to: &Path, but_notes: &[&str], now_ms: u64) -> Resul
     work.find_logs()?;
     work.find_rooms()?;
     work.events()?;
+    work.closure()?;
     work.outbox()?;
     work.states()?;
     work.controls()?;
@@ -140,6 +142,8 @@ struct Rebuild {
     /// What the old store said of its logs.
     before: BTreeMap<LogNumber, LogRow>,
     kept: Numbers,
+    /// Rooms of which control events are lost.
+    unsure: BTreeSet<RoomNumber>,
     /// Rooms of which a part is gone from here on purpose, and the rest is to go.
     purging: BTreeSet<RoomNumber>,
     /// The numbers that were to be given next could be read.
@@ -327,7 +331,10 @@ impl Rebuild {
                 let Some((room, number)) = key.split_first_chunk::<4>() else { continue };
                 let room = RoomNumber(u32::from_be_bytes(*room));
                 let is_kept = key::to_number(number, "control key").is_ok_and(|number| work.kept.has(number));
-                missing += u64::from(!is_kept && !work.purging.contains(&room));
+                if !is_kept && !work.purging.contains(&room) {
+                    missing += 1;
+                    work.unsure.insert(room);
+                }
             }
             Ok(())
         })?;
@@ -341,6 +348,9 @@ impl Rebuild {
         self.done.unreadable += u64::from(!self.knows_counters);
         let mut batch = self.writer.begin();
         batch.counters = counters;
+        for room in self.unsure.iter().filter(|room| self.rooms.contains_key(room)) {
+            batch.put_unsure(*room, true)?;
+        }
         let Rebuilt { events, lost, .. } = self.done;
         batch.put_note(REBUILT_NOTE, format!("{} {events} {lost}", self.now_ms).as_bytes())?;
         batch.commit(Durability::Synced)?;
@@ -406,6 +416,12 @@ impl Numbers {
             self.0.resize(at + 1, 0);
         }
         self.0[at] |= 1 << (number % 64);
+    }
+
+    fn drop(&mut self, number: u64) {
+        if let Some(bits) = self.0.get_mut((number / 64) as usize) {
+            *bits &= !(1 << (number % 64));
+        }
     }
 
     fn has(&self, number: u64) -> bool {

@@ -110,13 +110,33 @@ impl Rebuild {
             self.done.lost += lost;
             if log.class == Class::Control && !self.purging.contains(&room) {
                 // A control event comes after all that it rests on: a hole is a loss, also where nothing tells how many there were.
-                self.done.control_lost += lost.max(row.state.holes().len() as u64);
+                let lost = lost.max(row.state.holes().len() as u64);
+                self.done.control_lost += lost;
+                self.unsure.extend((lost > 0).then_some(room));
             }
             if row.state.held() > 0 {
                 let mut batch = self.writer.begin();
                 batch.put_log_row(room, &log, row)?;
                 batch.commit(Durability::Buffered)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Control events that rest on one that is lost go, to come back behind it: who holds them says nothing of what lies below.
+    pub(super) fn closure(&mut self) -> Result<(), StorageError> {
+        let store = self.writer.store().clone();
+        for (room, id) in self.rooms.clone() {
+            let set = store.control_set(room, id)?;
+            let mut batch = self.writer.begin();
+            for id in set.waiting() {
+                let number = store.number_of(id)?.ok_or(Damage::Missing("an event"))?;
+                forget(&mut batch, &store, number)?;
+                self.kept.drop(number);
+                self.done.events -= 1;
+                self.unsure.insert(room);
+            }
+            batch.commit(Durability::Buffered)?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! after that nothing.
 
 use super::{Ended, Talk, offers, tips};
+use crate::command::Command;
 use crate::writer::{Origin, Outline, Stored};
 use tidings_protocol::codec::encode;
 use tidings_protocol::control::kind::ends_somebody;
@@ -61,6 +62,14 @@ impl Talk<'_> {
         let us = self.manager.us.to_bytes();
         let offer = offers::offer(room, &view, &self.manager.store, &self.manager.keys, &us);
         self.input(Input::Offer(offer)).await
+    }
+
+    /// Of a room of which control events were lost, none are missing where a member has no others than are here.
+    pub(super) async fn reassure(&mut self, room: RoomId) {
+        let is_unsure = self.manager.views.find(room).is_some_and(|view| view.unsure);
+        if is_unsure && self.conversation.agrees_on_control(room) {
+            drop(self.manager.commands.send(Command::Sure(room)).await);
+        }
     }
 
     async fn push(&mut self, room: RoomId, number: u64, event: &SignedEvent) -> Result<(), Ended> {
