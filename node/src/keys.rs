@@ -302,8 +302,11 @@ fn read_linked(bytes: &[u8]) -> Option<(VerifiedEvent, SealingId)> {
 fn secret(home: &Home, name: &str) -> Result<Zeroizing<[u8; 32]>, HomeError> {
     if let Some(bytes) = home.read_secret(name)? {
         let bytes = Zeroizing::new(bytes);
-        let damaged = |_| HomeError::Damaged { path: home.path().join(name) };
-        return Ok(Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).map_err(damaged)?));
+        let damaged = || HomeError::Damaged { path: home.path().join(name) };
+        let seed = Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| damaged())?);
+        // As a power cut leaves a file, or a worn-out disk: everybody would know that key.
+        let is_blank = seed.iter().all(|byte| *byte == seed[0]);
+        return if is_blank { Err(damaged()) } else { Ok(seed) };
     }
     // The store is made after the keys: where it is, a fresh key would make this another user or device.
     if home.store_path().exists() {

@@ -175,7 +175,7 @@ fn keys_that_are_damaged_missing_or_open_to_others() {
     for name in ["user.key", "device.key", "node.key"] {
         let file = alice.home.join(name);
         let key = fs::read(&file).unwrap();
-        for bytes in [b"".as_slice(), &key[..31], &[&key[..], b"\n"].concat()] {
+        for bytes in [b"".as_slice(), &key[..31], &[&key[..], b"\n"].concat(), &[0; 32], &[255; 32]] {
             fs::write(&file, bytes).unwrap();
             for command in [&["id"][..], &UP] {
                 alice.refused(1, command, &[name, "this file is damaged: restore it from a copy"]);

@@ -7,7 +7,7 @@ use super::exit::Failure;
 use super::messages::text_of;
 use super::output::{one_line, time};
 use super::rooms::duration;
-use crate::api::client::{Client, ClientError, segment};
+use crate::api::client::{Client, ClientError, ProtocolError, segment};
 use crate::api::file_types::{Fetched, Listed, SendFile, Taken, size};
 use crate::api::types::{Problem, Room, SendMessage};
 use clap::Subcommand;
@@ -101,13 +101,25 @@ async fn get(context: &Context, file: &str, place: Place, wait: Duration) -> Res
     let found: Listed = client.get(&format!("/v1/files/{}", segment(file))).await?;
     let name = safe(&found.file.name);
     let target = place.target(&name)?;
-    let fetched = fetch(context, &client, &found, wait).await?;
+    let mut fetched = fetch(context, &client, &found, wait).await?;
     let beside = place.begin(&target)?;
-    let written = write(&client, &found, &beside, &target, place.force).await;
-    if written.is_err() {
+    let mut written = write(&client, &found, &beside, &target, place.force).await;
+    if matches!(written, Ok(Written::BrokenOff)) {
+        eprintln!("a piece of the file is damaged on this disk: it is fetched again");
+        written = match fetch(context, &client, &found, wait).await {
+            Ok(again) => {
+                fetched = again;
+                write(&client, &found, &beside, &target, place.force).await
+            }
+            Err(failure) => Err(failure),
+        };
+    }
+    if !matches!(written, Ok(Written::Whole)) {
         drop(std::fs::remove_file(&beside));
     }
-    written?;
+    if written? == Written::BrokenOff {
+        return Err(Failure::failed("the file broke off", "run it again: what is damaged here is fetched anew"));
+    }
     let value = serde_json::json!({
         "file": target, "name": name, "bytes": found.file.len, "hash": found.file.hash,
         "fetched": fetched.fetched, "from": fetched.from,
@@ -140,20 +152,30 @@ async fn fetch(context: &Context, client: &Client, found: &Listed, wait: Duratio
     Err(Failure::failed("the node stopped while it fetched the file", "run it again: what came is kept"))
 }
 
+/// How far a file was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    Whole,
+    /// The node did not give all of it: what is left is damaged there, and it has thrown that away by now.
+    BrokenOff,
+}
+
 /// Writes a file beside its place, and puts it there once it is whole and on disk.
-async fn write(client: &Client, found: &Listed, beside: &Path, target: &Path, force: bool) -> Result<(), Failure> {
-    let opened = std::fs::OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(beside);
+async fn write(client: &Client, found: &Listed, beside: &Path, target: &Path, force: bool) -> Result<Written, Failure> {
+    let opened = std::fs::OpenOptions::new().write(true).truncate(true).custom_flags(libc::O_NOFOLLOW).open(beside);
     let mut sink = tokio::fs::File::from_std(opened.map_err(|e| Failure::file(beside, &e))?);
     let path = format!("/v1/files/{}/content", segment(&found.event));
-    let bytes = client.download(&path, &mut sink).await?;
-    if bytes != found.file.len {
-        return Err(Failure::failed("the file broke off", "run it again: what is damaged here is fetched anew"));
+    match client.download(&path, &mut sink).await {
+        Ok(bytes) if bytes == found.file.len => {}
+        Ok(_) | Err(ClientError::Protocol(ProtocolError::Http(_))) => return Ok(Written::BrokenOff),
+        Err(error) => return Err(error.into()),
     }
     sink.sync_all().await.map_err(|e| Failure::file(beside, &e))?;
     put(beside, target, force).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => in_the_way(target),
         _ => Failure::file(target, &error),
-    })
+    })?;
+    Ok(Written::Whole)
 }
 
 /// Gives a file its name, and takes that from no other unless that is wanted.
