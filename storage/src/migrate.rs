@@ -202,6 +202,11 @@ impl Store {
         copies(self.path()).iter().all(|copy| remove(copy).is_ok())
     }
 
+    /// The same; whether there were any, and all are gone.
+    pub fn make_room_of_copies(&self) -> bool {
+        !copies(self.path()).is_empty() && self.forget_copies()
+    }
+
     /// Bytes that they have on the disk and the store has not.
     pub(crate) fn copies_bytes(&self) -> u64 {
         let files = copies(self.path()).into_iter().filter_map(|copy| fs::read_dir(copy).ok()).flatten().flatten();
@@ -209,11 +214,10 @@ impl Store {
     }
 }
 
+/// Those beside a store, also one that was begun; what somebody else called nearly so is none.
 fn copies(store: &Path) -> Vec<PathBuf> {
-    let name = beside(store, COPY).file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let entries = store.parent().and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten();
-    let is_copy = |path: &PathBuf| path.file_name().is_some_and(|found| found.to_string_lossy().starts_with(&name));
-    entries.map(|entry| entry.path()).filter(is_copy).collect()
+    let older = (1..SCHEMA).flat_map(|schema| [format!("{COPY}{schema}"), format!("{COPY}{schema}.part")]);
+    older.map(|name| beside(store, &name)).filter(|copy| copy.is_dir()).collect()
 }
 
 /// What lies beside a store, by what its name goes on with.

@@ -253,6 +253,7 @@ impl Batch<'_> {
             self.delete_all(Family::Room, &prefix)?;
         }
         self.clear_inbox_of(number)?;
+        self.put_unsure(number, false)?;
         self.delete_all(Family::Beacon, &key::slots(number))?;
         self.delete_all(Family::Beacon, &key::reached_in(number))
     }

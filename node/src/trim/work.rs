@@ -170,6 +170,11 @@ impl Work {
 
     /// Takes something off the largest room; whether anything went.
     async fn shrink(&mut self, node: &NodeHandle, excess: u64) -> Result<bool, NodeError> {
+        // What is kept for whoever wants to go back goes first.
+        if node.manager.store.make_room_of_copies() {
+            measure(&node.manager).await;
+            return Ok(true);
+        }
         // Before anything that counts.
         for (room, view) in node.manager.views.all() {
             if view.row.home_of.is_none() && self.drop_void(node, room, &view, 0).await? {

@@ -13,7 +13,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use tidings_protocol::control::payload::RoomKind;
 use tidings_protocol::id::UserId;
-use tidings_storage::{Damage, Durability, Rebuilt, SCHEMA, StorageError, Store, Writer, rebuild};
+use tidings_storage::{Durability, Rebuilt, SCHEMA, StorageError, Store, Writer, rebuild};
 
 /// Opens the store of a home.
 ///
@@ -128,7 +128,7 @@ fn mend(home: &Home, user: UserId) -> Result<(), MendError> {
 fn no_way_back(store: &Path, user: UserId) -> Result<Option<String>, StorageError> {
     let store = Store::open_read_only(store)?;
     for number in store.unsure_rooms()? {
-        let row = store.room(number)?.ok_or(Damage::Missing("a room"))?;
+        let Some(row) = store.room(number)? else { continue };
         if row.left || row.home_of.is_some_and(|whose| whose != user) {
             continue;
         }
