@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// What was under way when a node died.
@@ -46,6 +47,7 @@ pub fn under_way(numbers: &Numbers, after: Duration) -> Death {
 /// What a node has acknowledged, on disk before it counts.
 pub struct Oracle {
     file: Mutex<Option<File>>,
+    is_sealed: AtomicBool,
     path: tempfile::TempPath,
 }
 
@@ -54,17 +56,24 @@ impl Oracle {
         let memory = Path::new("/dev/shm");
         let folder = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let (file, path) = tempfile::NamedTempFile::new_in(folder).unwrap().into_parts();
-        Oracle { file: Mutex::new(Some(file)), path }
+        Oracle { file: Mutex::new(Some(file)), is_sealed: AtomicBool::new(false), path }
     }
 
     pub fn note(&self, what: &str) {
-        if let Some(file) = self.file.lock().unwrap().as_mut() {
+        let mut file = self.file.lock().unwrap();
+        if let Some(file) = file.as_mut().filter(|_| !self.is_sealed.load(Ordering::Relaxed)) {
             writeln!(file, "{what}").unwrap();
             file.sync_data().unwrap();
         }
     }
 
-    /// Nothing more counts.
+    /// Nothing more counts; whoever talks goes on.
+    pub fn seal(&self) {
+        let _file = self.file.lock().unwrap();
+        self.is_sealed.store(true, Ordering::Relaxed);
+    }
+
+    /// Nothing more counts, and nobody is to go on.
     pub fn close(&self) {
         self.file.lock().unwrap().take();
     }
