@@ -38,8 +38,8 @@ fn cut(alice: &mut Person, power: &mut Power, numbers: &Numbers, seed: u64, faul
             std::hint::spin_loop();
         }
         fault.died(&under_way(numbers, began.elapsed()));
-        // A machine without power acknowledges nothing. This one goes on, and now and then tells of a sync that went well
-        // whose journal was aborted: jbd2 takes a transaction that is neither running nor committing for one on the disk.
+        // A machine without power acknowledges nothing. This one goes on, and under load Linux answers the sync that the cut
+        // falls into with success, and does not have it on the disk: so it does to any program that syncs in a loop.
         oracle.seal();
         power.cut();
         if is_killed {

@@ -337,7 +337,8 @@ async fn take_care(handle: NodeHandle) {
         handle.close_expired_invites().await;
         if now_ms().saturating_sub(last_hour) > 60 * 60 * 1000 {
             last_hour = now_ms();
-            handle.store().forget_old_copies();
+            let store = handle.store().clone();
+            drop(tokio::task::spawn_blocking(move || store.forget_old_copies()).await);
             drop(handle.manager.commands.send(Command::Erasures).await);
         }
     }

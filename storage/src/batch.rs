@@ -264,7 +264,7 @@ impl Batch<'_> {
         self.delete(Family::Outbox, &key::number(number))
     }
 
-    /// Of a room no control events are missing any more, or some are.
+    /// Notes whether control events of a room were lost, and nobody was found since to have no others.
     ///
     /// # Errors
     /// `Rocks`.

@@ -105,7 +105,7 @@ async fn get(context: &Context, file: &str, place: Place, wait: Duration) -> Res
     let beside = place.begin(&target)?;
     let mut written = write(&client, &found, &beside, &target, place.force).await;
     if matches!(written, Ok(Written::BrokenOff)) {
-        eprintln!("a piece of the file is damaged on this disk: it is fetched again");
+        eprintln!("the file broke off: what is damaged of it on this disk is fetched again");
         written = match fetch(context, &client, &found, wait).await {
             Ok(again) => {
                 fetched = again;

@@ -171,7 +171,7 @@ impl Work {
     /// Takes something off the largest room; whether anything went.
     async fn shrink(&mut self, node: &NodeHandle, excess: u64) -> Result<bool, NodeError> {
         // What is kept for whoever wants to go back goes first.
-        if node.manager.store.make_room_of_copies() {
+        if tokio::task::block_in_place(|| node.manager.store.make_room_of_copies()) {
             measure(&node.manager).await;
             return Ok(true);
         }

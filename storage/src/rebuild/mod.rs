@@ -125,7 +125,7 @@ fn rebuild_from(old: Store, to: &Path, but_notes: &[&str], now_ms: u64) -> Resul
     work.find_logs()?;
     work.find_rooms()?;
     work.events()?;
-    work.closure()?;
+    work.drop_unfounded()?;
     work.outbox()?;
     work.states()?;
     work.controls()?;

@@ -124,7 +124,7 @@ impl Rebuild {
     }
 
     /// Control events that rest on one that is lost go, to come back behind it: who holds them says nothing of what lies below.
-    pub(super) fn closure(&mut self) -> Result<(), StorageError> {
+    pub(super) fn drop_unfounded(&mut self) -> Result<(), StorageError> {
         let store = self.writer.store().clone();
         for (room, id) in self.rooms.clone() {
             let set = store.control_set(room, id)?;
