@@ -1,7 +1,7 @@
 //! A sync that fails: the process ends and says what to do, acknowledges nothing any more and does not try again; what it
 //! acknowledged before is there.
 
-use crate::support::devices::LISTEN;
+use crate::support::devices::{LISTEN, address, pair};
 use crate::support::fault::{Fault, lost};
 use crate::support::kill::Oracle;
 use crate::support::load::talk;
@@ -67,4 +67,127 @@ fn after_a_sync_that_failed_the_process_ends_and_nothing_acknowledged_is_lost() 
         fs::remove_dir_all(place).unwrap();
     }
     fault.report();
+}
+
+const EIO: &str = "Input/output error";
+/// Whose syncs a start may need.
+const AT_START: [Synced; 4] = [Synced::Log, Synced::Table, Synced::Manifest, Synced::Other];
+
+/// Starts a node of which one sync fails; whether it was needed for that. One whose start it does not reach has started.
+fn starts_until(alice: &mut Person, shim: &Shim, of: Synced, after: u64, numbers: &Path) -> bool {
+    let mut up = alice.command(&[&["--json", "up"], &LISTEN[..]].concat());
+    let numbers = shim.preload(&mut up, numbers);
+    numbers.fail_sync(of, after);
+    let refused = alice.try_up(up);
+    if let Err((code, said)) = &refused {
+        let what = format!("{of:?} {after}: {said}");
+        assert!(numbers.has_failed(), "{what}");
+        assert_eq!(*code, Some(1), "{what}");
+        assert!(
+            said.contains(EIO) && said.matches("error: While").count() <= 1 && !said.contains("panicked"),
+            "{what}"
+        );
+    } else if numbers.has_failed() {
+        println!("{of:?} {after}: it starts all the same");
+    }
+    alice.kill();
+    numbers.has_failed()
+}
+
+#[test]
+fn a_start_whose_sync_fails_says_so_and_the_next_one_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(shim) = Shim::build(folder.path()) else { return skip("no C compiler") };
+    let numbers = folder.path().join("numbers");
+    let (mut fresh, mut used) = (0, 0);
+    for of in AT_START {
+        for after in 0.. {
+            let mut alice = Person::at(folder.path(), &format!("fresh-{of:?}-{after}"));
+            let has_failed = starts_until(&mut alice, &shim, of, after, &numbers);
+            alice.up();
+            alice.json(&["room", "create", "zig"]);
+            alice.send("zig", "hello");
+            alice.down();
+            if !has_failed {
+                break;
+            }
+            fresh += 1;
+        }
+    }
+    let mut alice = Person::at(folder.path(), "alice");
+    let id = alice.up().json(&["id"]);
+    alice.json(&["room", "create", "zig"]);
+    let mut heard = BTreeSet::new();
+    for of in AT_START {
+        for after in 0.. {
+            heard.insert(alice.send("zig", &format!("{of:?} {after}")).parse::<EventId>().unwrap());
+            // What was said since is in the write-ahead log alone.
+            alice.kill();
+            let has_failed = starts_until(&mut alice, &shim, of, after, &numbers);
+            alice.up();
+            if !has_failed {
+                break;
+            }
+            used += 1;
+        }
+    }
+    assert_eq!(alice.json(&["id"])["device"], id["device"], "the same user and device still");
+    alice.down();
+    assert_eq!(lost(&alice.home, &heard), [], "acknowledged and lost");
+    println!("{fresh} syncs of a first start failed, {used} of one of a killed node");
+    assert!(fresh > 10 && used > 5, "{fresh} and {used}: nothing to fail");
+}
+
+#[test]
+fn a_file_whose_sync_fails_is_refused_and_is_whole_at_the_next_try() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(shim) = Shim::build(folder.path()) else { return skip("no C compiler") };
+    let (mut alice, mut bob) = pair(folder.path());
+    let bytes: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+    let file = folder.path().join("numbers.bin");
+    fs::write(&file, &bytes).unwrap();
+    let peer = address(&bob);
+    alice.down();
+    let mut up = alice.command(&[&["--json", "up", "--peer", &peer], &LISTEN[..]].concat());
+    let numbers = shim.preload(&mut up, &folder.path().join("of-alice"));
+    alice.up_by(up);
+    let mut sent = String::new();
+    let send = ["--json", "send", "zig", "--file", file.to_str().unwrap()];
+    for after in 0.. {
+        numbers.fail_sync(Synced::Sent, after);
+        let output = alice.run(&send);
+        if output.status.success() {
+            sent =
+                serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()["id"].as_str().unwrap().to_owned();
+            assert!(!numbers.has_failed(), "acknowledged, and not on the disk");
+            break;
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(numbers.has_failed() && said.contains(EIO), "{after}: {said}");
+        assert!(after < 10, "{said}");
+        numbers.fail_again();
+    }
+    bob.until_shown("zig", 3);
+    let peer = address(&alice);
+    bob.down();
+    let mut up = bob.command(&[&["--json", "up", "--peer", &peer], &LISTEN[..]].concat());
+    let numbers = shim.preload(&mut up, &folder.path().join("of-bob"));
+    bob.up_by(up);
+    let out = folder.path().join("out");
+    for after in 0.. {
+        numbers.fail_sync(Synced::Sent, after);
+        let output = bob.run(&["file", "get", &sent, "--output", out.to_str().unwrap()]);
+        if output.status.success() {
+            break;
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(numbers.has_failed() && said.contains(EIO), "{after}: {said}");
+        assert!(!out.exists() && after < 10, "{said}");
+        numbers.fail_again();
+    }
+    assert!(fs::read(out).unwrap() == bytes);
+    for person in [&alice, &bob] {
+        let verified = person.json(&["verify"]);
+        assert_eq!(verified["damaged_count"], 0, "{verified}");
+    }
 }

@@ -439,12 +439,16 @@ impl Part {
         Ok(true)
     }
 
-    /// All pieces are here: it is a whole file once they are on disk.
+    /// All pieces are here: it is a whole file once they are on disk. Where they do not get there it is begun anew: Linux
+    /// forgets what it could not write, and takes the next sync for one that went well.
     ///
     /// # Errors
     /// `BlobError`.
     pub fn finish(&self) -> Result<(), BlobError> {
-        self.file.sync_all()?;
+        if let Err(error) = self.file.sync_all() {
+            drop(fs::remove_file(self.blobs.part_path(self.hash)));
+            return Err(error.into());
+        }
         match fs::rename(self.blobs.part_path(self.hash), self.blobs.whole(self.hash)) {
             // Its bytes were sent from here meanwhile.
             Err(error) if error.kind() == ErrorKind::NotFound && self.blobs.holds(self.hash) => {}

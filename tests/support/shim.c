@@ -22,7 +22,7 @@
 
 enum { LOG_BEGUN, LOG_ENDED, FLUSH_BEGUN, FLUSH_ENDED, MERGE_BEGUN, MERGE_ENDED, SYNCS, NO_SYNC, FAIL_KIND, FAIL_AFTER, FAILED,
        SYNCED_AFTER, CLOCK_S, CHANGES, DIE_AT, NUMBERS };
-enum { NONE, LOG, TABLE, MANIFEST, OTHER };
+enum { NONE, LOG, TABLE, MANIFEST, SENT, OTHER };
 
 #define FDS_MAX 65536
 static uint64_t *numbers;
@@ -68,7 +68,9 @@ static int kind_of(int fd) {
         return LOG;
     if (ends(path, ".sst"))
         return TABLE;
-    return strstr(path, "/MANIFEST-") ? MANIFEST : OTHER;
+    if (strstr(path, "/MANIFEST-"))
+        return MANIFEST;
+    return strstr(path, "/files") ? SENT : OTHER;
 }
 
 /* What is written by the threads that merge is merged; all else is flushed, also when a store is opened. */

@@ -50,6 +50,10 @@ pub enum Synced {
     Log = 1,
     Table,
     Manifest,
+    /// A file that somebody sent, or the folder of those.
+    Sent,
+    /// Keys, folders, and what RocksDB keeps beside.
+    Other,
 }
 
 impl Numbers {
@@ -77,6 +81,12 @@ impl Numbers {
     pub fn fail_sync(&self, of: Synced, after: u64) {
         self.set(FAIL_AFTER, after);
         self.set(FAIL_KIND, of as u64);
+    }
+
+    /// The sync that failed is forgotten: another one may.
+    pub fn fail_again(&self) {
+        self.set(FAIL_KIND, 0);
+        self.set(FAILED, 0);
     }
 
     /// Whether that sync came and failed.

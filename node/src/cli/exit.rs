@@ -116,12 +116,15 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-/// An error with all its causes.
+/// An error with all its causes that it does not name itself.
 pub(super) fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text.push_str(&format!(": {said}"));
+        }
         cause = error.source();
     }
     text

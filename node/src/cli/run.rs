@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use tidings_storage::Store;
+use tidings_storage::{StorageError, Store};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -27,6 +27,10 @@ impl From<StartError> for Failure {
             StartError::Peer(_) | StartError::Names(_) | StartError::Network(NetworkError::Malformed(_)) => {
                 Failure::usage(error.to_string())
             }
+            StartError::Storage(source @ (StorageError::Rocks(_) | StorageError::DiskFull(_))) => Failure::failed(
+                with_causes(source),
+                &format!("{ACKNOWLEDGED_IS_SAFE}; `tidings doctor` looks for the cause"),
+            ),
             StartError::Storage(source) => Failure::failed(with_causes(source), "`tidings doctor` looks for the cause"),
             _ => Failure::failed(error.to_string(), ""),
         }
