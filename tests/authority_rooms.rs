@@ -360,3 +360,11 @@ fn a_second_enrol_in_a_log_ties_it_to_nobody_else() {
 fn what_is_shown_on_one_branch_is_not_shown_of_the_join_on_another() {
     check(&RandomRoom::wild(44_517), &mut BTreeMap::new());
 }
+
+/// Rooms that tell apart what few others do: an event that shows all below it to be kept, up to the lowest that is void (1,384),
+/// and the Join with which its own branch begins (2,511).
+#[test]
+fn what_is_shown_is_shown_of_all_below_and_of_the_join_that_a_branch_begins_with() {
+    check(&RandomRoom::new(1384), &mut BTreeMap::new());
+    check(&RandomRoom::wild(2511), &mut BTreeMap::new());
+}
