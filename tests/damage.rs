@@ -404,6 +404,18 @@ fn of_two_who_start_with_a_home_at_once_one_is_refused() {
     assert!(alice.home.join("store.damaged").exists() && home.hold().unwrap().is_some());
 }
 
+/// Where nobody has what was lost somebody says so, and the room goes on.
+fn goes_on_alone(person: &mut Person, room: &str) {
+    person.refused(4, &["room", "resume", room], &["say --yes"]);
+    person.done(&["room", "resume", room, "--yes"]);
+    let said = person.send(room, "with what is here");
+    person.down();
+    person.up();
+    assert_eq!(person.json(&["room", "show", room])["read_only"], Value::Null);
+    assert!(person.lines(room).iter().any(|line| line["id"] == said.as_str()));
+    person.refused(4, &["room", "resume", room, "--yes"], &["goes on as it is"]);
+}
+
 #[test]
 fn where_control_events_are_lost_a_room_is_read_alone_and_goes_on_with_a_peer() {
     let folder = TempDir::new().unwrap();
@@ -445,6 +457,9 @@ fn where_control_events_are_lost_a_room_is_read_alone_and_goes_on_with_a_peer() 
             copied.up();
             assert_eq!((read_only(&copied), copied.lines(&room).len()), ("unsure".into(), before), "it is forgotten");
             unsure += 1;
+            if unsure == 2 {
+                goes_on_alone(&mut copied, &room);
+            }
         }
         copied.down();
         alice.up();

@@ -115,6 +115,20 @@ impl NodeHandle {
         Ok(())
     }
 
+    /// Goes on in a room of which control events were lost, with those that are here.
+    ///
+    /// # Errors
+    /// `NodeError`; `Refusal::Sure` where none were lost.
+    pub async fn resume(&self, room: &str) -> Result<(), NodeError> {
+        let (room, view) = self.room_view(room)?;
+        if !view.unsure {
+            return Err(Refusal::Sure.into());
+        }
+        tracing::warn!(%room, "it goes on without the control events that were lost");
+        self.manager.commands.send(Command::Sure(room)).await.map_err(|_| NodeError::Stopping)?;
+        self.write(Command::Sync).await
+    }
+
     /// Leaves a room for good: our invites there are closed, and no device of ours can write there again, by whatever key.
     ///
     /// # Errors

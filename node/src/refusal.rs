@@ -64,9 +64,12 @@ pub enum Refusal {
     /// Who may do what is not known any more.
     #[error(
         "events that say who may do what in this room were lost with a damaged store: it can be read, and goes on once \
-         somebody is connected who has them (tidings peers)"
+         somebody is connected who has them (tidings peers); where nobody has them any more, see tidings room resume"
     )]
     Unsure,
+    /// Nothing to do.
+    #[error("nothing of this room is missing that says who may do what: it goes on as it is")]
+    Sure,
     /// Too long to be said at once.
     #[error("{len} bytes, at most {max} in one message: send it in parts or as a file")]
     TooLong {

@@ -1,7 +1,7 @@
 //! The routes for keeping a room in order: folding messages, reports, and where a room goes on.
 
 use super::json::Json;
-use super::server::{Answer, App, Node};
+use super::server::{Answer, App, Node, done};
 use super::types as api;
 use axum::Router;
 use axum::extract::Path;
@@ -10,6 +10,7 @@ use axum::routing::{get, post};
 pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/v1/rooms/{room}/successor", post(succeed))
+        .route("/v1/rooms/{room}/resume", post(resume))
         .route("/v1/rooms/{room}/reports", get(reports))
         .route("/v1/events/{event}/hide", post(hide))
         .route("/v1/events/{event}/report", post(report))
@@ -17,6 +18,11 @@ pub(super) fn routes() -> Router<App> {
 
 async fn succeed(node: Node, Path(room): Path<String>, Json(body): Json<api::SetSuccessor>) -> Answer<api::Sent> {
     Ok(Json(node.succeed(&room, &body.room).await?))
+}
+
+async fn resume(node: Node, Path(room): Path<String>) -> Answer<serde_json::Value> {
+    node.resume(&room).await?;
+    done()
 }
 
 async fn reports(node: Node, Path(room): Path<String>) -> Answer<Vec<api::Report>> {

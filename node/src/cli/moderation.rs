@@ -80,7 +80,10 @@ fn why_read_only(why: &str) -> &str {
         "reader" => "your role is to read",
         "keeper" => "your role is to hold it for others",
         "needs_newer" => "it uses rules of a newer tidings: update to post",
-        "unsure" => "events that say who may do what were lost; it goes on once somebody is connected who has them",
+        "unsure" => {
+            "events that say who may do what were lost; it goes on once somebody is connected who has \
+             them, or without them by tidings room resume"
+        }
         "successor" => "it goes on in another room",
         other => other,
     }

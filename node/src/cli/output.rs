@@ -1,9 +1,22 @@
 //! Printing: JSON as it is, human text made safe. A reader that went away is no failure.
 
+use super::exit::Failure;
 use crate::api::types::{HIDDEN_BY_MODERATOR, HIDDEN_BY_SLOW_MODE, Known, Line, Message};
 use crate::text::{SafeText, name_of_others as without_signs};
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
+
+/// Asks whoever sits at the terminal; where nobody does, it is refused, and why.
+pub(super) fn is_agreed(question: &str, why: &str) -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::refused(why).with_todo("run this in a terminal, or say --yes"));
+    }
+    eprint!("{} y / n ", SafeText::line(question));
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
 
 /// How to print.
 #[derive(Debug, Clone, Copy)]

@@ -2,11 +2,10 @@
 
 use super::Context;
 use super::exit::Failure;
-use super::output::{short, time};
+use super::output::{is_agreed, short, time};
 use crate::api::client::segment;
 use crate::api::purge::{Purge, Purged};
 use clap::{Subcommand, ValueEnum};
-use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 /// What can be done about it.
@@ -70,7 +69,13 @@ pub(super) async fn purge(context: &Context, command: PurgeCommand) -> Result<Ex
         PurgeCommand::Undo { kind, target } => return undo(context, kind, &target).await,
     };
     let client = context.client()?;
-    if !yes && !is_agreed(kind, &target)? {
+    let what = match kind {
+        Kind::Room => "the whole room",
+        Kind::User => "everything that they said, in every room,",
+        Kind::Event => "what it says",
+    };
+    let question = format!("Take {what} off this node for good ({target})? Others keep it.");
+    if !yes && !is_agreed(&question, "this takes it off this node for good, and somebody has to say so")? {
         return Err(Failure::refused("nothing was purged"));
     }
     let body = Purge { kind: name(kind).to_owned(), target, keep_invites };
@@ -111,23 +116,6 @@ async fn undo(context: &Context, kind: Kind, target: &str) -> Result<ExitCode, F
         format!("{} {} is refused no more: {how}", undone.kind, short(&undone.target))
     });
     Ok(ExitCode::SUCCESS)
-}
-
-fn is_agreed(kind: Kind, target: &str) -> Result<bool, Failure> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::refused("this takes it off this node for good, and somebody has to say so")
-            .with_todo("run this in a terminal, or say --yes"));
-    }
-    let what = match kind {
-        Kind::Room => "the whole room",
-        Kind::User => "everything that they said, in every room,",
-        Kind::Event => "what it says",
-    };
-    eprint!("Take {what} off this node for good ({target})? Others keep it. y / n ");
-    std::io::stderr().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 fn name(kind: Kind) -> &'static str {

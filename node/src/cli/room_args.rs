@@ -95,6 +95,15 @@ pub enum RoomCommand {
         /// The room in which it goes on: one of mine.
         next: String,
     },
+    /// Go on in a room of which events were lost that say who may do what, with those that are here: where nobody has the
+    /// others any more. Whoever was removed by one that is lost is a member again here.
+    Resume {
+        /// Its name or id.
+        room: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
     /// List what was reported, for those who moderate.
     Reports {
         /// Its name or id.

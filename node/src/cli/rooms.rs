@@ -3,7 +3,7 @@
 use super::Context;
 use super::exit::Failure;
 use super::moderation;
-use super::output::{is_terminal, one_line, person, short, time};
+use super::output::{is_agreed, is_terminal, one_line, person, short, time};
 use super::room_args::{InviteCommand, RoomCommand};
 use crate::api::client::segment;
 use crate::api::keep::Keep;
@@ -100,6 +100,7 @@ pub(super) async fn room(context: &Context, command: RoomCommand) -> Result<Exit
             let max_bytes = max_bytes.as_deref().map(super::keep::bytes).transpose()?;
             super::keep::keep(context, &room, Keep { max_bytes, max_days: days, forever }).await
         }
+        RoomCommand::Resume { room, yes } => resume(context, &room, yes).await,
         RoomCommand::Alias { room, name } => {
             let path = format!("/v1/rooms/{}/alias", segment(&room));
             let _: Value = context.client()?.post(&path, &SetAlias { alias: name.clone() }).await?;
@@ -107,6 +108,20 @@ pub(super) async fn room(context: &Context, command: RoomCommand) -> Result<Exit
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+async fn resume(context: &Context, room: &str, yes: bool) -> Result<ExitCode, Failure> {
+    let client = context.client()?;
+    let question =
+        format!("Go on in {room} without what was lost? Whoever was removed by that is a member again here.");
+    if !yes && !is_agreed(&question, "removals may be among what was lost, and somebody has to say that it goes on")? {
+        return Err(Failure::refused("nothing was changed"));
+    }
+    let _: Value = client.post(&format!("/v1/rooms/{}/resume", segment(room)), &serde_json::json!({})).await?;
+    context.out.show(&serde_json::json!({}), |_| {
+        format!("{room} goes on with what is here: look at `tidings room members {room}`, and remove whom it should not have")
+    });
+    Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn invite(context: &Context, command: InviteCommand) -> Result<ExitCode, Failure> {

@@ -49,4 +49,13 @@ pub mod kind {
     pub fn ends_somebody(kind: u16) -> bool {
         matches!(kind, CLOSE_INVITE | REVOKE | REVOKE_DEVICE)
     }
+
+    #[cfg(test)]
+    mod tests {
+        /// What is more would be told to devices that are out.
+        #[test]
+        fn what_is_told_to_who_is_out_is_what_ends_somebody_alone() {
+            assert_eq!((0..=99).filter(|kind| super::ends_somebody(*kind)).collect::<Vec<_>>(), [6, 7, 8]);
+        }
+    }
 }
