@@ -413,7 +413,7 @@ fn goes_on_alone(person: &mut Person, room: &str) {
     person.up();
     assert_eq!(person.json(&["room", "show", room])["read_only"], Value::Null);
     assert!(person.lines(room).iter().any(|line| line["id"] == said.as_str()));
-    person.refused(4, &["room", "resume", room, "--yes"], &["goes on as it is"]);
+    person.refused(4, &["room", "resume", room, "--yes"], &["nothing is changed"]);
 }
 
 #[test]

@@ -58,15 +58,6 @@ pub enum HomeError {
         /// Why.
         source: std::io::Error,
     },
-    /// The node key is not the one whose address is beside it.
-    #[error(
-        "{path}: this file, or node.id beside it, is damaged: put back a copy of it, or remove it: the node then has a new \
-         address, and links that name the old one have to be made anew"
-    )]
-    DamagedNode {
-        /// Where it is.
-        path: PathBuf,
-    },
     /// A file that was written at the first run is not what it should be.
     #[error("{path}: this file is damaged: restore it from a copy, or start over with a fresh --home")]
     Damaged {

@@ -121,7 +121,8 @@ impl NodeHandle {
     /// `NodeError`; `Refusal::Sure` where none were lost.
     pub async fn resume(&self, room: &str) -> Result<(), NodeError> {
         let (room, view) = self.room_view(room)?;
-        if !view.unsure {
+        // What one's own devices are is found by them, or by the words.
+        if !view.unsure || view.row.left || view.row.home_of.is_some() {
             return Err(Refusal::Sure.into());
         }
         tracing::warn!(%room, "it goes on without the control events that were lost");

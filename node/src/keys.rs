@@ -3,7 +3,6 @@
 
 use crate::clock::now_ms;
 use crate::home::{Home, HomeError};
-use crate::network::peer_of;
 use rand::Rng as _;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -88,7 +87,7 @@ impl Keys {
             home.write_secret(FRESH, b"")?;
         }
         let key = DeviceKey::from_seed(&*secret(home, DEVICE)?);
-        let node_seed = Self::node_seed(home)?;
+        let node_seed = secret(home, NODE)?;
         let created_ms = home.created_ms()?;
         let kept = home.read_secret(CERTIFICATE)?;
         let kept = kept.map(|bytes| decode(&bytes, EVENT_LEN_MAX).map_err(|_| damaged(CERTIFICATE))).transpose()?;
@@ -182,31 +181,12 @@ impl Keys {
         [USER, LINKED, DEVICE].into_iter().any(|name| home.has(name))
     }
 
-    /// The seed of a home's node key, made where there is none: nothing but the node's address rests on it.
+    /// The seed of a home's node key, made where there is none.
     ///
     /// # Errors
     /// `HomeError`.
     pub fn node_seed(home: &Home) -> Result<Zeroizing<[u8; 32]>, HomeError> {
-        let damaged = || HomeError::DamagedNode { path: home.path().join(NODE) };
-        let read =
-            read_seed(home, NODE).map_err(|e| if matches!(e, HomeError::Damaged { .. }) { damaged() } else { e })?;
-        let Some(seed) = read else {
-            if home.store_path().exists() {
-                tracing::warn!(
-                    "there was no {NODE}: this node has a new address, and links that name the old one do not find it"
-                );
-            }
-            return new_node_seed(home);
-        };
-        let address = peer_of(*seed).map(|peer| peer.to_string()).unwrap_or_default();
-        match home.read_secret(ADDRESS)? {
-            Some(kept) if kept != address.as_bytes() => Err(damaged()),
-            Some(_) => Ok(seed),
-            None => {
-                home.write_secret(ADDRESS, address.as_bytes())?;
-                Ok(seed)
-            }
-        }
+        secret(home, NODE)
     }
 
     /// The home whose keys these are.
@@ -287,7 +267,7 @@ impl Keys {
         let certificate = phrase.user_key().certify(key.device(), &name, now_ms());
         self.home.write_secret(DEVICE, seed.as_slice())?;
         self.home.write_secret(CERTIFICATE, &encode(&certificate))?;
-        drop(new_node_seed(&self.home)?);
+        self.home.write_secret(NODE, Zeroizing::new(random::<32>()).as_slice())?;
         *self.device.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(OwnDevice::new(key, certificate));
         self.copied.store(false, Ordering::Relaxed);
         Ok(true)
@@ -320,8 +300,13 @@ fn read_linked(bytes: &[u8]) -> Option<(VerifiedEvent, SealingId)> {
 }
 
 fn secret(home: &Home, name: &str) -> Result<Zeroizing<[u8; 32]>, HomeError> {
-    if let Some(seed) = read_seed(home, name)? {
-        return Ok(seed);
+    if let Some(bytes) = home.read_secret(name)? {
+        let bytes = Zeroizing::new(bytes);
+        let damaged = || HomeError::Damaged { path: home.path().join(name) };
+        let seed = Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| damaged())?);
+        // As a power cut leaves a file, or a worn-out disk: everybody would know that key.
+        let is_blank = seed.iter().all(|byte| *byte == seed[0]);
+        return if is_blank { Err(damaged()) } else { Ok(seed) };
     }
     // The store is made after the keys: where it is, a fresh key would make this another user or device.
     if home.store_path().exists() {
@@ -329,23 +314,6 @@ fn secret(home: &Home, name: &str) -> Result<Zeroizing<[u8; 32]>, HomeError> {
     }
     let seed = Zeroizing::new(random());
     home.write_secret(name, seed.as_slice())?;
-    Ok(seed)
-}
-
-fn read_seed(home: &Home, name: &str) -> Result<Option<Zeroizing<[u8; 32]>>, HomeError> {
-    let Some(bytes) = home.read_secret(name)?.map(Zeroizing::new) else { return Ok(None) };
-    let damaged = || HomeError::Damaged { path: home.path().join(name) };
-    let seed = Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| damaged())?);
-    // As a power cut leaves a file, or a worn-out disk: everybody would know that key.
-    let is_blank = seed.iter().all(|byte| *byte == seed[0]);
-    if is_blank { Err(damaged()) } else { Ok(Some(seed)) }
-}
-
-/// Where the node is killed in between, the old key is without its address for a while, or the new one.
-fn new_node_seed(home: &Home) -> Result<Zeroizing<[u8; 32]>, HomeError> {
-    let seed = Zeroizing::new(random());
-    home.remove(ADDRESS);
-    home.write_secret(NODE, seed.as_slice())?;
     Ok(seed)
 }
 
@@ -368,8 +336,6 @@ pub fn host_name() -> String {
 const USER: &str = "user.key";
 const DEVICE: &str = "device.key";
 const NODE: &str = "node.key";
-/// What others know the node key by: a byte of the key that changed would be another address.
-const ADDRESS: &str = "node.id";
 const CERTIFICATE: &str = "device.cert";
 /// On a device that another let in: where its user's self-room begins, and the words' sealing id.
 const LINKED: &str = "linked";
@@ -378,3 +344,5 @@ const COPIED: &str = "copied";
 const FRESH: &str = "fresh";
 /// The note in which a store keeps `Keys::birth`.
 pub(crate) const BIRTH_NOTE: &str = "device birth";
+/// The note in which a store keeps the peer id that its node had.
+pub(crate) const ADDRESS_NOTE: &str = "node address";

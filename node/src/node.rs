@@ -12,7 +12,7 @@ use crate::erasing;
 use crate::files::{self, Files};
 use crate::handle::NodeHandle;
 use crate::home::{Home, HomeError};
-use crate::keys::{BIRTH_NOTE, Keys, random};
+use crate::keys::{ADDRESS_NOTE, BIRTH_NOTE, Keys, random};
 use crate::lookup::{Lookup, LookupSetupError};
 use crate::network::redial::Redial;
 use crate::network::{self, NetworkConfig, NetworkError, PeerAddress};
@@ -236,7 +236,8 @@ fn as_original(home: &Home, mut keys: Keys, writer: &mut Writer) -> Result<Keys,
     }
     // What was said and is lost may be at others: its places are never used again.
     let kept = writer.store().note(BIRTH_NOTE)?.filter(|_| lost == 0);
-    if !keys.is_copied() && !keys.is_original(kept.as_deref())? {
+    let is_original = keys.is_copied() || keys.is_original(kept.as_deref())?;
+    if !is_original {
         if keys.renew()? {
             tracing::warn!("this home was copied or restored: this is a new device of its user now");
             keys = Keys::open(home)?;
@@ -251,7 +252,28 @@ fn as_original(home: &Home, mut keys: Keys, writer: &mut Writer) -> Result<Keys,
         batch.commit(Durability::Synced)?;
     }
     keys.settled();
+    note_address(&keys, is_original, writer)?;
     Ok(keys)
+}
+
+/// A node key of which a bit has flipped is as good as any, and another address: that is told once.
+fn note_address(keys: &Keys, is_original: bool, writer: &mut Writer) -> Result<(), StorageError> {
+    let Some(now) = network::peer_of(*keys.node_seed).map(|peer| peer.to_string()) else { return Ok(()) };
+    let kept = writer.store().note(ADDRESS_NOTE)?;
+    if kept.as_deref() == Some(now.as_bytes()) {
+        return Ok(());
+    }
+    if let Some(before) = kept.filter(|_| is_original).and_then(|before| String::from_utf8(before).ok()) {
+        tracing::warn!(
+            now,
+            before,
+            "this node has another address, as node.key is another one: links and peers that name the old one do not find \
+             it; with a copy of the old node.key it is that one again"
+        );
+    }
+    let mut batch = writer.begin();
+    batch.put_note(ADDRESS_NOTE, now.as_bytes())?;
+    batch.commit(Durability::Synced)
 }
 
 fn held(home: &Home) -> StartError {

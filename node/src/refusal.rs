@@ -68,7 +68,7 @@ pub enum Refusal {
     )]
     Unsure,
     /// Nothing to do.
-    #[error("nothing of this room is missing that says who may do what: it goes on as it is")]
+    #[error("of this room nothing is missing that says who may do what, or it is none to go on in: nothing is changed")]
     Sure,
     /// Too long to be said at once.
     #[error("{len} bytes, at most {max} in one message: send it in parts or as a file")]

@@ -447,10 +447,11 @@ impl Part {
     pub fn finish(&self) -> Result<(), BlobError> {
         if let Err(error) = self.file.sync_all() {
             drop(fs::remove_file(self.blobs.part_path(self.hash)));
-            return Err(error.into());
+            // Its bytes were sent from here meanwhile.
+            return if self.blobs.holds(self.hash) { Ok(()) } else { Err(error.into()) };
         }
         match fs::rename(self.blobs.part_path(self.hash), self.blobs.whole(self.hash)) {
-            // Its bytes were sent from here meanwhile.
+            // As above.
             Err(error) if error.kind() == ErrorKind::NotFound && self.blobs.holds(self.hash) => {}
             other => other?,
         }

@@ -167,6 +167,33 @@ fn settings_that_do_not_read() {
 }
 
 #[test]
+fn a_node_key_that_became_another_one_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut alice, history) = somebody(folder.path());
+    let (before, file) = (alice.json(&["id"]), alice.home.join("node.key"));
+    alice.down();
+    let mut key = fs::read(&file).unwrap();
+    key[7] ^= 8;
+    fs::write(&file, key).unwrap();
+    for is_told in [true, false] {
+        let said = folder.path().join("said");
+        let mut up = alice.command(&[&["--json"], &UP[..]].concat());
+        up.stderr(fs::File::create(&said).unwrap());
+        alice.up_by(up);
+        let now = alice.json(&["id"]);
+        assert!(now["device"] == before["device"] && now["peer"] != before["peer"]);
+        let said = fs::read_to_string(said).unwrap();
+        let (old, new) = (before["peer"].as_str().unwrap(), now["peer"].as_str().unwrap());
+        let tells = ["another address", "node.key", old, new].iter().all(|words| said.contains(words));
+        assert_eq!(tells, is_told, "{said}");
+        if !is_told {
+            goes_on(&alice, &history);
+        }
+        alice.down();
+    }
+}
+
+#[test]
 fn keys_that_are_damaged_missing_or_open_to_others() {
     let folder = tempfile::tempdir().unwrap();
     let (mut alice, history) = somebody(folder.path());

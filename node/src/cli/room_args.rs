@@ -95,8 +95,9 @@ pub enum RoomCommand {
         /// The room in which it goes on: one of mine.
         next: String,
     },
-    /// Go on in a room of which events were lost that say who may do what, with those that are here: where nobody has the
-    /// others any more. Whoever was removed by one that is lost is a member again here.
+    /// Go on in a room of which events were lost that say who may do what, with those that are here: only where nobody has
+    /// the others any more. Removals, closed links, ended devices and new roles among them count no more, and whoever came
+    /// in by one of them stays outside, with what they hold.
     Resume {
         /// Its name or id.
         room: String,

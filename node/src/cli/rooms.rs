@@ -112,14 +112,19 @@ pub(super) async fn room(context: &Context, command: RoomCommand) -> Result<Exit
 
 async fn resume(context: &Context, room: &str, yes: bool) -> Result<ExitCode, Failure> {
     let client = context.client()?;
-    let question =
-        format!("Go on in {room} without what was lost? Whoever was removed by that is a member again here.");
+    let question = format!(
+        "Go on in {room} without what was lost? Removals, closed links and ended devices among it count no more, and whoever \
+         came in by it stays outside."
+    );
     if !yes && !is_agreed(&question, "removals may be among what was lost, and somebody has to say that it goes on")? {
         return Err(Failure::refused("nothing was changed"));
     }
     let _: Value = client.post(&format!("/v1/rooms/{}/resume", segment(room)), &serde_json::json!({})).await?;
     context.out.show(&serde_json::json!({}), |_| {
-        format!("{room} goes on with what is here: look at `tidings room members {room}`, and remove whom it should not have")
+        format!(
+            "{room} goes on with what is here: look at `tidings room members {room}` and `tidings invite list {room}`, and \
+             end what should not be"
+        )
     });
     Ok(ExitCode::SUCCESS)
 }

@@ -27,10 +27,14 @@ impl From<StartError> for Failure {
             StartError::Peer(_) | StartError::Names(_) | StartError::Network(NetworkError::Malformed(_)) => {
                 Failure::usage(error.to_string())
             }
-            StartError::Storage(source @ (StorageError::Rocks(_) | StorageError::DiskFull(_))) => Failure::failed(
-                with_causes(source),
-                &format!("{ACKNOWLEDGED_IS_SAFE}; `tidings doctor` looks for the cause"),
-            ),
+            StartError::Storage(source @ (StorageError::Rocks(_) | StorageError::DiskFull(_)))
+                if !source.is_damage() =>
+            {
+                Failure::failed(
+                    with_causes(source),
+                    format!("{ACKNOWLEDGED_IS_SAFE}; `tidings doctor` looks for the cause"),
+                )
+            }
             StartError::Storage(source) => Failure::failed(with_causes(source), "`tidings doctor` looks for the cause"),
             _ => Failure::failed(error.to_string(), ""),
         }

@@ -237,7 +237,9 @@ pub fn why_read_only(room: &Room) -> String {
     match room.read_only.as_deref().unwrap_or_default() {
         "needs_newer" => "Read-only: this room needs a later version of tidings.".to_owned(),
         "unsure" => {
-            "Read-only: events that say who may do what were lost, until somebody is here who has them.".to_owned()
+            "Read-only: events that say who may do what were lost, until somebody is here who has them (or: tidings room \
+             resume)."
+                .to_owned()
         }
         "removed" => "Read-only: you were removed from this room.".to_owned(),
         "not_member" => "Read-only: you are not a member of this room.".to_owned(),

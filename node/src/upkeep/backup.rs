@@ -6,7 +6,7 @@
 use crate::clock::now_ms;
 use crate::handle::{NodeError, NodeHandle};
 use crate::home::{Home, HomeError, explain};
-use crate::keys::BIRTH_NOTE;
+use crate::keys::{ADDRESS_NOTE, BIRTH_NOTE};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -157,7 +157,7 @@ fn prepare(home: &Home, folder: &Path) -> Result<PathBuf, BackupError> {
 
 fn fill(store: &Store, files: &Path, home: &Home, manifest: &Manifest, part: &Path) -> Result<(), BackupError> {
     // The store first: a file that an event names is on disk before the event is.
-    store.copy_to(&part.join(STORE), &[BIRTH_NOTE])?;
+    store.copy_to(&part.join(STORE), &[BIRTH_NOTE, ADDRESS_NOTE])?;
     let to = part.join(FILES);
     DirBuilder::new().mode(0o700).create(&to).map_err(|e| explain(&to, e))?;
     let whole = Blobs::look_at(files.to_owned()).list()?.into_iter().filter(|file| file.whole);
